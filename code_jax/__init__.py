@@ -1,0 +1,42 @@
+"""CODE, Confident Ordinary Differential Editing (van Delft, Martorella & Alahi 2024, arXiv 2408.12418), in JAX.
+
+Blind image restoration and editing with a pretrained diffusion model: no training, no mask, no knowledge of the damage.
+"""
+
+from code_jax.diffusion.langevin import langevin_step
+from code_jax.diffusion.schedule import NoiseSchedule, cosine_schedule, linear_schedule, scaled_linear_schedule
+from code_jax.diffusion.thresholding import DynamicThreshold
+from code_jax.editing.confidence import clip_to_confidence
+from code_jax.editing.edit import EditConfig, EditInfo, EditProgram, EditResult, decode, edit, encode, preset, sdedit
+from code_jax.errors import UserError
+from code_jax.images import from_pil, from_uint8, to_pil, to_uint8
+from code_jax.priors.load import load_prior
+from code_jax.priors.prior import Prior
+from code_jax.version import __version__
+
+__all__ = [
+    "DynamicThreshold",
+    "EditConfig",
+    "EditInfo",
+    "EditProgram",
+    "EditResult",
+    "NoiseSchedule",
+    "Prior",
+    "UserError",
+    "__version__",
+    "clip_to_confidence",
+    "cosine_schedule",
+    "decode",
+    "edit",
+    "encode",
+    "from_pil",
+    "from_uint8",
+    "langevin_step",
+    "linear_schedule",
+    "load_prior",
+    "preset",
+    "scaled_linear_schedule",
+    "sdedit",
+    "to_pil",
+    "to_uint8",
+]

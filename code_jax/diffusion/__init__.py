@@ -1,0 +1,1 @@
+"""The mathematics of variance-preserving diffusion; knows no network and no files."""

@@ -1,0 +1,129 @@
+"""Noise schedules: the table ᾱ_t of a variance-preserving diffusion, in continuous time.
+
+x_t ~ N(√ᾱ_t x_0, (1 − ᾱ_t) I). With σ = √((1 − ᾱ)/ᾱ) every quantity follows from log σ, which is interpolated linearly
+over the training timesteps; so ᾱ = 1/(1 + σ²) and 1 − ᾱ = σ²/(1 + σ²) lose no digits at either end.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from code_jax.errors import UserError
+
+_MAX_SIGMA = 200.0
+_MAX_TIMESTEPS = 100_000
+_STATIC = {
+    "rescale_betas_zero_snr": (False, None),
+    "variance_type": ("fixed_small", "fixed_large", "fixed_small_log", "fixed_large_log", "learned", "learned_range", None),
+}
+
+
+@flax.struct.dataclass
+class NoiseSchedule:
+    """A variance-preserving noise schedule; a pytree of two arrays.
+
+    Attributes:
+        log_sigma: log σ_t at the training timesteps 0..T−1, strictly increasing. float [T].
+        last: the timestep of depth 1: T − 1, or the last one whose σ ≤ 200 where the schedule explodes. float [].
+
+    Example:
+        >>> schedule = linear_schedule()
+        >>> float(schedule.alpha_bar(0.0).round(4))
+        0.9999
+    """
+
+    log_sigma: jax.Array
+    last: jax.Array
+
+    @classmethod
+    def from_betas(cls, betas: Any) -> NoiseSchedule:
+        """From β_t [T], each in (0, 1): ᾱ_t = ∏(1 − β_s) (Ho et al. 2020, equation 4), accumulated in float64.
+
+        Raises:
+            UserError: if a β lies outside (0, 1) (zero terminal SNR included) or there are fewer than two.
+        """
+        betas = np.asarray(betas, np.float64)
+        if betas.ndim != 1 or not 2 <= len(betas) <= _MAX_TIMESTEPS:
+            raise UserError(f"a schedule needs 2 to {_MAX_TIMESTEPS} betas in a row; got shape {betas.shape}")
+        if not np.all((betas > 0) & (betas < 1)):
+            worst = betas[~((betas > 0) & (betas < 1))][0]
+            raise UserError(f"beta {worst} is outside (0, 1); zero-terminal-SNR schedules are not supported")
+        log_alpha_bar = np.cumsum(np.log1p(-betas))
+        log_sigma = 0.5 * (np.log(-np.expm1(log_alpha_bar)) - log_alpha_bar)
+        last = int(np.searchsorted(log_sigma, math.log(_MAX_SIGMA), side="right")) - 1
+        if last < 1:
+            raise UserError(f"the schedule starts at sigma {math.exp(log_sigma[0]):.3g}, above the largest usable {_MAX_SIGMA}")
+        return cls(jnp.asarray(log_sigma, float), jnp.asarray(float(last)))
+
+    @property
+    def num_timesteps(self) -> int:
+        """T, the number of training timesteps."""
+        return self.log_sigma.shape[0]
+
+    def timestep(self, depth: jax.typing.ArrayLike) -> jax.Array:
+        """t of a depth in (0, 1]: depth·(T − 1), capped where σ exceeds 200."""
+        return jnp.minimum(jnp.asarray(depth, self.log_sigma.dtype) * (self.num_timesteps - 1), self.last)
+
+    def sigma(self, t: jax.typing.ArrayLike) -> jax.Array:
+        """σ(t) at float timesteps in [0, T − 1]."""
+        table = jnp.arange(self.num_timesteps, dtype=self.log_sigma.dtype)
+        return jnp.exp(jnp.interp(jnp.asarray(t, self.log_sigma.dtype), table, self.log_sigma))
+
+    def t_of_sigma(self, sigma: jax.typing.ArrayLike) -> jax.Array:
+        """t(σ), the inverse of `sigma`; clamped to [0, T − 1]."""
+        table = jnp.arange(self.num_timesteps, dtype=self.log_sigma.dtype)
+        return jnp.interp(jnp.log(jnp.asarray(sigma, self.log_sigma.dtype)), self.log_sigma, table)
+
+    def alpha_bar(self, t: jax.typing.ArrayLike) -> jax.Array:
+        """ᾱ(t), the share of the image's variance that is left at float timesteps in [0, T − 1]."""
+        return 1 / (1 + self.sigma(t) ** 2)
+
+    def variance(self, t: jax.typing.ArrayLike) -> jax.Array:
+        """1 − ᾱ(t), the variance of the noise in x_t."""
+        return 1 / (1 + self.sigma(t) ** -2)
+
+
+def linear_schedule(num_timesteps: int = 1000, beta_start: float = 1e-4, beta_end: float = 0.02) -> NoiseSchedule:
+    """β rising linearly (Ho et al. 2020, section 4)."""
+    return NoiseSchedule.from_betas(np.linspace(beta_start, beta_end, num_timesteps))
+
+
+def scaled_linear_schedule(num_timesteps: int = 1000, beta_start: float = 8.5e-4, beta_end: float = 0.012) -> NoiseSchedule:
+    """√β rising linearly (Rombach et al. 2022)."""
+    return NoiseSchedule.from_betas(np.linspace(beta_start**0.5, beta_end**0.5, num_timesteps) ** 2)
+
+
+def cosine_schedule(num_timesteps: int = 1000) -> NoiseSchedule:
+    """ᾱ ∝ cos²((t/T + 0.008)/1.008 · π/2), β capped at 0.999 (Nichol & Dhariwal 2021, equation 17)."""
+    alpha_bar = np.cos((np.arange(num_timesteps + 1) / num_timesteps + 0.008) / 1.008 * np.pi / 2) ** 2
+    return NoiseSchedule.from_betas(np.minimum(1 - alpha_bar[1:] / alpha_bar[:-1], 0.999))
+
+
+def schedule_from_diffusers(config: Mapping[str, Any]) -> NoiseSchedule:
+    """Reads the noise schedule from a diffusers ``scheduler_config.json``.
+
+    Raises:
+        UserError: names a schedule or an option that is not supported.
+    """
+    for name, allowed in _STATIC.items():
+        if config.get(name) not in allowed and name in config:
+            raise UserError(f"the scheduler's {name} = {config[name]!r} is not supported")
+    trained: Sequence[float] | None = config.get("trained_betas")
+    if trained is not None:
+        return NoiseSchedule.from_betas(trained)
+    kind, steps = config.get("beta_schedule", "linear"), config.get("num_train_timesteps", 1000)
+    if isinstance(steps, bool) or not isinstance(steps, int) or not 2 <= steps <= _MAX_TIMESTEPS:
+        raise UserError(f"num_train_timesteps is {steps!r}; it must be a whole number from 2 to {_MAX_TIMESTEPS}")
+    if kind == "squaredcos_cap_v2":
+        return cosine_schedule(steps)
+    if kind not in ("linear", "scaled_linear"):
+        raise UserError(f"beta_schedule {kind!r} is not supported; choose linear, scaled_linear or squaredcos_cap_v2")
+    start, end = config.get("beta_start", 1e-4), config.get("beta_end", 0.02)
+    return (linear_schedule if kind == "linear" else scaled_linear_schedule)(steps, start, end)

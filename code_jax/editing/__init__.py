@@ -1,0 +1,1 @@
+"""Restoring and editing: CODE, SDEdit and the DDIM round trip."""

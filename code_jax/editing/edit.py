@@ -1,0 +1,382 @@
+"""CODE (van Delft, Martorella & Alahi 2024, algorithm 1): encode and clip, climb in likelihood, decode; and its parts."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from code_jax.diffusion.denoiser import Denoiser
+from code_jax.diffusion.langevin import KINDS
+from code_jax.diffusion.probability_flow import GRIDS, find_solver, noise_levels
+from code_jax.diffusion.schedule import NoiseSchedule
+from code_jax.diffusion.thresholding import DynamicThreshold
+from code_jax.editing.route import Route, Travel, ancestral_moves, depart, follow, langevin_moves, last_move, ode_moves
+from code_jax.errors import UserError
+from code_jax.priors.prior import Prior
+
+Number = jax.typing.ArrayLike
+METHODS = ("code", "sdedit", "ddim")
+
+
+@dataclasses.dataclass(frozen=True)
+class EditProgram:
+    """What changes the compiled program; hashable.
+
+    Attributes:
+        method: "code", "sdedit" or "ddim" (the round trip through the latent).
+        num_steps: ODE steps of the encoding, and again of the decoding (shared among its legs); SDEdit's ancestral steps.
+        solver: "ddim", "heun", "midpoint" or "tsit5".
+        grid: "time" (uniform in t) or "geometric" (uniform in log σ).
+        langevin_steps: Langevin steps at each corrected level.
+        anneal_levels: step sizes h·γ^j, j < anneal_levels, that these steps are shared among.
+        langevin: "variance_preserving" or "unadjusted".
+    """
+
+    method: str = "code"
+    num_steps: int = 30
+    solver: str = "ddim"
+    grid: str = "time"
+    langevin_steps: int = 30
+    anneal_levels: int = 4
+    langevin: str = "variance_preserving"
+
+    def __post_init__(self) -> None:
+        find_solver(self.solver)
+        for name, value, kinds in (
+            ("method", self.method, METHODS),
+            ("grid", self.grid, GRIDS),
+            ("langevin", self.langevin, KINDS),
+        ):
+            if value not in kinds:
+                raise UserError(f"{name} {value!r} is unknown; choose from {', '.join(kinds)}")
+        for name, least in (("num_steps", 1), ("langevin_steps", 0), ("anneal_levels", 1)):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or not least <= value <= 100_000:
+                raise UserError(f"{name} is {value!r}; it must be a whole number from {least} to 100000")
+
+
+@flax.struct.dataclass
+class EditConfig:
+    """Settings of an edit: numbers are traced (change, sweep or `jax.vmap` them freely), `program` is static.
+
+    Attributes:
+        depth: noise level of the corrected latents as a fraction of the training timesteps, in (0, 1]; [] or [L], decreasing.
+        step_size: Langevin step h > 0 at each of them, [] or [L]; `presets` derives it from the dimensionless h/(1 − ᾱ).
+        eta: η > 0 of confidence-based clipping; None or infinity is off.
+        anneal_rate: γ in (0, 1] of the annealing h·γ^j.
+        input_noise: noise given to the input, in units of σ_0 (the level where the ODE starts); ≥ 0.
+        dynamic_threshold: (quantile, s_max) of `DynamicThreshold`, or None.
+        program: an `EditProgram`.
+    """
+
+    depth: Number = 0.4
+    step_size: Number = 0.02
+    eta: Number | None = 2.0
+    anneal_rate: Number = 0.8
+    input_noise: Number = 1.0
+    dynamic_threshold: tuple[Number, Number] | None = None
+    program: EditProgram = flax.struct.field(pytree_node=False, default=EditProgram())
+
+
+class EditInfo(NamedTuple):
+    """Facts of an edit.
+
+    Attributes:
+        nfe: network evaluations an image; a number, not an array.
+        clipped: share of values that clipping changed at any step. [B].
+        squared_score: mean squared score per dimension times 1 − ᾱ (so mean ε²) at the last corrected step; about 1 is typical,
+            NaN where nothing was corrected. [B].
+        finite: whether every value of the result is finite. bool [B].
+    """
+
+    nfe: Any
+    clipped: jax.Array
+    squared_score: jax.Array
+    finite: jax.Array
+
+
+class EditResult(NamedTuple):
+    """images [B, H, W, C] float32 in [−1, 1], and an `EditInfo`."""
+
+    images: jax.Array
+    info: EditInfo
+
+
+def edit(key: jax.Array, prior: Prior, images: jax.Array, config: EditConfig | None = None) -> EditResult:
+    """Restores or edits a batch of images: one XLA program for the whole of it (van Delft et al. 2024, algorithm 1).
+
+    Each image gets σ_0 of noise, is carried up the probability-flow ODE to the deepest level, clipped to
+    ±(√ᾱ_t + η√(1 − ᾱ_t)) after every step (Proposition 1), moved by annealed Langevin steps at each level of `config.depth`
+    (equation 5) and carried down to σ = 0.
+
+    Args:
+        key: a typed PRNG key: one per image [B], or one [] from which image i takes ``fold_in(key, i)``.
+        prior: what an image should look like; `code_jax.load_prior`.
+        images: [B, H, W, C] floating, in [−1, 1]; `code_jax.from_uint8` makes them.
+        config: an `EditConfig`; `code_jax.preset` gives one that fits the prior. None is the default preset.
+
+    Returns:
+        An `EditResult`: images in [−1, 1], and facts.
+
+    Raises:
+        UserError: names a setting out of its range, or images that do not fit the prior.
+
+    Example:
+        >>> import code_jax, jax, jax.numpy as jnp
+        >>> schedule = code_jax.linear_schedule()
+        >>> eps = lambda params, x, t: x * jnp.sqrt(schedule.variance(t))[:, None, None, None]
+        >>> prior = code_jax.Prior.from_function(eps, (), schedule, (8, 8, 3))
+        >>> result = code_jax.edit(jax.random.key(0), prior, jnp.zeros((2, 8, 8, 3)))
+        >>> result.images.shape, result.info.nfe
+        ((2, 8, 8, 3), 91)
+
+    `jax.vmap` over keys, step size, depth or η gives what a loop over them gives.
+    """
+    config = preset("default", prior.schedule) if config is None else config
+    config, keys, images = canonical(config), image_keys(key, images), check_images(prior, images)
+    return finish(_edit(keys, prior, images, config), config)
+
+
+def sdedit(key: jax.Array, prior: Prior, images: jax.Array, config: EditConfig | None = None) -> EditResult:
+    """SDEdit (Meng et al. 2022, algorithm 1): noise to `depth`, then ancestral steps (DDIM with η = 1) to 0.
+
+    Arguments, result and errors are those of `edit`; of the settings only the first depth, `num_steps`, `grid` and
+    `dynamic_threshold` matter. With as many steps as timesteps below the depth this is the original algorithm.
+    """
+    config = preset("default", prior.schedule) if config is None else config
+    return edit(key, prior, images, config.replace(program=dataclasses.replace(config.program, method="sdedit")))
+
+
+def encode(
+    prior: Prior, x0: jax.Array, *, depth: Number = 0.5, solver: str = "ddim", num_steps: int = 200, grid: str = "time",
+    eta: Number | None = None, dynamic_threshold: tuple[Number, Number] | None = None,
+) -> jax.Array:  # fmt: skip
+    """x_t [B, H, W, C] in VP scale of images x0 in [−1, 1]: the ODE from σ_0 up to `depth`, no noise added.
+
+    Args and errors are those of `EditConfig` and `EditProgram`; with `eta` every step is clipped.
+    """
+    program = EditProgram(num_steps=num_steps, solver=solver, grid=grid)
+    config = canonical(EditConfig(depth=depth, eta=eta, dynamic_threshold=dynamic_threshold, program=program))
+    return _encode(prior, check_images(prior, x0), config)
+
+
+def decode(
+    prior: Prior, x_t: jax.Array, *, depth: Number = 0.5, solver: str = "ddim", num_steps: int = 200, grid: str = "time",
+    dynamic_threshold: tuple[Number, Number] | None = None, final: bool = True,
+) -> jax.Array:  # fmt: skip
+    """Images [B, H, W, C] of latents x_t in VP scale: the ODE from `depth` down to σ_0.
+
+    `final` adds the Euler step from σ_0 to 0, the predicted x_0; without it the result is what `encode` started from.
+    """
+    program = EditProgram(num_steps=num_steps, solver=solver, grid=grid)
+    config = canonical(EditConfig(depth=depth, eta=None, dynamic_threshold=dynamic_threshold, program=program))
+    return _decode(prior, check_images(prior, x_t), config, final)
+
+
+def preset(name: str, schedule: NoiseSchedule, depth: Number | None = None, relative_step: Number | None = None) -> EditConfig:
+    """The settings of a name in `PRESETS` for a prior's schedule: h = (h/(1 − ᾱ_t))·(1 − ᾱ_t) at the depth's t.
+
+    Args:
+        name: "default", "local" (blur, speckle, scratches) or "global" (fog, contrast, colour casts).
+        schedule: the prior's.
+        depth, relative_step: override the preset's depth and h/(1 − ᾱ_t).
+
+    Raises:
+        UserError: for an unknown name.
+
+    Example:
+        >>> import code_jax
+        >>> config = code_jax.preset("local", code_jax.linear_schedule())
+    """
+    if name not in PRESETS:
+        raise UserError(f"preset {name!r} is unknown; choose from {', '.join(PRESETS)}")
+    chosen = PRESETS[name]
+    depth = chosen.depth if depth is None else depth
+    relative_step = chosen.relative_step if relative_step is None else relative_step
+    step_size = relative_step * schedule.variance(schedule.timestep(depth))
+    return EditConfig(depth=depth, step_size=step_size, program=EditProgram(langevin_steps=chosen.langevin_steps))
+
+
+class Preset(NamedTuple):
+    """A depth, a dimensionless Langevin step h/(1 − ᾱ_t) and a number of steps."""
+
+    depth: float
+    relative_step: float
+    langevin_steps: int
+
+
+# The published advice: shallow latents for local damage, deep ones for global damage.
+PRESETS = {"default": Preset(0.3, 0.1, 30), "local": Preset(0.2, 0.1, 30), "global": Preset(0.5, 0.1, 30)}
+
+
+def route_of(schedule: NoiseSchedule, config: EditConfig) -> Route:
+    """The moves of a canonical config's method."""
+    program = config.program
+    depths, step_sizes = jnp.broadcast_arrays(jnp.atleast_1d(config.depth), jnp.atleast_1d(config.step_size))
+    times = schedule.timestep(depths)
+    levels = functools.partial(noise_levels, schedule, grid=program.grid)
+    if program.method == "sdedit":
+        sigmas = levels(times[0], 0.0, num_steps=program.num_steps)
+        return ancestral_moves(sigmas, program.solver) + last_move(sigmas[-1], program.solver)
+
+    route = ode_moves(levels(0.0, times[0], num_steps=program.num_steps), program.solver, config.eta)
+    if program.method == "ddim":
+        route += ode_moves(levels(times[0], 0.0, num_steps=program.num_steps), program.solver)
+        return route + last_move(schedule.sigma(0.0), program.solver)
+    stops = jnp.append(times, 0.0)
+    per_leg = -(-program.num_steps // len(depths))
+    rates = anneal(config.anneal_rate, program.langevin_steps, program.anneal_levels)
+    for level in range(len(depths)):
+        sigma, variance = schedule.sigma(times[level]), schedule.variance(times[level])
+        route += langevin_moves(sigma, step_sizes[level] / variance * rates, program.langevin, program.solver)
+        route += ode_moves(levels(stops[level], stops[level + 1], num_steps=per_leg), program.solver)
+    return route + last_move(schedule.sigma(0.0), program.solver)
+
+
+def anneal(rate: jax.Array, steps: int, levels: int) -> jax.Array:
+    """γ^j for each of the steps, shared evenly among levels j = 0..levels − 1. [steps]."""
+    return rate ** jnp.array(np.arange(steps) * levels // max(steps, 1), jnp.float32)
+
+
+def start(keys: jax.Array, schedule: NoiseSchedule, images: jax.Array, config: EditConfig) -> Travel:
+    """The images with their first noise: `input_noise`·σ_0 for the ODE, σ of the depth for SDEdit."""
+    draw = lambda key: jax.random.normal(jax.random.fold_in(key, 2**31 - 1), images.shape[1:], images.dtype)  # noqa: E731
+    if config.program.method == "sdedit":
+        sigma = schedule.sigma(schedule.timestep(jnp.atleast_1d(config.depth)[0]))
+    else:
+        sigma = config.input_noise * schedule.sigma(0.0)
+    return depart(images + sigma * jax.vmap(draw)(keys))
+
+
+def denoiser_of(prior: Prior, config: EditConfig) -> Denoiser:
+    """The prior, thresholded if the config says so."""
+    return prior if config.dynamic_threshold is None else DynamicThreshold(prior, *config.dynamic_threshold)
+
+
+@jax.jit
+def begin(keys: jax.Array, prior: Prior, images: jax.Array, config: EditConfig) -> Travel:
+    """The state before the first move."""
+    return start(keys, prior.schedule, images, config)
+
+
+@functools.partial(jax.jit, donate_argnames="travel")
+def advance(keys: jax.Array, prior: Prior, travel: Travel, config: EditConfig, first: jax.Array, last: jax.Array) -> Travel:
+    """Makes the moves first..last − 1 of an edit; segments in a row give the bytes of one call."""
+    return follow(keys, denoiser_of(prior, config), route_of(prior.schedule, config), travel, first, last)
+
+
+def run_in_segments(
+    keys: jax.Array, prior: Prior, images: jax.Array, config: EditConfig, bounds: np.ndarray, after: Callable[[int], None]
+) -> EditResult:
+    """`edit` in segments of moves between consecutive `bounds`; `after(k)` is called on the host with the moves done."""
+    config = canonical(config)
+    travel = begin(keys, prior, images, config)
+    for first, last in zip(bounds[:-1], bounds[1:], strict=True):
+        travel = advance(keys, prior, travel, config, jnp.int32(first), jnp.int32(last))
+        travel.z.block_until_ready()
+        after(int(last))
+    return finish(travel, config)
+
+
+def number_of_moves(config: EditConfig) -> tuple[int, int]:
+    """(moves, network evaluations) of a config; nothing is computed."""
+    route = jax.eval_shape(lambda: _any_route(canonical(config)))
+    return len(route.kinds), route.nfe
+
+
+def finish(travel: Travel, config: EditConfig) -> EditResult:
+    """The result of a finished route."""
+    finite = jnp.all(jnp.isfinite(travel.z), axis=(1, 2, 3))
+    clipped = jnp.mean(travel.clipped, axis=(1, 2, 3), dtype=jnp.float32)
+    images = jnp.clip(travel.z, -1.0, 1.0)
+    return EditResult(images, EditInfo(number_of_moves(config)[1], clipped, travel.squared_eps, finite))
+
+
+def canonical(config: EditConfig) -> EditConfig:
+    """Every number as a float32 array, η = None as infinity; concrete values are checked.
+
+    Raises:
+        UserError: names the value that is out of its range.
+    """
+    config = config.replace(eta=jnp.inf if config.eta is None else config.eta)
+    _in_range("depth", config.depth, lambda v: (v > 0) & (v <= 1), "in (0, 1]")
+    _in_range("step_size", config.step_size, lambda v: (v > 0) & np.isfinite(v), "positive")
+    _in_range("eta", config.eta, lambda v: v > 0, "positive, or none")
+    _in_range("anneal_rate", config.anneal_rate, lambda v: (v > 0) & (v <= 1), "in (0, 1]")
+    _in_range("input_noise", config.input_noise, lambda v: (v >= 0) & np.isfinite(v), "zero or positive")
+    if config.dynamic_threshold is not None:
+        _in_range("dynamic_threshold's quantile", config.dynamic_threshold[0], lambda v: (v > 0) & (v <= 1), "in (0, 1]")
+        _in_range("dynamic_threshold's s_max", config.dynamic_threshold[1], lambda v: v >= 1, "at least 1")
+    depths = config.depth
+    if not isinstance(depths, jax.core.Tracer) and np.ndim(depths) and np.any(np.diff(np.asarray(depths)) >= 0):
+        raise UserError(f"depth {np.asarray(depths).tolist()} must decrease: the deepest level is corrected first")
+    return jax.tree.map(lambda value: jnp.asarray(value, jnp.float32), config)
+
+
+def image_keys(key: jax.Array, images: jax.Array) -> jax.Array:
+    """One typed key per image: the given ones [B], or ``fold_in(key, i)`` of a scalar key."""
+    if not jnp.issubdtype(getattr(key, "dtype", np.dtype(int)), jax.dtypes.prng_key):
+        raise UserError("key is not a typed PRNG key; make one with jax.random.key(seed)")
+    if key.ndim == 0:
+        return jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(len(images)))
+    if key.shape != images.shape[:1]:
+        raise UserError(f"{key.shape[0]} keys for {len(images)} images; give one per image, or a scalar key")
+    return key
+
+
+def check_images(prior: Prior, images: Any) -> jax.Array:
+    """The images as floating arrays [B, H, W, C]; raises UserError where they do not fit the prior."""
+    images = jnp.asarray(images)
+    if images.shape[1:] != prior.image_shape or images.ndim != 4:
+        raise UserError(
+            f"images of shape {images.shape} do not fit the prior; it takes [B, {', '.join(map(str, prior.image_shape))}]"
+        )
+    if not jnp.issubdtype(images.dtype, jnp.floating):
+        raise UserError(f"images are {images.dtype}; scale them to [-1, 1] with code_jax.from_uint8")
+    return images
+
+
+def _in_range(name: str, value: Any, holds: Callable[[np.ndarray], Any], wanted: str) -> None:
+    if not isinstance(value, jax.core.Tracer) and not np.all(holds(np.asarray(value, float))):
+        raise UserError(f"{name} is {np.asarray(value).tolist()}; it must be {wanted}")
+
+
+def _any_route(config: EditConfig) -> Route:
+    return route_of(NoiseSchedule(jnp.linspace(-4.0, 5.0, 1000), jnp.float32(999)), config)
+
+
+@jax.jit
+def _edit(keys: jax.Array, prior: Prior, images: jax.Array, config: EditConfig) -> Travel:
+    route = route_of(prior.schedule, config)
+    travel = start(keys, prior.schedule, images, config)
+    return follow(keys, denoiser_of(prior, config), route, travel, 0, len(route.kinds))
+
+
+@jax.jit
+def _encode(prior: Prior, x0: jax.Array, config: EditConfig) -> jax.Array:
+    program, schedule = config.program, prior.schedule
+    sigmas = noise_levels(schedule, 0.0, schedule.timestep(config.depth), program.num_steps, program.grid)
+    route = ode_moves(sigmas, program.solver, config.eta)
+    z = follow(_no_keys(x0), denoiser_of(prior, config), route, depart(x0), 0, program.num_steps).z
+    return z * jax.lax.rsqrt(1 + sigmas[-1] ** 2)
+
+
+@functools.partial(jax.jit, static_argnums=3)
+def _decode(prior: Prior, x_t: jax.Array, config: EditConfig, final: bool) -> jax.Array:
+    program, schedule = config.program, prior.schedule
+    sigmas = noise_levels(schedule, schedule.timestep(config.depth), 0.0, program.num_steps, program.grid)
+    route = ode_moves(sigmas, program.solver)
+    route = route + last_move(sigmas[-1], program.solver) if final else route
+    z = x_t * jnp.sqrt(1 + sigmas[0] ** 2)
+    return follow(_no_keys(x_t), denoiser_of(prior, config), route, depart(z), 0, len(route.kinds)).z
+
+
+def _no_keys(images: jax.Array) -> jax.Array:
+    return jax.random.split(jax.random.key(0), images.shape[0])

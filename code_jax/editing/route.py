@@ -1,0 +1,139 @@
+"""A route: the moves that carry an image through noise levels and back, and the one loop that follows any route.
+
+In z = x/√ᾱ every method is a list of moves of two kinds: a step of the ODE from σ to σ' by a diffrax solver, or
+
+    z ← z + a·ε(z, σ) + b·n,
+
+which is Langevin at σ (either form), an ancestral step (DDIM with η = 1), or the last Euler step to σ = 0. After a move z is
+clipped to ±(1 + ησ'), which is confidence-based clipping in this scale; η = ∞ clips nothing. The loop holds one copy of
+each kind of move however long the route is, draws its noise from (image's key, move's number), and runs from any move to
+any other: cut into segments it gives the same images.
+"""
+
+from __future__ import annotations
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from code_jax.diffusion.denoiser import Denoiser, eps_at
+from code_jax.diffusion.langevin import langevin_coefficients
+from code_jax.diffusion.probability_flow import NFE_PER_STEP, find_solver, ode_step
+
+ODE, AFFINE = 0, 1
+
+
+@flax.struct.dataclass
+class Route:
+    """Moves in order, one entry each.
+
+    Attributes:
+        sigma, sigma_next: noise level before and after the move. float32 [K].
+        eps_coefficient, noise_coefficient: a and b of an affine move, unused by ODE moves. float32 [K].
+        bound: |z| is clipped to it after the move; infinity where nothing is clipped. float32 [K].
+        kinds: `ODE` or `AFFINE` for each move, static.
+        solver: name of the ODE's solver, static.
+    """
+
+    sigma: jax.Array
+    sigma_next: jax.Array
+    eps_coefficient: jax.Array
+    noise_coefficient: jax.Array
+    bound: jax.Array
+    kinds: tuple[int, ...] = flax.struct.field(pytree_node=False)
+    solver: str = flax.struct.field(pytree_node=False, default="ddim")
+
+    @property
+    def nfe(self) -> int:
+        """Number of network evaluations of the whole route."""
+        return int(self.cost().sum())
+
+    def cost(self) -> np.ndarray:
+        """Network evaluations of each move, int [K]."""
+        return np.where(np.array(self.kinds) == ODE, NFE_PER_STEP[self.solver], 1)
+
+    def __add__(self, other: Route) -> Route:
+        joined = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), self.replace(kinds=()), other.replace(kinds=()))
+        return joined.replace(kinds=self.kinds + other.kinds)
+
+
+def _route(
+    kind: int, sigma: jax.Array, sigma_next: jax.Array, a: jax.Array, b: jax.Array, bound: jax.Array, solver: str
+) -> Route:
+    columns = (jnp.broadcast_to(column, sigma.shape).astype(sigma.dtype) for column in (sigma, sigma_next, a, b, bound))
+    return Route(*columns, kinds=(kind,) * len(sigma), solver=solver)
+
+
+def ode_moves(sigmas: jax.Array, solver: str, eta: jax.typing.ArrayLike = jnp.inf) -> Route:
+    """Solver steps along σ [n + 1], each followed by clipping to 1 + ησ."""
+    zero = jnp.zeros(())
+    return _route(ODE, sigmas[:-1], sigmas[1:], zero, zero, 1 + eta * sigmas[1:], solver)
+
+
+def langevin_moves(sigma: jax.Array, relative_steps: jax.Array, kind: str, solver: str) -> Route:
+    """Langevin steps of dimensionless sizes h/(1 − ᾱ) [n] at noise level σ []."""
+    a, b = langevin_coefficients(kind, relative_steps)
+    sigmas = jnp.broadcast_to(sigma, relative_steps.shape)
+    return _route(AFFINE, sigmas, sigmas, sigma * a, sigma * b, jnp.array(jnp.inf), solver)
+
+
+def ancestral_moves(sigmas: jax.Array, solver: str) -> Route:
+    """DDIM steps with η = 1 along decreasing σ [n + 1], the last of which may be 0 (Song, Meng & Ermon 2021, equation 12)."""
+    now, after = sigmas[:-1], sigmas[1:]
+    a = after**2 / now - now
+    b = after * jnp.sqrt(jnp.maximum(1 - (after / now) ** 2, 0))
+    return _route(AFFINE, now, after, a, b, jnp.array(jnp.inf), solver)
+
+
+def last_move(sigma: jax.Array, solver: str) -> Route:
+    """The Euler step from σ to 0: the predicted x_0."""
+    sigma = sigma[None]
+    return _route(AFFINE, sigma, jnp.zeros_like(sigma), -sigma, jnp.zeros(()), jnp.array(jnp.inf), solver)
+
+
+@flax.struct.dataclass
+class Travel:
+    """Where the images are on their route.
+
+    Attributes:
+        z: x/√ᾱ, [B, H, W, C].
+        clipped: True where clipping changed a value at any move. bool [B, H, W, C].
+        squared_eps: mean ε² per dimension at the last affine move but the final one; about 1 on a typical latent. [B].
+    """
+
+    z: jax.Array
+    clipped: jax.Array
+    squared_eps: jax.Array
+
+
+def depart(z: jax.Array) -> Travel:
+    """The start of a route."""
+    return Travel(z, jnp.zeros(z.shape, bool), jnp.full(z.shape[0], jnp.nan, z.dtype))
+
+
+def follow(
+    keys: jax.Array, denoiser: Denoiser, route: Route, travel: Travel, first: jax.typing.ArrayLike, last: jax.typing.ArrayLike
+) -> Travel:
+    """Makes the moves first..last − 1 (both may be traced). keys: one per image, [B]."""
+    solver, kinds = find_solver(route.solver), jnp.array(route.kinds)
+
+    def along_ode(k: jax.Array, travel: Travel) -> Travel:
+        return travel.replace(z=ode_step(solver, denoiser, route.sigma[k], route.sigma_next[k], travel.z))
+
+    def affine(k: jax.Array, travel: Travel) -> Travel:
+        z, keep = travel.z, route.sigma_next[k] == 0
+        eps = eps_at(denoiser, z, route.sigma[k])
+        noise = jax.vmap(lambda key: jax.random.normal(jax.random.fold_in(key, k), z.shape[1:], z.dtype))(keys)
+        squared = jnp.where(keep, travel.squared_eps, jnp.mean(eps**2, axis=(1, 2, 3)))
+        return travel.replace(z=z + route.eps_coefficient[k] * eps + route.noise_coefficient[k] * noise, squared_eps=squared)
+
+    def move(k: jax.Array, travel: Travel) -> Travel:
+        if len(set(route.kinds)) == 1:
+            travel = (along_ode, affine)[route.kinds[0]](k, travel)
+        else:
+            travel = jax.lax.switch(kinds[k], (along_ode, affine), k, travel)
+        bound = route.bound[k]
+        return travel.replace(z=jnp.clip(travel.z, -bound, bound), clipped=travel.clipped | (jnp.abs(travel.z) > bound))
+
+    return jax.lax.fori_loop(first, last, move, travel)

@@ -1,0 +1,1 @@
+"""The score network: the only Flax modules."""

@@ -1,0 +1,152 @@
+"""The architecture of a score network: what diffusers' ``UNet2DModel`` reads from ``config.json``."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from code_jax.errors import UserError
+
+DOWN_BLOCKS = ("DownBlock2D", "AttnDownBlock2D", "ResnetDownsampleBlock2D")
+UP_BLOCKS = ("UpBlock2D", "AttnUpBlock2D", "ResnetUpsampleBlock2D")
+ACTIVATIONS = ("silu", "swish", "mish", "gelu", "relu")
+
+# Bounds that every published network keeps and that a hostile config.json does not: they are checked before any allocation.
+_MAX_CHANNELS, _MAX_LEVELS, _MAX_LAYERS, _MAX_SIZE = 8192, 12, 32, 8192
+
+# Options of UNet2DModel that this network answers to with one value only; any other value is refused by name.
+_ONLY: dict[str, tuple[Any, ...]] = {
+    "_class_name": ("UNet2DModel",),
+    "time_embedding_type": ("positional",),
+    "mid_block_type": ("UNetMidBlock2D",),
+    "class_embed_type": (None,),
+    "num_class_embeds": (None,),
+    "num_train_timesteps": (None,),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class UNet2DConfig:
+    """Architecture of a `UNet2DModel`; field names, defaults and meanings are those of diffusers' class of that name.
+
+    Attributes:
+        sample_size: (height, width) of the images the network was trained on, in pixels.
+        in_channels, out_channels: channels of the image.
+        center_input_sample: map inputs from [0, 1] to [-1, 1] first.
+        freq_shift, flip_sin_to_cos: variant of the sinusoidal time embedding.
+        time_embedding_dim: width of the time embedding; None is four times the first level's channels.
+        down_block_types, up_block_types: one name a level, from the finest level down and from the coarsest up.
+        block_out_channels: channels of each level, finest first.
+        layers_per_block: residual blocks of a level on the way down (one more on the way up).
+        mid_block_scale_factor: divisor of the residual sums of the middle block.
+        downsample_padding: 1 is symmetric, 0 is TensorFlow's (0, 1).
+        downsample_type, upsample_type: "conv" or "resnet", for the attention blocks.
+        dropout: dropout rate; applied only in training.
+        act_fn: one of `ACTIVATIONS`.
+        attention_head_dim: channels of an attention head; None is a single head.
+        norm_num_groups, norm_eps: of every GroupNorm.
+        attn_norm_num_groups: groups of the middle attention's norm; None follows `norm_num_groups`.
+        resnet_time_scale_shift: "default" adds the time embedding, "scale_shift" modulates the second norm by it.
+        add_attention: attention in the middle block.
+
+    Raises:
+        UserError: for a value that no network can have, before anything is allocated.
+    """
+
+    sample_size: tuple[int, int] = (32, 32)
+    in_channels: int = 3
+    out_channels: int = 3
+    center_input_sample: bool = False
+    freq_shift: float = 0
+    flip_sin_to_cos: bool = True
+    time_embedding_dim: int | None = None
+    down_block_types: tuple[str, ...] = ("DownBlock2D", "AttnDownBlock2D", "AttnDownBlock2D", "AttnDownBlock2D")
+    up_block_types: tuple[str, ...] = ("AttnUpBlock2D", "AttnUpBlock2D", "AttnUpBlock2D", "UpBlock2D")
+    block_out_channels: tuple[int, ...] = (224, 448, 672, 896)
+    layers_per_block: int = 2
+    mid_block_scale_factor: float = 1
+    downsample_padding: int = 1
+    downsample_type: str = "conv"
+    upsample_type: str = "conv"
+    dropout: float = 0.0
+    act_fn: str = "silu"
+    attention_head_dim: int | None = 8
+    norm_num_groups: int = 32
+    attn_norm_num_groups: int | None = None
+    norm_eps: float = 1e-5
+    resnet_time_scale_shift: str = "default"
+    add_attention: bool = True
+
+    def __post_init__(self) -> None:
+        levels = len(self.block_out_channels)
+        if not 1 <= levels <= _MAX_LEVELS:
+            raise UserError(f"block_out_channels has {levels} levels; 1 to {_MAX_LEVELS} are supported")
+        for name, kinds in (("down_block_types", DOWN_BLOCKS), ("up_block_types", UP_BLOCKS)):
+            blocks = getattr(self, name)
+            if len(blocks) != levels:
+                raise UserError(f"{name} has {len(blocks)} entries for {levels} levels of block_out_channels")
+            for block in blocks:
+                _one_of(name, block, kinds)
+        _one_of("downsample_type", self.downsample_type, ("conv", "resnet"))
+        _one_of("upsample_type", self.upsample_type, ("conv", "resnet"))
+        _one_of("act_fn", self.act_fn, ACTIVATIONS)
+        _one_of("resnet_time_scale_shift", self.resnet_time_scale_shift, ("default", "scale_shift"))
+        _one_of("downsample_padding", self.downsample_padding, (0, 1))
+        for size in self.sample_size:
+            _whole("sample_size", size, _MAX_SIZE)
+        _whole("in_channels", self.in_channels, 64)
+        _whole("out_channels", self.out_channels, 64)
+        _whole("layers_per_block", self.layers_per_block, _MAX_LAYERS)
+        _whole("norm_num_groups", self.norm_num_groups, _MAX_CHANNELS)
+        for channels in self.block_out_channels:
+            _whole("block_out_channels", channels, _MAX_CHANNELS)
+            if channels % self.norm_num_groups:
+                raise UserError(f"block_out_channels {channels} is not a multiple of norm_num_groups {self.norm_num_groups}")
+        for name in ("time_embedding_dim", "attention_head_dim", "attn_norm_num_groups"):
+            if getattr(self, name) is not None:
+                _whole(name, getattr(self, name), 4 * _MAX_CHANNELS)
+        if not 0 <= self.dropout < 1:
+            raise UserError(f"dropout is {self.dropout}; it must lie in [0, 1)")
+
+    @classmethod
+    def from_diffusers(cls, config: Mapping[str, Any]) -> UNet2DConfig:
+        """Reads the mapping of a diffusers ``config.json``.
+
+        Raises:
+            UserError: names an option that is unknown, or that has a value this network does not answer to.
+        """
+        known = {field.name for field in dataclasses.fields(cls)}
+        values: dict[str, Any] = {}
+        for name, value in config.items():
+            if name in known:
+                values[name] = tuple(value) if isinstance(value, list) else value
+            elif name in _ONLY:
+                if value not in _ONLY[name]:
+                    raise UserError(f"{name} {value!r} is not supported (only {_ONLY[name][0]!r} is)")
+            elif not name.startswith("_") and name != "decay":
+                raise UserError(f"unknown option {name!r} = {value!r} of the network's config")
+        size = values.get("sample_size")
+        if size is None:
+            raise UserError("sample_size is missing from the network's config: state the height and width in pixels")
+        values["sample_size"] = size if isinstance(size, tuple) else (size, size)
+        try:
+            return cls(**values)
+        except TypeError as error:
+            raise UserError(f"the network's config has a value of the wrong type: {error}") from error
+
+    def to_diffusers(self) -> dict[str, Any]:
+        """The mapping that diffusers' ``UNet2DModel.from_config`` reads."""
+        values = {name: list(value) if isinstance(value, tuple) else value for name, value in dataclasses.asdict(self).items()}
+        height, width = self.sample_size
+        return {"_class_name": "UNet2DModel", **values, "sample_size": height if height == width else [height, width]}
+
+
+def _one_of(name: str, value: Any, kinds: tuple[Any, ...]) -> None:
+    if value not in kinds:
+        raise UserError(f"{name} {value!r} is not supported; choose from {', '.join(map(repr, kinds))}")
+
+
+def _whole(name: str, value: Any, most: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
+        raise UserError(f"{name} is {value!r}; it must be a whole number from 1 to {most}")

@@ -1,0 +1,1 @@
+"""Priors: a network with its weights and schedule, and where they are found."""

@@ -1,0 +1,80 @@
+"""A prior: a network, its weights and its noise schedule, as one pytree that answers with ε."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+
+from code_jax.diffusion.parameterization import to_eps
+from code_jax.diffusion.schedule import NoiseSchedule
+from code_jax.models.unet import UNet2DModel
+
+Params = Any
+EpsFunction = Callable[[Params, jax.Array, jax.Array], jax.Array]
+
+
+@dataclasses.dataclass(frozen=True)
+class NetworkOutput:
+    """``(params, x, t) -> output`` of a Flax network; equal networks are equal functions, so that nothing recompiles."""
+
+    network: UNet2DModel
+
+    def __call__(self, params: Params, x: jax.Array, t: jax.Array) -> jax.Array:
+        return self.network.apply({"params": params}, x, t)
+
+
+@flax.struct.dataclass
+class Prior:
+    """A pretrained diffusion model; weights and schedule are traced, the rest is static.
+
+    Attributes:
+        params: the weights, any pytree of arrays.
+        schedule: the noise schedule that the network was trained on.
+        function: ``(params, x, t) -> output``, hashable.
+        image_shape: (H, W, C) of one image.
+        prediction_type: what the output is: "epsilon", "v_prediction" or "sample".
+    """
+
+    params: Params
+    schedule: NoiseSchedule
+    function: EpsFunction = flax.struct.field(pytree_node=False)
+    image_shape: tuple[int, int, int] = flax.struct.field(pytree_node=False)
+    prediction_type: str = flax.struct.field(pytree_node=False, default="epsilon")
+
+    @classmethod
+    def from_function(
+        cls, eps_fn: EpsFunction, params: Params, schedule: NoiseSchedule, image_shape: tuple[int, int, int]
+    ) -> Prior:
+        """A prior of one's own: ``eps_fn(params, x [B, H, W, C], t [B]) -> ε [B, H, W, C]``, pure and hashable.
+
+        Example:
+            >>> import code_jax, jax.numpy as jnp
+            >>> unit_gaussian = lambda params, x, t: x * jnp.sqrt(schedule.variance(t))[:, None, None, None]
+            >>> schedule = code_jax.linear_schedule()
+            >>> prior = Prior.from_function(unit_gaussian, (), schedule, (8, 8, 3))
+        """
+        return cls(params, schedule, eps_fn, tuple(image_shape))
+
+    @classmethod
+    def from_network(cls, network: UNet2DModel, params: Params, schedule: NoiseSchedule, prediction_type: str) -> Prior:
+        """A prior of a `UNet2DModel` and its weights."""
+        shape = (*network.config.sample_size, network.config.in_channels)
+        return cls(params, schedule, NetworkOutput(network), shape, prediction_type)
+
+    def eps(self, x: jax.Array, t: jax.Array) -> jax.Array:
+        """ε_θ(x_t, t) [B, H, W, C] for x_t in VP scale at float timesteps t [B] in [0, T − 1]; score = −ε/√(1 − ᾱ_t)."""
+        t = jnp.broadcast_to(jnp.asarray(t, x.dtype), x.shape[:1])
+        output = self.function(self.params, x, t)
+        return to_eps(self.prediction_type, output, x, self.schedule.sigma(t)[:, None, None, None])
+
+    def with_precision(self, precision: str) -> Prior:
+        """The same prior computed in "float32" or "bfloat16" (inside the network alone); own functions stay as they are."""
+        if not isinstance(self.function, NetworkOutput):
+            return self
+        network = self.function.network.clone(dtype=jnp.dtype(precision))
+        return self.replace(function=NetworkOutput(network))
