@@ -13,12 +13,10 @@ KINDS = ("variance_preserving", "unadjusted")
 def langevin_step(
     denoiser: Denoiser, x: jax.Array, t: jax.typing.ArrayLike, step_size: jax.typing.ArrayLike, noise: jax.Array
 ) -> jax.Array:
-    """One unadjusted Langevin step, x + h·score(x, t) + √(2h)·noise with score = −ε/√(1 − ᾱ_t)
+    """One unadjusted Langevin step, x + h·score(x, t) + √(2h)·noise with score = −ε/√(1 − ᾱ_t).
 
-    (van Delft et al. 2024, section 3.2.)
-
-    Stable for h < 2(1 − ᾱ_t) on a unit Gaussian. For a Gaussian of covariance Σ the chain's stationary covariance is
-    Σ(I − (h/2)Σ⁻¹)⁻¹: the bias vanishes with the step.
+    The correction of van Delft et al. 2024, section 3.2. Stable for h < 2(1 − ᾱ_t) on a unit Gaussian. For a Gaussian of
+    covariance Σ the chain's stationary covariance is Σ(I − (h/2)Σ⁻¹)⁻¹: the bias vanishes with the step.
 
     Args:
         denoiser: a `code_jax.Prior`, or a wrapper around one.

@@ -1,9 +1,7 @@
 """The probability-flow ODE dz/dσ = ε(√ᾱ z, t(σ)), stepped by diffrax's solvers on grids of σ.
 
-The ODE is equation 13 of Song et al. 2021.
-
-z = x/√ᾱ is the image plus σ times noise, so that explicit Euler in σ is DDIM (Song, Meng & Ermon 2021, equation 14). The clean end
-of the ODE is σ_0, the first training level.
+The ODE is equation 13 of Song et al. 2021. z = x/√ᾱ is the image plus σ times noise, so that explicit Euler in σ is DDIM
+(Song, Meng & Ermon 2021, equation 14). The clean end of the ODE is σ_0, the first training level.
 """
 
 from __future__ import annotations
@@ -28,7 +26,7 @@ NFE_PER_STEP = {"ddim": 1, "heun": 2, "midpoint": 2, "tsit5": 7}
 GRIDS = ("time", "geometric")
 
 # A field of the ODE, ``(σ, z, denoiser) -> dz/dσ``, as diffrax wants it.
-_TERM = diffrax.ODETerm(lambda sigma, z, denoiser: eps_at(denoiser, z, sigma))
+_TERM = diffrax.ODETerm(lambda sigma, z, denoiser: eps_at(denoiser, z, jnp.asarray(sigma)))
 
 
 def find_solver(name: str) -> diffrax.AbstractSolver:
@@ -39,7 +37,7 @@ def find_solver(name: str) -> diffrax.AbstractSolver:
 
 
 def noise_levels(
-    schedule: NoiseSchedule, t_from: jax.typing.ArrayLike, t_to: jax.typing.ArrayLike, num_steps: int, grid: str
+    schedule: NoiseSchedule, t_from: jax.Array | float, t_to: jax.Array | float, num_steps: int, grid: str
 ) -> jax.Array:
     """σ [num_steps + 1] from t_from to t_to, uniform in t ("time") or in log σ ("geometric")."""
     if grid not in GRIDS:

@@ -25,8 +25,7 @@ _STATIC = {
 }
 
 
-@flax.struct.dataclass
-class NoiseSchedule:
+class NoiseSchedule(flax.struct.PyTreeNode):
     """A variance-preserving noise schedule; a pytree of two arrays.
 
     Attributes:

@@ -12,8 +12,7 @@ from code_jax.diffusion.schedule import NoiseSchedule
 _BISECTIONS = 22  # halve [1, s_max] down to float32's resolution
 
 
-@flax.struct.dataclass
-class DynamicThreshold:
+class DynamicThreshold(flax.struct.PyTreeNode):
     """A denoiser that answers with the ε of the thresholded x̂_0.
 
     x̂_0 = (x − √(1 − ᾱ) ε)/√ᾱ; s = clip(quantile_p |x̂_0|, 1, s_max) per image; x̂_0 ← clip(x̂_0, −s, s)/s; ε follows.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -21,7 +22,7 @@ from code_jax.editing.route import Route, Travel, ancestral_moves, depart, follo
 from code_jax.errors import UserError
 from code_jax.priors.prior import Prior
 
-Number = jax.typing.ArrayLike
+Number = Any  # a float, or an array where it is swept
 METHODS = ("code", "sdedit", "ddim")
 
 
@@ -62,8 +63,7 @@ class EditProgram:
                 raise UserError(f"{name} is {value!r}; it must be a whole number from {least} to 100000")
 
 
-@flax.struct.dataclass
-class EditConfig:
+class EditConfig(flax.struct.PyTreeNode):
     """Settings of an edit: numbers are traced (change, sweep or `jax.vmap` them freely), `program` is static.
 
     Attributes:
@@ -78,7 +78,7 @@ class EditConfig:
 
     depth: Number = 0.4
     step_size: Number = 0.02
-    eta: Number | None = 2.0
+    eta: Number = 2.0
     anneal_rate: Number = 0.8
     input_noise: Number = 1.0
     dynamic_threshold: tuple[Number, Number] | None = None
@@ -278,7 +278,7 @@ def run_in_segments(
     """`edit` in segments of moves between consecutive `bounds`; `after(k)` is called on the host with the moves done."""
     config = canonical(config)
     travel = begin(keys, prior, images, config)
-    for first, last in zip(bounds[:-1], bounds[1:], strict=True):
+    for first, last in itertools.pairwise(bounds):
         travel = advance(keys, prior, travel, config, jnp.int32(first), jnp.int32(last))
         travel.z.block_until_ready()
         after(int(last))

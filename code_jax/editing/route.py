@@ -24,8 +24,7 @@ from code_jax.diffusion.probability_flow import NFE_PER_STEP, find_solver, ode_s
 ODE, AFFINE = 0, 1
 
 
-@flax.struct.dataclass
-class Route:
+class Route(flax.struct.PyTreeNode):
     """Moves in order, one entry each.
 
     Attributes:
@@ -61,11 +60,13 @@ class Route:
 def _route(
     kind: int, sigma: jax.Array, sigma_next: jax.Array, a: jax.Array, b: jax.Array, bound: jax.Array, solver: str
 ) -> Route:
-    columns = (jnp.broadcast_to(column, sigma.shape).astype(sigma.dtype) for column in (sigma, sigma_next, a, b, bound))
-    return Route(*columns, kinds=(kind,) * len(sigma), solver=solver)
+    sigma, sigma_next, a, b, bound = (
+        jnp.broadcast_to(column, sigma.shape).astype(sigma.dtype) for column in (sigma, sigma_next, a, b, bound)
+    )
+    return Route(sigma, sigma_next, a, b, bound, kinds=(kind,) * len(sigma), solver=solver)
 
 
-def ode_moves(sigmas: jax.Array, solver: str, eta: jax.typing.ArrayLike = jnp.inf) -> Route:
+def ode_moves(sigmas: jax.Array, solver: str, eta: jax.Array | float = jnp.inf) -> Route:
     """Solver steps along σ [n + 1], each followed by clipping to 1 + ησ."""
     zero = jnp.zeros(())
     return _route(ODE, sigmas[:-1], sigmas[1:], zero, zero, 1 + eta * sigmas[1:], solver)
@@ -92,8 +93,7 @@ def last_move(sigma: jax.Array, solver: str) -> Route:
     return _route(AFFINE, sigma, jnp.zeros_like(sigma), -sigma, jnp.zeros(()), jnp.array(jnp.inf), solver)
 
 
-@flax.struct.dataclass
-class Travel:
+class Travel(flax.struct.PyTreeNode):
     """Where the images are on their route.
 
     Attributes:

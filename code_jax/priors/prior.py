@@ -25,11 +25,11 @@ class NetworkOutput:
     network: UNet2DModel
 
     def __call__(self, params: Params, x: jax.Array, t: jax.Array) -> jax.Array:
-        return self.network.apply({"params": params}, x, t)
+        output: Any = self.network.apply({"params": params}, x, t)
+        return output
 
 
-@flax.struct.dataclass
-class Prior:
+class Prior(flax.struct.PyTreeNode):
     """A pretrained diffusion model; weights and schedule are traced, the rest is static.
 
     Attributes:
@@ -58,7 +58,7 @@ class Prior:
             >>> schedule = code_jax.linear_schedule()
             >>> prior = Prior.from_function(unit_gaussian, (), schedule, (8, 8, 3))
         """
-        return cls(params, schedule, eps_fn, tuple(image_shape))
+        return cls(params, schedule, eps_fn, image_shape)
 
     @classmethod
     def from_network(cls, network: UNet2DModel, params: Params, schedule: NoiseSchedule, prediction_type: str) -> Prior:

@@ -18,6 +18,7 @@ import numpy as np
 from code_jax.diffusion.schedule import linear_schedule
 from code_jax.models.config import UNet2DConfig
 from code_jax.models.unet import UNet2DModel
+from code_jax.priors.prior import NetworkOutput
 from code_jax.training.data import batches, held_out, read_pictures
 from code_jax.training.step import Recipe, TrainState, learning_rate, loss, optimizer, train_step
 
@@ -45,7 +46,7 @@ def main() -> None:
     args.out.mkdir(parents=True, exist_ok=True)
 
     recipe, schedule, model = Recipe(), linear_schedule(), UNet2DModel(SMALL)
-    apply = lambda params, x, t: model.apply({"params": params}, x, t)  # noqa: E731
+    apply = NetworkOutput(model)
     names, pictures = read_pictures(args.data, SMALL.sample_size[0])
     held = held_out(names, args.val)
     train, val = pictures[~held], pictures[held][:200]

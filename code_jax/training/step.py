@@ -42,8 +42,7 @@ class Recipe:
     quarter_turns: bool = True
 
 
-@flax.struct.dataclass
-class TrainState:
+class TrainState(flax.struct.PyTreeNode):
     """Everything that a restart needs: weights, their moving average, optimizer state and the number of steps done."""
 
     params: Params
@@ -94,8 +93,8 @@ def augment(key: jax.Array, x: jax.Array, quarter_turns: bool) -> jax.Array:
 
 def ema_update(ema: Params, params: Params, step: jax.Array, decay: float) -> Params:
     """ema ← d·ema + (1 − d)·params with d = min(decay, (1 + step)/(10 + step)), so that the start is forgotten."""
-    decay = jnp.minimum(decay, (1 + step) / (10 + step))
-    return jax.tree.map(lambda old, new: decay * old + (1 - decay) * new, ema, params)
+    kept = jnp.minimum(decay, (1 + step) / (10 + step))
+    return jax.tree.map(lambda old, new: kept * old + (1 - kept) * new, ema, params)
 
 
 def train_step(
