@@ -1,0 +1,111 @@
+"""`load_prior`: a bundled name, a folder, or a hub id."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import tempfile
+from importlib import resources
+from pathlib import Path
+
+from code_jax.errors import UserError
+from code_jax.priors.prior import Prior
+
+PRECISIONS = ("float32", "bfloat16")
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+_HUB_FILES = ["*.json", "*.safetensors", "unet/*", "scheduler/*"]
+_NEVER = ["*.bin", "*.pt", "*.ckpt", "*.msgpack", "*.fp16.*", "*.non_ema.*"]
+
+
+def bundled_priors() -> tuple[str, ...]:
+    """Names of the priors that come with the package."""
+    with resources.as_file(_bundle()) as bundle:
+        return tuple(sorted(path.parent.name for path in bundle.glob("*/unet") if path.is_dir()))
+
+
+def cache_folder() -> Path:
+    """Where converted priors and compiled programs are kept: ``$XDG_CACHE_HOME/code_jax``, or ``~/.cache/code_jax``."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "code_jax"
+
+
+def load_prior(name: str | Path, *, revision: str | None = None, precision: str = "float32") -> Prior:
+    """Loads a prior.
+
+    Args:
+        name: a bundled name ("eurosat-64"), a local folder (diffusers' layout with safetensors, or a checkpoint of ours), or a
+            hub id such as "google/ddpm-ema-celebahq-256", which is downloaded and converted once, then kept in the cache.
+        revision: branch, tag or commit of a hub id.
+        precision: "float32" or "bfloat16", of the network's convolutions and products; weights stay float32.
+
+    Returns:
+        A `Prior`.
+
+    Raises:
+        UserError: if there is no such prior, it cannot be had offline, or it holds something that is not supported.
+
+    Example:
+        >>> import code_jax
+        >>> prior = code_jax.load_prior("eurosat-64")
+        >>> prior.image_shape
+        (64, 64, 3)
+    """
+    if precision not in PRECISIONS:
+        raise UserError(f"precision {precision!r} is unknown; choose from {', '.join(PRECISIONS)}")
+    name = str(name)
+    if name in bundled_priors():
+        with resources.as_file(_bundle() / name) as folder:
+            prior = _read(folder)
+    elif Path(name).is_dir():
+        prior = _read(Path(name))
+    elif _HUB_ID.fullmatch(name):
+        prior = _from_hub(name, revision)
+    else:
+        raise UserError(f"no prior {name!r}: give a bundled name ({', '.join(bundled_priors())}), a folder, or a hub id org/name")
+    return prior.with_precision(precision)
+
+
+def _bundle() -> Path:
+    return Path(str(resources.files("code_jax") / "priors"))
+
+
+def _read(folder: Path) -> Prior:
+    from checkpoints_convert.checkpoint import is_checkpoint, read_checkpoint
+    from checkpoints_convert.diffusers import is_diffusers, read_diffusers
+
+    if is_checkpoint(folder):
+        return read_checkpoint(folder)
+    if is_diffusers(folder):
+        return read_diffusers(folder)
+    raise UserError(f"{folder} holds no prior: neither prior.json (ours) nor config.json (diffusers)")
+
+
+def _from_hub(name: str, revision: str | None) -> Prior:
+    import huggingface_hub
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    from checkpoints_convert.checkpoint import is_checkpoint, read_checkpoint, write_checkpoint
+
+    try:
+        snapshot = Path(
+            huggingface_hub.snapshot_download(name, revision=revision, allow_patterns=_HUB_FILES, ignore_patterns=_NEVER)
+        )
+    except LocalEntryNotFoundError as error:
+        raise UserError(
+            f"{name} is not in the hub's cache and the hub cannot be reached: go online once, or copy its folder here and give its path"
+        ) from error
+    except (HfHubHTTPError, OSError) as error:
+        raise UserError(f"{name} cannot be had from the hub: {str(error).splitlines()[0]}") from error
+    converted = cache_folder() / "priors" / f"{name.replace('/', '--')}--{snapshot.name}"
+    if is_checkpoint(converted):
+        return read_checkpoint(converted)
+    prior = _read(snapshot)
+    # Written aside and renamed: a crash, or another process doing the same, leaves no half of a checkpoint.
+    converted.parent.mkdir(parents=True, exist_ok=True)
+    aside = Path(tempfile.mkdtemp(dir=converted.parent))
+    write_checkpoint(prior, aside)
+    try:
+        aside.rename(converted)
+    except OSError:
+        shutil.rmtree(aside)
+    return prior
