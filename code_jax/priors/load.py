@@ -92,7 +92,7 @@ def _from_hub(name: str, revision: str | None) -> Prior:
         )
     except LocalEntryNotFoundError as error:
         raise UserError(
-            f"{name} is not in the hub's cache and the hub cannot be reached: go online once, or copy its folder here and give its path"
+            f"{name} is not in the hub's cache and the hub cannot be reached: go online once, or give a folder"
         ) from error
     except (HfHubHTTPError, OSError) as error:
         raise UserError(f"{name} cannot be had from the hub: {str(error).splitlines()[0]}") from error

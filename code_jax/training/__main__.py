@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import csv
 import functools
-import json
 import os
 import time
 from pathlib import Path
@@ -15,10 +14,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from checkpoints_convert.diffusers import write_diffusers
 from code_jax.diffusion.schedule import linear_schedule
 from code_jax.models.config import UNet2DConfig
 from code_jax.models.unet import UNet2DModel
-from code_jax.priors.prior import NetworkOutput
+from code_jax.priors.prior import NetworkOutput, Prior
 from code_jax.training.data import batches, held_out, read_pictures
 from code_jax.training.step import Recipe, TrainState, learning_rate, loss, optimizer, train_step
 
@@ -91,7 +91,8 @@ def main() -> None:
                 print(f"step {step} {speed:.1f} img/s train {mean:.5f} val {bins.mean():.5f} {left:.0f} s left", flush=True)
             if progress >= 1:
                 break
-    (args.out / "recipe.json").write_text(json.dumps({"seed": args.seed, "batch_size": args.batch_size}))
+    prior = Prior.from_network(model, state.ema, schedule, recipe.prediction_type)
+    write_diffusers(prior, args.out / f"prior-{int(state.step)}", np.float16)
 
 
 if __name__ == "__main__":

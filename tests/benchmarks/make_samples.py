@@ -2,7 +2,8 @@
 
     python -m tests.benchmarks.make_samples OUT --seeds 1,2,3 [--grid grid.png]
 
-Tile i is decoded from N(0, I) drawn with its seed, by 50 DDIM steps from depth 1. `--grid` writes the first 64 seeds to choose from.
+Tile i is decoded from N(0, I) drawn with its seed, by 50 DDIM steps from depth 1. `--grid` writes the first 64
+seeds to choose from.
 """
 
 from __future__ import annotations

@@ -1,0 +1,35 @@
+"""The ``code-jax`` command: parses, hands over to one module a command, and turns a user's mistakes into one line."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from code_jax.cli import convert, priors, restore
+from code_jax.errors import UserError
+from code_jax.version import __version__
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message} (see {self.prog} --help)")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs a command line and returns its exit status: 0 all done, 1 some inputs failed, 2 wrong usage, 130 interrupted."""
+    parser = _Parser(prog="code-jax", description="Blind image restoration and editing with diffusion priors.")
+    parser.add_argument("--version", action="version", version=f"code-jax {__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=_Parser)
+    for command in (restore, convert, priors):
+        command.add_to(commands)
+    try:
+        args = parser.parse_args(argv)
+        return int(args.run(args))
+    except UserError as error:
+        print(f"code-jax: error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("code-jax: interrupted; what was written so far is whole", file=sys.stderr)
+        return 130
