@@ -242,7 +242,7 @@ def route_of(schedule: NoiseSchedule, config: EditConfig) -> Route:
 
 def anneal(rate: jax.Array, steps: int, levels: int) -> jax.Array:
     """γ^j for each of the steps, shared evenly among levels j = 0..levels − 1. [steps]."""
-    return rate ** jnp.array(np.arange(steps) * levels // max(steps, 1), jnp.float32)
+    return rate ** jnp.array(np.arange(steps) * levels // max(steps, 1), rate.dtype)
 
 
 def start(keys: jax.Array, schedule: NoiseSchedule, images: jax.Array, config: EditConfig) -> Travel:
@@ -300,7 +300,7 @@ def finish(travel: Travel, config: EditConfig) -> EditResult:
 
 
 def canonical(config: EditConfig) -> EditConfig:
-    """Every number as a float32 array, η = None as infinity; concrete values are checked.
+    """Every number as a float32 array (float64 where JAX's x64 mode is on), η = None as infinity; concrete values are checked.
 
     Raises:
         UserError: names the value that is out of its range.
@@ -317,7 +317,7 @@ def canonical(config: EditConfig) -> EditConfig:
     depths = config.depth
     if not isinstance(depths, jax.core.Tracer) and np.ndim(depths) and np.any(np.diff(np.asarray(depths)) >= 0):
         raise UserError(f"depth {np.asarray(depths).tolist()} must decrease: the deepest level is corrected first")
-    return jax.tree.map(lambda value: jnp.asarray(value, jnp.float32), config)
+    return jax.tree.map(lambda value: jnp.asarray(value, float), config)
 
 
 def image_keys(key: jax.Array, images: jax.Array) -> jax.Array:
@@ -332,7 +332,7 @@ def image_keys(key: jax.Array, images: jax.Array) -> jax.Array:
 
 
 def check_images(prior: Prior, images: Any) -> jax.Array:
-    """The images as floating arrays [B, H, W, C]; raises UserError where they do not fit the prior."""
+    """The images as float32 [B, H, W, C]; raises UserError where they do not fit the prior."""
     images = jnp.asarray(images)
     if images.shape[1:] != prior.image_shape or images.ndim != 4:
         raise UserError(
@@ -340,7 +340,7 @@ def check_images(prior: Prior, images: Any) -> jax.Array:
         )
     if not jnp.issubdtype(images.dtype, jnp.floating):
         raise UserError(f"images are {images.dtype}; scale them to [-1, 1] with code_jax.from_uint8")
-    return images
+    return images.astype(float)
 
 
 def _in_range(name: str, value: Any, holds: Callable[[np.ndarray], Any], wanted: str) -> None:

@@ -79,6 +79,8 @@ class UNet2DConfig:
     add_attention: bool = True
 
     def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            _of_type(field.name, getattr(self, field.name), field.default)
         levels = len(self.block_out_channels)
         if not 1 <= levels <= _MAX_LEVELS:
             raise UserError(f"block_out_channels has {levels} levels; 1 to {_MAX_LEVELS} are supported")
@@ -130,16 +132,23 @@ class UNet2DConfig:
         if size is None:
             raise UserError("sample_size is missing from the network's config: state the height and width in pixels")
         values["sample_size"] = size if isinstance(size, tuple) else (size, size)
-        try:
-            return cls(**values)
-        except TypeError as error:
-            raise UserError(f"the network's config has a value of the wrong type: {error}") from error
+        return cls(**values)
 
     def to_diffusers(self) -> dict[str, Any]:
         """The mapping that diffusers' ``UNet2DModel.from_config`` reads."""
         values = {name: list(value) if isinstance(value, tuple) else value for name, value in dataclasses.asdict(self).items()}
         height, width = self.sample_size
         return {"_class_name": "UNet2DModel", **values, "sample_size": height if height == width else [height, width]}
+
+
+def _of_type(name: str, value: Any, default: Any) -> None:
+    """A list where the default is one, a number or None where it is a number, a flag where it is a flag."""
+    if isinstance(default, (tuple, bool, str)):
+        fits = isinstance(value, type(default))
+    else:
+        fits = value is None or (isinstance(value, (int, float)) and not isinstance(value, bool))
+    if not fits:
+        raise UserError(f"{name} is {value!r}, which is not of the type of {default!r}")
 
 
 def _one_of(name: str, value: Any, kinds: tuple[Any, ...]) -> None:
