@@ -58,12 +58,27 @@ def read_checkpoint(folder: str | Path) -> Prior:
     expected = expected_params(network)
     try:
         with orbax.checkpoint.StandardCheckpointer() as checkpointer:
+            stored = checkpointer.metadata(folder / "params").item_metadata.tree
+            _check_shapes(folder, stored, expected)  # orbax itself would cut or pad
             params: Any = checkpointer.restore(folder / "params", jax.tree.map(_on_host, expected))
-    except (ValueError, KeyError, FileNotFoundError) as error:
-        raise UserError(f"the parameters in {folder} do not fit its prior.json: {str(error).splitlines()[0]}") from error
+    except (OSError, ValueError, KeyError, AttributeError) as error:
+        if isinstance(error, UserError):
+            raise
+        raise UserError(f"the parameters in {folder} cannot be read: {str(error).splitlines()[0]}") from error
     schedule = schedule_from_diffusers(content["scheduler"])
     prediction_type = check_prediction_type(content["scheduler"].get("prediction_type", "epsilon"))
     return Prior.from_network(network, params, schedule, prediction_type)
+
+
+def _check_shapes(folder: Path, stored: Any, expected: Any) -> None:
+    shapes = [
+        {jax.tree_util.keystr(path, simple=True, separator="."): tuple(leaf.shape) for path, leaf in leaves}
+        for leaves in map(jax.tree_util.tree_leaves_with_path, (stored, expected))
+    ]
+    wrong = sorted(name for name in set(shapes[0]) | set(shapes[1]) if shapes[0].get(name) != shapes[1].get(name))
+    if wrong:
+        more = f" and {len(wrong) - 10} more" if len(wrong) > 10 else ""
+        raise UserError(f"the parameters in {folder} do not fit its prior.json: {', '.join(wrong[:10])}{more}")
 
 
 def _on_host(leaf: jax.ShapeDtypeStruct) -> np.ndarray:

@@ -34,8 +34,8 @@ def langevin_step(
         >>> eps = lambda params, x, t: x * jnp.sqrt(schedule.variance(t))[:, None, None, None]
         >>> prior = code_jax.Prior.from_function(eps, (), schedule, (2, 2, 1))  # N(0, I): score = -x
         >>> x = jnp.ones((1, 2, 2, 1))
-        >>> float(code_jax.langevin_step(prior, x, 500.0, 0.1, jnp.zeros_like(x))[0, 0, 0, 0].round(4))
-        0.9
+        >>> f"{code_jax.langevin_step(prior, x, 500.0, 0.1, jnp.zeros_like(x))[0, 0, 0, 0]:.4f}"
+        '0.9000'
     """
     t = jnp.broadcast_to(jnp.asarray(t, x.dtype), x.shape[:1])
     deviation = jnp.sqrt(denoiser.schedule.variance(t))[:, None, None, None]

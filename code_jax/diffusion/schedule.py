@@ -34,8 +34,8 @@ class NoiseSchedule(flax.struct.PyTreeNode):
 
     Example:
         >>> schedule = linear_schedule()
-        >>> float(schedule.alpha_bar(0.0).round(4))
-        0.9999
+        >>> f"{schedule.alpha_bar(0.0):.4f}"
+        '0.9999'
     """
 
     log_sigma: jax.Array

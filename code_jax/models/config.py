@@ -15,6 +15,8 @@ ACTIVATIONS = ("silu", "swish", "mish", "gelu", "relu")
 # Bounds that every published network keeps and that a hostile config.json does not: they are checked before any allocation.
 _MAX_CHANNELS, _MAX_LEVELS, _MAX_LAYERS, _MAX_SIZE = 8192, 12, 32, 8192
 
+_OPTIONAL = ("time_embedding_dim", "attention_head_dim", "attn_norm_num_groups")
+
 # Options of UNet2DModel that this network answers to with one value only; any other value is refused by name.
 _ONLY: dict[str, tuple[Any, ...]] = {
     "_class_name": ("UNet2DModel",),
@@ -105,7 +107,7 @@ class UNet2DConfig:
             _whole("block_out_channels", channels, _MAX_CHANNELS)
             if channels % self.norm_num_groups:
                 raise UserError(f"block_out_channels {channels} is not a multiple of norm_num_groups {self.norm_num_groups}")
-        for name in ("time_embedding_dim", "attention_head_dim", "attn_norm_num_groups"):
+        for name in _OPTIONAL:
             if getattr(self, name) is not None:
                 _whole(name, getattr(self, name), 4 * _MAX_CHANNELS)
         if not 0 <= self.dropout < 1:
@@ -146,7 +148,8 @@ def _of_type(name: str, value: Any, default: Any) -> None:
     if isinstance(default, (tuple, bool, str)):
         fits = isinstance(value, type(default))
     else:
-        fits = value is None or (isinstance(value, (int, float)) and not isinstance(value, bool))
+        optional = value is None and name in _OPTIONAL
+        fits = optional or (isinstance(value, (int, float)) and not isinstance(value, bool))
     if not fits:
         raise UserError(f"{name} is {value!r}, which is not of the type of {default!r}")
 
