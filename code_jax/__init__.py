@@ -7,7 +7,8 @@ from code_jax.diffusion.langevin import langevin_step
 from code_jax.diffusion.schedule import NoiseSchedule, cosine_schedule, linear_schedule, scaled_linear_schedule
 from code_jax.diffusion.thresholding import DynamicThreshold
 from code_jax.editing.confidence import clip_to_confidence
-from code_jax.editing.edit import EditConfig, EditInfo, EditProgram, EditResult, decode, edit, encode, preset, sdedit
+from code_jax.editing.config import EditConfig, EditProgram, preset
+from code_jax.editing.edit import EditInfo, EditResult, decode, edit, encode, sdedit
 from code_jax.errors import UserError
 from code_jax.images import from_pil, from_uint8, to_pil, to_uint8
 from code_jax.priors.load import load_prior

@@ -70,13 +70,7 @@ def run(args: argparse.Namespace) -> int:
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
     prior = load_prior(args.prior, precision=args.precision)
     config = configure(args, prior.schedule)
-    settings = {
-        name: str(value) if isinstance(value, Path) else value
-        for name, value in vars(args).items()
-        if name not in ("run", "inputs", "out", "compare", "reference") and value is not None
-    }
-    if args.eta is not None and math.isinf(args.eta):
-        settings["eta"] = "none"
+    settings = {"prior": args.prior, "precision": args.precision, "fit": args.fit} | describe(config)
     job = Job(args.samples, args.seed, args.batch_size, args.fit, args.compare, settings)
     summary = restore_files(sources, args.out, prior, config, job)
 
@@ -94,7 +88,7 @@ def configure(args: argparse.Namespace, schedule: Any) -> Any:
     import jax.numpy as jnp
     import numpy as np
 
-    from code_jax.editing.edit import canonical, preset
+    from code_jax.editing.config import canonical, preset
 
     depth = None if args.depth is None else jnp.array(args.depth)
     if depth is not None and not np.all((np.array(args.depth) > 0) & (np.array(args.depth) <= 1)):
@@ -127,6 +121,18 @@ def configure(args: argparse.Namespace, schedule: Any) -> Any:
             f"code-jax: warning: step size {step:.3g} is beyond the limit {float(limit[worst]):.3g}: {meaning}", file=sys.stderr
         )
     return config
+
+
+def describe(config: Any) -> dict[str, Any]:
+    """A canonical `EditConfig` as JSON: what was used, presets resolved."""
+    import numpy as np
+
+    numbers = {name: getattr(config, name) for name in ("depth", "step_size", "eta", "anneal_rate", "input_noise")}
+    plain: dict[str, Any] = {name: np.asarray(value).tolist() for name, value in numbers.items()}
+    plain["eta"] = "none" if math.isinf(plain["eta"]) else plain["eta"]
+    threshold = config.dynamic_threshold
+    plain["dynamic_threshold"] = None if threshold is None else [float(value) for value in threshold]
+    return plain | dataclasses.asdict(config.program)
 
 
 def _check_counts(args: argparse.Namespace) -> None:

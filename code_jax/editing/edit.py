@@ -8,81 +8,18 @@ import itertools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import flax.struct
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from code_jax.diffusion.denoiser import Denoiser
-from code_jax.diffusion.langevin import KINDS
-from code_jax.diffusion.probability_flow import GRIDS, find_solver, noise_levels
+from code_jax.diffusion.probability_flow import noise_levels
 from code_jax.diffusion.schedule import NoiseSchedule
 from code_jax.diffusion.thresholding import DynamicThreshold
+from code_jax.editing.config import EditConfig, EditProgram, Number, canonical, preset
 from code_jax.editing.route import Route, Travel, ancestral_moves, depart, follow, langevin_moves, last_move, ode_moves
 from code_jax.errors import UserError
 from code_jax.priors.prior import Prior
-
-Number = Any  # a float, or an array where it is swept
-METHODS = ("code", "sdedit", "ddim")
-
-
-@dataclasses.dataclass(frozen=True)
-class EditProgram:
-    """What changes the compiled program; hashable.
-
-    Attributes:
-        method: "code", "sdedit" or "ddim" (the round trip through the latent).
-        num_steps: ODE steps of the encoding, and again of the decoding (shared among its legs); SDEdit's ancestral steps.
-        solver: "ddim", "heun", "midpoint" or "tsit5".
-        grid: "time" (uniform in t) or "geometric" (uniform in log σ).
-        langevin_steps: Langevin steps at each corrected level.
-        anneal_levels: step sizes h·γ^j, j < anneal_levels, that these steps are shared among.
-        langevin: "variance_preserving" or "unadjusted".
-    """
-
-    method: str = "code"
-    num_steps: int = 30
-    solver: str = "ddim"
-    grid: str = "time"
-    langevin_steps: int = 30
-    anneal_levels: int = 4
-    langevin: str = "variance_preserving"
-
-    def __post_init__(self) -> None:
-        find_solver(self.solver)
-        for name, value, kinds in (
-            ("method", self.method, METHODS),
-            ("grid", self.grid, GRIDS),
-            ("langevin", self.langevin, KINDS),
-        ):
-            if value not in kinds:
-                raise UserError(f"{name} {value!r} is unknown; choose from {', '.join(kinds)}")
-        for name, least in (("num_steps", 1), ("langevin_steps", 0), ("anneal_levels", 1)):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or not least <= value <= 100_000:
-                raise UserError(f"{name} is {value!r}; it must be a whole number from {least} to 100000")
-
-
-class EditConfig(flax.struct.PyTreeNode):
-    """Settings of an edit: numbers are traced (change, sweep or `jax.vmap` them freely), `program` is static.
-
-    Attributes:
-        depth: noise level of the corrected latents as a fraction of the training timesteps, in (0, 1]; [] or [L], decreasing.
-        step_size: Langevin step h > 0 at each of them, [] or [L]; `presets` derives it from the dimensionless h/(1 − ᾱ).
-        eta: η > 0 of confidence-based clipping; None or infinity is off.
-        anneal_rate: γ in (0, 1] of the annealing h·γ^j.
-        input_noise: noise given to the input, in units of σ_0 (the level where the ODE starts); ≥ 0.
-        dynamic_threshold: (quantile, s_max) of `DynamicThreshold`, or None.
-        program: an `EditProgram`.
-    """
-
-    depth: Number = 0.4
-    step_size: Number = 0.02
-    eta: Number = 2.0
-    anneal_rate: Number = 0.8
-    input_noise: Number = 1.0
-    dynamic_threshold: tuple[Number, Number] | None = None
-    program: EditProgram = flax.struct.field(pytree_node=False, default=EditProgram())
 
 
 class EditInfo(NamedTuple):
@@ -180,42 +117,6 @@ def decode(
     return _decode(prior, check_images(prior, x_t), config, final)
 
 
-def preset(name: str, schedule: NoiseSchedule, depth: Number | None = None, relative_step: Number | None = None) -> EditConfig:
-    """The settings of a name in `PRESETS` for a prior's schedule: h = (h/(1 − ᾱ_t))·(1 − ᾱ_t) at the depth's t.
-
-    Args:
-        name: "default", "local" (blur, speckle, scratches) or "global" (fog, contrast, colour casts).
-        schedule: the prior's.
-        depth, relative_step: override the preset's depth and h/(1 − ᾱ_t).
-
-    Raises:
-        UserError: for an unknown name.
-
-    Example:
-        >>> import code_jax
-        >>> config = code_jax.preset("local", code_jax.linear_schedule())
-    """
-    if name not in PRESETS:
-        raise UserError(f"preset {name!r} is unknown; choose from {', '.join(PRESETS)}")
-    chosen = PRESETS[name]
-    depth = chosen.depth if depth is None else depth
-    relative_step = chosen.relative_step if relative_step is None else relative_step
-    step_size = relative_step * schedule.variance(schedule.timestep(depth))
-    return EditConfig(depth=depth, step_size=step_size, program=EditProgram(langevin_steps=chosen.langevin_steps))
-
-
-class Preset(NamedTuple):
-    """A depth, a dimensionless Langevin step h/(1 − ᾱ_t) and a number of steps."""
-
-    depth: float
-    relative_step: float
-    langevin_steps: int
-
-
-# The published advice: shallow latents for local damage, deep ones for global damage.
-PRESETS = {"default": Preset(0.3, 0.1, 30), "local": Preset(0.2, 0.1, 30), "global": Preset(0.5, 0.1, 30)}
-
-
 def route_of(schedule: NoiseSchedule, config: EditConfig) -> Route:
     """The moves of a canonical config's method."""
     program = config.program
@@ -299,27 +200,6 @@ def finish(travel: Travel, config: EditConfig) -> EditResult:
     return EditResult(images, EditInfo(number_of_moves(config)[1], clipped, travel.squared_eps, finite))
 
 
-def canonical(config: EditConfig) -> EditConfig:
-    """Every number as a float32 array (float64 where JAX's x64 mode is on), η = None as infinity; concrete values are checked.
-
-    Raises:
-        UserError: names the value that is out of its range.
-    """
-    config = config.replace(eta=jnp.inf if config.eta is None else config.eta)
-    _in_range("depth", config.depth, lambda v: (v > 0) & (v <= 1), "in (0, 1]")
-    _in_range("step_size", config.step_size, lambda v: (v > 0) & np.isfinite(v), "positive")
-    _in_range("eta", config.eta, lambda v: v > 0, "positive, or none")
-    _in_range("anneal_rate", config.anneal_rate, lambda v: (v > 0) & (v <= 1), "in (0, 1]")
-    _in_range("input_noise", config.input_noise, lambda v: (v >= 0) & np.isfinite(v), "zero or positive")
-    if config.dynamic_threshold is not None:
-        _in_range("dynamic_threshold's quantile", config.dynamic_threshold[0], lambda v: (v > 0) & (v <= 1), "in (0, 1]")
-        _in_range("dynamic_threshold's s_max", config.dynamic_threshold[1], lambda v: v >= 1, "at least 1")
-    depths = config.depth
-    if not isinstance(depths, jax.core.Tracer) and np.ndim(depths) and np.any(np.diff(np.asarray(depths)) >= 0):
-        raise UserError(f"depth {np.asarray(depths).tolist()} must decrease: the deepest level is corrected first")
-    return jax.tree.map(lambda value: jnp.asarray(value, float), config)
-
-
 def image_keys(key: jax.Array, images: jax.Array) -> jax.Array:
     """One typed key per image: the given ones [B], or ``fold_in(key, i)`` of a scalar key."""
     if not jnp.issubdtype(getattr(key, "dtype", np.dtype(int)), jax.dtypes.prng_key):
@@ -341,11 +221,6 @@ def check_images(prior: Prior, images: Any) -> jax.Array:
     if not jnp.issubdtype(images.dtype, jnp.floating):
         raise UserError(f"images are {images.dtype}; scale them to [-1, 1] with code_jax.from_uint8")
     return images.astype(float)
-
-
-def _in_range(name: str, value: Any, holds: Callable[[np.ndarray], Any], wanted: str) -> None:
-    if not isinstance(value, jax.core.Tracer) and not np.all(holds(np.asarray(value, float))):
-        raise UserError(f"{name} is {np.asarray(value).tolist()}; it must be {wanted}")
 
 
 def _any_route(config: EditConfig) -> Route:

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import code_jax
-from code_jax.editing.edit import _edit, canonical, image_keys, number_of_moves, run_in_segments
+from code_jax.editing.config import canonical
+from code_jax.editing.edit import _edit, image_keys, number_of_moves, run_in_segments
 from code_jax.editing.route import depart, follow, ode_moves
 from code_jax.models.config import UNet2DConfig
 from code_jax.models.unet import UNet2DModel
