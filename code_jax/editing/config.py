@@ -38,7 +38,7 @@ class EditProgram:
     num_steps: int = 20
     solver: str = "ddim"
     grid: str = "time"
-    langevin_steps: int = 8
+    langevin_steps: int = 12
     anneal_levels: int = 4
     langevin: str = "variance_preserving"
 
@@ -70,8 +70,8 @@ class EditConfig(flax.struct.PyTreeNode):
         program: an `EditProgram`.
     """
 
-    depth: Number = 0.3
-    step_size: Number = 0.012
+    depth: Number = 0.4
+    step_size: Number = 0.016
     eta: Number = 2.0
     anneal_rate: Number = 0.8
     input_noise: Number = 1.0
@@ -89,7 +89,7 @@ class Preset(NamedTuple):
 
 # The published advice: shallow latents for local damage, deep ones for global damage.
 # Their numbers are those of `tests/benchmarks/presets.py` on tiles held out of the bundled prior's training.
-PRESETS = {"default": Preset(0.3, 0.02, 8), "local": Preset(0.2, 0.02, 8), "global": Preset(0.5, 0.05, 15)}
+PRESETS = {"default": Preset(0.4, 0.02, 12), "local": Preset(0.2, 0.02, 8), "global": Preset(0.5, 0.05, 15)}
 
 
 def preset(name: str, schedule: NoiseSchedule, depth: Number | None = None, relative_step: Number | None = None) -> EditConfig:

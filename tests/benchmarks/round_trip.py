@@ -34,11 +34,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--prior", default="eurosat-64")
     parser.add_argument("--depth", type=float, default=0.5)
+    parser.add_argument("--images", type=int, default=2, help="how many of the package's clean samples")
     args = parser.parse_args()
     prior = code_jax.load_prior(args.prior)
     folder = resources.files("code_jax") / "priors" / "samples" / "clean"
     with resources.as_file(folder) as path:
-        images = code_jax.from_pil([Image.open(file) for file in sorted(path.glob("*.png"))])
+        images = code_jax.from_pil([Image.open(file) for file in sorted(path.glob("*.png"))[: args.images]])
     deviations = jnp.linspace(0.05, 1.0, 64 * 64 * 3).reshape(64, 64, 3)
     cases = {"oracle": (gaussian(deviations), deviations * jax.random.normal(jax.random.key(0), images.shape)),
              args.prior: (prior, images)}  # fmt: skip
