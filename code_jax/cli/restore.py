@@ -27,7 +27,7 @@ def add_to(commands: Any) -> None:
     add("inputs", nargs="+", metavar="INPUT", help="pictures and folders of pictures")
     add("--out", type=Path, required=True, help="folder for the results, manifest.jsonl and the contact sheet")
     add("--prior", default="eurosat-64", help="bundled name, hub id or folder (default: eurosat-64)")
-    add("--method", default="code", help="code, sdedit or ddim (default: code)")
+    add("--method", default="code", metavar="code|sdedit|ddim", help="default: code")
     add("--preset", default="default", help="default, local or global")
     add("--depth", type=_numbers, help="noise level in (0, 1]; a list corrects several, deepest first")
     step = parser.add_mutually_exclusive_group()
@@ -93,7 +93,7 @@ def configure(args: argparse.Namespace, schedule: Any) -> Any:
     depth = None if args.depth is None else jnp.array(args.depth)
     if depth is not None and not np.all((np.array(args.depth) > 0) & (np.array(args.depth) <= 1)):
         raise UserError(f"depth is {args.depth}; it must be in (0, 1]")
-    config = preset(args.preset, schedule, depth, args.relative_step)
+    config = preset(args.preset, schedule, depth, args.relative_step, args.method)
     if args.step_size is not None:
         if len(args.step_size) not in (1, np.size(config.depth)):
             raise UserError(f"{len(args.step_size)} step sizes for {np.size(config.depth)} depths; give one, or one for each")
@@ -104,7 +104,7 @@ def configure(args: argparse.Namespace, schedule: Any) -> Any:
             raise UserError("--dynamic-threshold takes two numbers: QUANTILE,S_MAX, such as 0.98,1.3")
         numbers["dynamic_threshold"] = tuple(args.dynamic_threshold)
     program = {"num_steps": args.ode_steps} if args.ode_steps is not None else {}
-    for name in ("method", "solver", "grid", "langevin_steps", "anneal_levels", "langevin"):
+    for name in ("solver", "grid", "langevin_steps", "anneal_levels", "langevin"):
         if getattr(args, name) is not None:
             program[name] = getattr(args, name)
     config = canonical(config.replace(**numbers, program=dataclasses.replace(config.program, **program)))

@@ -35,9 +35,9 @@ class EditProgram:
     """
 
     method: str = "code"
-    num_steps: int = 20
-    solver: str = "ddim"
-    grid: str = "time"
+    num_steps: int = 10
+    solver: str = "midpoint"
+    grid: str = "geometric"
     langevin_steps: int = 12
     anneal_levels: int = 4
     langevin: str = "variance_preserving"
@@ -92,16 +92,19 @@ class Preset(NamedTuple):
 PRESETS = {"default": Preset(0.4, 0.02, 12), "local": Preset(0.2, 0.02, 8), "global": Preset(0.5, 0.05, 15)}
 
 
-def preset(name: str, schedule: NoiseSchedule, depth: Number | None = None, relative_step: Number | None = None) -> EditConfig:
+def preset(
+    name: str, schedule: NoiseSchedule, depth: Number | None = None, relative_step: Number | None = None, method: str = "code"
+) -> EditConfig:
     """The settings of a name in `PRESETS` for a prior's schedule: h = (h/(1 − ᾱ_t))·(1 − ᾱ_t) at the depth's t.
 
     Args:
         name: "default", "local" (blur, speckle, scratches) or "global" (fog, contrast, colour casts).
         schedule: the prior's.
         depth, relative_step: override the preset's depth and h/(1 − ᾱ_t).
+        method: "code", "ddim", or "sdedit", whose ancestral steps are 20, uniform in t.
 
     Raises:
-        UserError: for an unknown name.
+        UserError: for an unknown name or method.
 
     Example:
         >>> import code_jax
@@ -113,7 +116,10 @@ def preset(name: str, schedule: NoiseSchedule, depth: Number | None = None, rela
     depth = chosen.depth if depth is None else depth
     relative_step = chosen.relative_step if relative_step is None else relative_step
     step_size = relative_step * schedule.variance(schedule.timestep(depth))
-    return EditConfig(depth=depth, step_size=step_size, program=EditProgram(langevin_steps=chosen.langevin_steps))
+    program = EditProgram(method, langevin_steps=chosen.langevin_steps)
+    if method == "sdedit":
+        program = dataclasses.replace(program, num_steps=20, solver="ddim", grid="time")
+    return EditConfig(depth=depth, step_size=step_size, program=program)
 
 
 def canonical(config: EditConfig) -> EditConfig:

@@ -87,7 +87,7 @@ def sdedit(key: jax.Array, prior: Prior, images: jax.Array, config: EditConfig |
     Arguments, result and errors are those of `edit`; of the settings only the first depth, `num_steps`, `grid` and
     `dynamic_threshold` matter. With as many steps as timesteps below the depth this is the original algorithm.
     """
-    config = preset("default", prior.schedule) if config is None else config
+    config = preset("default", prior.schedule, method="sdedit") if config is None else config
     return edit(key, prior, images, config.replace(program=dataclasses.replace(config.program, method="sdedit")))
 
 

@@ -24,7 +24,7 @@ def main() -> None:
     parser.add_argument("--data", required=True)
     parser.add_argument("--prior", default="eurosat-64")
     parser.add_argument("--tiles", type=int, default=8)
-    parser.add_argument("--ode-steps", type=int, default=15)
+    parser.add_argument("--ode-steps", type=int, default=10)
     parser.add_argument("--grid", required=True, help="depth:h/(1 - abar):langevin steps, comma-separated")
     args = parser.parse_args()
     prior = code_jax.load_prior(args.prior)

@@ -55,11 +55,10 @@ def main() -> None:
         given = damaged(damage, clean, args.seed)
         row = [clean, given]
         for preset in args.presets.split(","):
-            config = code_jax.preset(preset, prior.schedule, args.depth, args.relative_step)
-            if args.ode_steps:
-                config = config.replace(program=dataclasses.replace(config.program, num_steps=args.ode_steps))
             for method in args.methods.split(","):
-                config = config.replace(program=dataclasses.replace(config.program, method=method))
+                config = code_jax.preset(preset, prior.schedule, args.depth, args.relative_step, method)
+                if args.ode_steps:
+                    config = config.replace(program=dataclasses.replace(config.program, num_steps=args.ode_steps))
                 begun, images = time.monotonic(), []
                 for i in range(0, len(given), 8):
                     keys = jax.random.split(jax.random.fold_in(jax.random.key(args.seed), i), len(given[i : i + 8]))
