@@ -16,13 +16,14 @@ _TAPS = np.exp(-(((np.arange(_SIZE) - _SIZE // 2) / _SIGMA) ** 2) / 2)
 
 
 def ssim(a: Any, b: Any) -> jax.Array:
-    """Mean structural similarity over all whole 11×11 Gaussian windows (σ = 1.5) and channels (equations 13 and 17).
+    """Mean structural similarity over pixels and channels, in 11×11 Gaussian windows with σ = 1.5 (equations 13 and 17).
 
     (2μ_aμ_b + C1)(2σ_ab + C2) / ((μ_a² + μ_b² + C1)(σ_a² + σ_b² + C2)) of the intensities (x + 1)/2 in [0, 1], since the means
-    are compared with black. What torchmetrics computes by default at ``data_range=1``.
+    are compared with black. Edges are reflected, so that every pixel has a window: what torchmetrics 1.9 computes by default at
+    ``data_range=1``.
 
     Args:
-        a, b: floating [B, H, W, C] in [−1, 1], 11×11 at least.
+        a, b: floating [B, H, W, C] in [−1, 1], 6×6 at least.
 
     Returns:
         float32 [B], at most 1.
@@ -34,7 +35,7 @@ def ssim(a: Any, b: Any) -> jax.Array:
         >>> ssim(jnp.zeros((1, 16, 16, 3)), jnp.zeros((1, 16, 16, 3))).tolist()
         [1.0]
     """
-    return _ssim(*check_pair(a, b, smallest=_SIZE))
+    return _ssim(*check_pair(a, b, smallest=_SIZE // 2 + 1))
 
 
 @jax.jit
@@ -50,9 +51,10 @@ def _ssim(a: jax.Array, b: jax.Array) -> jax.Array:
 
 
 def _windows(x: jax.Array) -> jax.Array:
-    """Gaussian means over the windows that lie inside: [..., H, W, C] to [..., H − 10, W − 10, C]."""
+    """Gaussian means over the window around each pixel of [..., H, W, C]."""
     for axis in (-3, -2):
-        width = x.shape[axis] - _SIZE + 1
-        slices = (jax.lax.slice_in_dim(x, i, i + width, axis=axis) for i in range(_SIZE))
+        sides = [(_SIZE // 2, _SIZE // 2) if i == axis % x.ndim else (0, 0) for i in range(x.ndim)]
+        padded, length = jnp.pad(x, sides, mode="reflect"), x.shape[axis]
+        slices = (jax.lax.slice_in_dim(padded, i, i + length, axis=axis) for i in range(_SIZE))
         x = sum(float(tap) * part for tap, part in zip(_TAPS / _TAPS.sum(), slices, strict=True))  # type: ignore[assignment]
     return x
