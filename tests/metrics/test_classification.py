@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
@@ -11,6 +11,7 @@ from tests.metrics.networks import images
 MASKS = arrays.arrays(bool, (2, 3, 4, 5))
 
 
+@settings(deadline=None)  # the first example compiles
 @given(MASKS)
 def test_precision_and_recall_count_pixels(masks):
     for precision, recall, found, truth in zip(*precision_recall(*masks), *masks, strict=True):
@@ -39,6 +40,7 @@ def test_a_masks_pixels_are_the_corrupted_ones():
     np.testing.assert_array_equal(corrupted_pixels(clean, corrupted), truth)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1))
 def test_accuracy_counts_the_right_answers(answers):
     given_labels, labels = np.array(answers).T

@@ -45,7 +45,8 @@ def test_clean_resizing_is_pillows_on_floats(size):
         for i in range(3)
     ]
     found = _resized(code_jax.from_uint8(pictures), "clean-fid")
-    np.testing.assert_allclose(found[0], np.stack(expected, -1).clip(0, 255), atol=2e-3)
+    # In levels: places are float32 here and float64 there, up to 700·2⁻²⁴ pixels apart on slopes of up to 255 levels a pixel.
+    np.testing.assert_allclose(found[0], np.stack(expected, -1).clip(0, 255), atol=0.011)
 
 
 @settings(max_examples=8, deadline=None)
@@ -56,7 +57,7 @@ def test_the_older_resizing_samples_lines_between_pixels(size):
     between = lambda values, place: np.interp(place, np.arange(len(values)), values)  # noqa: E731
     rows = np.apply_along_axis(between, 0, pictures[0].astype(float), places[0])
     expected = np.apply_along_axis(between, 1, rows, places[1])
-    np.testing.assert_allclose(_resized(code_jax.from_uint8(pictures), "torch-fidelity")[0], expected, atol=1e-2)
+    np.testing.assert_allclose(_resized(code_jax.from_uint8(pictures), "torch-fidelity")[0], expected, atol=0.011)
 
 
 def test_images_are_rounded_to_8_bits(params):

@@ -1,12 +1,13 @@
 import hashlib
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import safetensors.numpy
 
 import code_jax
 from code_jax.metrics import load_lpips, lpips, lpips_from_state_dicts
-from code_jax.metrics import lpips as function
 from code_jax.metrics.weights import Published, read_published
 from tests.metrics.networks import NETS, backbone_state, images, linear_state
 
@@ -35,7 +36,7 @@ def test_distances_equal_those_of_pytorch_in_float64(network, size):
 
 def test_it_is_symmetric_and_zero_for_equal_images(network):
     a, b = images(32, 32), images(32, 32, seed=1)
-    assert lpips(network, a, a).tolist() == [0.0, 0.0]
+    assert float(jnp.max(lpips(network, a, a))) < 1e-12  # a picture's place in the batch may round otherwise
     np.testing.assert_allclose(lpips(network, a, b), lpips(network, b, a), rtol=1e-5)
 
 
@@ -54,7 +55,7 @@ def test_weights_that_do_not_fit_are_named():
         ((backbone | wrong, linear), r"features\.0\.bias is \[3\], not \[64\]"),
         ((backbone | wrong, linear), r"unexpected features\.1\.bias"),
         ((backbone, linear_state("vgg")), r"lin1\.model\.1\.weight is"),
-        ((backbone_state("vgg"), linear), r"features\.0\.weight is \[64, 3, 3, 3\], not \[64, 3, 11, 11\]"),
+        ((backbone_state("vgg"), linear), r"missing features\.3\.weight.*and 20 more"),
         (({name: backbone[name] for name in backbone if "10" not in name}, linear), r"missing features\.10\.weight"),
     ):
         with pytest.raises(code_jax.UserError, match=named):
@@ -97,8 +98,6 @@ def test_a_pinned_file_is_read_whole_or_refused(tmp_path):
 
 
 def test_weights_are_arguments_and_not_constants(network):
-    import jax
-
     a, b = images(32, 32), images(32, 32, seed=1)
     halved = network.replace(linear=jax.tree.map(lambda weights: weights / 2, network.linear))
-    np.testing.assert_allclose(jax.jit(function)(halved, a, b), lpips(network, a, b) / 2, rtol=1e-5)
+    np.testing.assert_allclose(jax.jit(lpips)(halved, a, b), lpips(network, a, b) / 2, rtol=1e-5)
