@@ -97,6 +97,20 @@ def test_a_pinned_file_is_read_whole_or_refused(tmp_path):
         read_published(file._replace(sha256=hashlib.sha256(path.read_bytes()).hexdigest()), tmp_path)
 
 
+@pytest.mark.parity
+@pytest.mark.parametrize("older_format", [False, True])
+def test_pytorchs_own_files_are_read(older_format, tmp_path):
+    import torch
+
+    state, path = backbone_state("alex"), tmp_path / "alexnet.pth"
+    tensors = {name: torch.from_numpy(values) for name, values in state.items()}
+    torch.save(tensors, path, _use_new_zipfile_serialization=not older_format)
+    read = read_published(Published("LPIPS", path.name, hashlib.sha256(path.read_bytes()).hexdigest(), "nowhere"), tmp_path)
+    assert read.keys() == state.keys()
+    for name, values in state.items():
+        np.testing.assert_array_equal(read[name], values)
+
+
 def test_weights_are_arguments_and_not_constants(network):
     a, b = images(32, 32), images(32, 32, seed=1)
     halved = network.replace(linear=jax.tree.map(lambda weights: weights / 2, network.linear))
