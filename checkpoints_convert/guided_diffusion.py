@@ -1,7 +1,7 @@
 """OpenAI guided-diffusion weights (Dhariwal & Nichol 2021, ADM) as a `UNet2DModel`: one file, no config beside it.
 
-The network is diffusers' with other names: an input block is a residual block with its attention, or a resampling; a level ends on
-the way up in the block that also resamples. All but a few facts follow from the tensors' shapes; `GuidedDiffusion` holds the others.
+The network is diffusers' with other names: an input block is a residual block with its attention, or a resampling; a level ends
+on the way up in the block that also resamples. Most of its config follows from the tensors' shapes; `GuidedDiffusion` is the rest.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class GuidedDiffusion:
             raise UserError(f"head_channels is {self.head_channels}; it must be at least 1")
 
 
-def read_guided_diffusion(path: str | Path, facts: GuidedDiffusion = GuidedDiffusion()) -> Prior:  # noqa: B008
+def read_guided_diffusion(path: str | Path, facts: GuidedDiffusion = GuidedDiffusion()) -> Prior:
     """The prior of a file of guided-diffusion weights (``256x256_diffusion_uncond.pt``, ``ffhq_10m.pt``), in float32.
 
     A learned variance (the second half of the output's channels) is dropped: the probability-flow ODE wants ε alone.
@@ -88,12 +88,12 @@ def convert_guided_diffusion(state: Mapping[str, np.ndarray], facts: GuidedDiffu
 
 
 def _infer_config(state: Mapping[str, np.ndarray], facts: GuidedDiffusion) -> dict[str, Any]:
-    """diffusers' config. Levels are counted on the way up, where the block that ends one is marked by a second part that resamples.
+    """diffusers' config, with the levels counted on the way up: the block that ends one has a second part, which resamples.
 
-    (On the way down, a residual block that halves the size has the names and the shapes of one that does not.)
+    On the way down, a residual block that halves the size has the names and the shapes of one that does not.
     """
     if "label_emb.weight" in state:
-        raise UserError("the weights are class-conditional (label_emb.weight), which is not supported; use an unconditional network")
+        raise UserError("the weights are class-conditional (label_emb.weight), which is not supported")
     blocks = 0
     while f"output_blocks.{blocks}.0.in_layers.0.weight" in state:
         blocks += 1

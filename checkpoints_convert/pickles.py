@@ -1,7 +1,7 @@
 """Pickles read as data: an interpreter of opcodes that knows containers and tensors, and that runs nothing.
 
 A pickle is a program for a stack machine whose opcodes may import and call anything. Here the machine has no import and no call:
-a global is a name in a fixed table or the file is refused by that name, and what the table holds are this module's own constructors.
+a global is a name in a fixed table or the file is refused by that name, and the table holds this module's own constructors alone.
 `pickletools` of the standard library splits the stream into opcodes and executes none.
 """
 
@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import mmap
 import pickletools
 from collections.abc import Callable
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import ml_dtypes
 import numpy as np
@@ -78,7 +79,7 @@ class _Global:
     name: str
 
 
-def read_pickle(stream: BinaryIO) -> tuple[Any, dict[str, Storage]]:
+def read_pickle(stream: BinaryIO | mmap.mmap) -> tuple[Any, dict[str, Storage]]:
     """The object of one pickle, and every storage that it mentions by key; the stream is left behind the pickle's end.
 
     The object is made of dict, list, tuple, str, bytes, numbers and None, with `Storage` and `Tensor` for PyTorch's; an
@@ -90,7 +91,7 @@ def read_pickle(stream: BinaryIO) -> tuple[Any, dict[str, Storage]]:
     """
     machine = _Machine()
     try:
-        for count, (opcode, argument, _) in enumerate(pickletools.genops(stream)):
+        for count, (opcode, argument, _) in enumerate(pickletools.genops(cast(BinaryIO, stream))):
             if count == _MAX_OPCODES:
                 raise UserError(f"has a pickle of more than {_MAX_OPCODES} opcodes: this is no set of weights")
             if opcode.name == "STOP":
@@ -192,10 +193,11 @@ class _Machine:
         return items
 
 
+# Opcodes whose argument is the value.
 _ARGUMENTS = frozenset(
-    "INT BININT BININT1 BININT2 LONG LONG1 LONG4 FLOAT BINFLOAT STRING BINSTRING SHORT_BINSTRING UNICODE BINUNICODE "
-    "SHORT_BINUNICODE BINUNICODE8 BINBYTES SHORT_BINBYTES BINBYTES8".split()
-)
+    ("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT", "STRING", "BINSTRING",
+     "SHORT_BINSTRING", "UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "BINBYTES", "SHORT_BINBYTES", "BINBYTES8")
+)  # fmt: skip
 _CONSTANTS: dict[str, Callable[[], Any]] = {
     "NONE": lambda: None,
     "NEWTRUE": lambda: True,
@@ -266,4 +268,3 @@ def _a(kind: Any, value: Any) -> Any:
 
 def _is_count(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 62
-

@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     if Path(args.source).is_file():
         prior = read_guided_diffusion(args.source, GuidedDiffusion(**facts))
     elif facts:
-        raise UserError(f"--{next(iter(facts)).replace('_', '-')} is for a file of guided-diffusion weights, not for {args.source}")
+        raise UserError(f"--{next(iter(facts)).replace('_', '-')} is for guided-diffusion weights, not for {args.source}")
     else:
         prior = load_prior(args.source, revision=args.revision)
     (write_diffusers if args.to == "diffusers" else write_checkpoint)(prior, args.dest)

@@ -117,7 +117,7 @@ def test_a_checkpoint_that_does_not_fit_its_description_is_refused(tiny, tmp_pat
     with pytest.raises(code_jax.UserError, match="does not have the hash"):
         code_jax.load_prior(tmp_path / "ours")
     seal(tmp_path / "ours")
-    with pytest.raises(code_jax.UserError, match="do not fit its prior.json"):
+    with pytest.raises(code_jax.UserError, match="do not fit its prior"):
         code_jax.load_prior(tmp_path / "ours")
     with pytest.raises(code_jax.UserError, match="already"):
         write_checkpoint(tiny, tmp_path / "ours")
