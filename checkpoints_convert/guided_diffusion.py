@@ -1,7 +1,7 @@
 """OpenAI guided-diffusion weights (Dhariwal & Nichol 2021, ADM) as a `UNet2DModel`: one file, no config beside it.
 
 The network is diffusers' with other names: an input block is a residual block with its attention, or a resampling; a level ends
-on the way up in the block that also resamples. Most of its config follows from the tensors' shapes; `GuidedDiffusion` is the rest.
+on the way up in the block that also resamples. Most of the config follows from the shapes; `GuidedDiffusion` is the rest.
 """
 
 from __future__ import annotations

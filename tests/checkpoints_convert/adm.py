@@ -87,7 +87,9 @@ class Stem(nn.Conv2d):
 class ADM(nn.Module):
     """``attention`` lists the levels that attend; ``outputs`` is 6 where the variance is learned."""
 
-    def __init__(self, channels=(64, 128), blocks=1, attention=(1,), head=64, order="legacy", modulate=True, resnet=True, outputs=6):
+    def __init__(
+        self, channels=(64, 128), *, blocks=1, attention=(1,), head=64, order="legacy", modulate=True, resnet=True, outputs=6
+    ):
         super().__init__()
         width, time = channels[0], 4 * channels[0]
         self.width = width

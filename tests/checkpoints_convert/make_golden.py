@@ -16,7 +16,7 @@ from tests.checkpoints_convert.networks import NETWORKS, inputs
 from tests.models.architectures import weights
 
 FOLDER = Path(__file__).parent
-DTYPES = "float64 float32 float16 bfloat16 uint8 int8 int16 int32 int64 bool".split()
+DTYPES = ["float64", "float32", "float16", "bfloat16", "uint8", "int8", "int16", "int32", "int64", "bool"]
 
 
 def reference(options: dict) -> tuple[np.ndarray, dict[str, torch.Tensor]]:
