@@ -34,7 +34,7 @@ def prior_hash(prior: Prior) -> str:
     for path, leaf in jax.tree_util.tree_leaves_with_path((prior.params, prior.schedule)):
         values = np.ascontiguousarray(leaf)
         digest.update(f"\n{jax.tree_util.keystr(path)} {values.dtype} {values.shape}\n".encode())
-        digest.update(values.view(np.uint8).data if values.ndim else values.tobytes())
+        digest.update(values.reshape(-1).view(np.uint8).data)
     return digest.hexdigest()
 
 
