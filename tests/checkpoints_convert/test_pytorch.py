@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tracemalloc
 import zipfile
+from typing import ClassVar
 
 import ml_dtypes
 import numpy as np
@@ -59,7 +60,7 @@ class Stub:
 
 
 class Pickler(pickle._Pickler):  # the one in Python: globals are written by name, whether they exist or not
-    dispatch = dict(pickle._Pickler.dispatch)
+    dispatch: ClassVar = dict(pickle._Pickler.dispatch)
 
     def save_stub(self, stub):
         self.write(pickle.GLOBAL + "\n".join([*stub.name.rsplit(".", 1), ""]).encode())
@@ -315,10 +316,10 @@ def test_older_and_other_formats_are_refused_by_name(tmp_path):
     shutil.make_archive(str(tmp_path / "b"), "tar", tmp_path, "a.pt")
     with pytest.raises(code_jax.UserError, match="tar format"):
         read_state_dict(tmp_path / "b.tar")
-    with pytest.raises(code_jax.UserError, match="no data.pkl"):
+    with pytest.raises(code_jax.UserError, match="it has no data"):
         with zipfile.ZipFile(tmp_path / "c.zip", "w") as file:
             file.writestr("a", "b")
         read_state_dict(tmp_path / "c.zip")
-    with pytest.raises(code_jax.UserError, match="not one of torch.save"):
+    with pytest.raises(code_jax.UserError, match="a pickle, but not one of"):
         (tmp_path / "d.pt").write_bytes(pickle.dumps({"a": 1}) * 3)
         read_state_dict(tmp_path / "d.pt")
