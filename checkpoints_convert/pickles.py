@@ -20,7 +20,7 @@ import numpy as np
 from code_jax.errors import UserError, brief
 
 # About 25 opcodes describe a tensor, and 2000 tensors a large network; an opcode costs at most some hundred bytes here.
-_MAX_OPCODES = 1 << 21
+_MAX_OPCODES = 1 << 19
 _MAX_RANK = 16
 
 _DTYPES = {

@@ -23,8 +23,11 @@ def state_of(golden, name):
     return weights({key: tuple(shape) for key, shape in json.loads(str(golden[f"{name}.shapes"])).items()})
 
 
+answer = jax.jit(lambda prior, x, t: prior.eps(x, t))
+
+
 def assert_close(prior, expected):
-    got = jax.jit(lambda prior, x, t: prior.eps(x, t))(prior, *inputs())
+    got = answer(prior, *inputs())
     assert float(np.abs(got - expected).max() / np.abs(expected).max()) <= 1e-5
 
 
@@ -66,6 +69,24 @@ def test_diffusers_reads_what_was_converted_and_agrees(name, golden, tmp_path):
     with torch.no_grad():
         output = network(torch.from_numpy(x).permute(0, 3, 1, 2), torch.from_numpy(t)).sample.permute(0, 2, 3, 1).numpy()
     assert np.abs(output - golden[name]).max() / np.abs(golden[name]).max() <= 1e-5
+
+
+@pytest.mark.parity
+def test_the_published_networks_are_recognized_at_their_size():
+    """Shapes alone, in storages of one number: 554 M parameters with the conditional network's labels (paper, table 4)."""
+    import torch
+
+    from tests.checkpoints_convert.adm import ADM
+
+    with torch.device("meta"):
+        imagenet = ADM((256, 256, 512, 512, 1024, 1024), blocks=2, attention=(3, 4, 5))
+        ffhq = ADM((128, 128, 256, 256, 512, 512), blocks=1, attention=(4,))
+    assert round((sum(tensor.numel() for tensor in imagenet.parameters()) + 1000 * 1024) / 1e6) == 554
+    state = {name: np.broadcast_to(np.float32(0), tuple(tensor.shape)) for name, tensor in ffhq.state_dict().items()}
+    prior = convert_guided_diffusion(state, GuidedDiffusion())
+    dropped = 3 * (9 * 128 + 1)  # the learned variance's half of the last convolution
+    assert sum(leaf.size for leaf in jax.tree.leaves(prior.params)) == sum(tensor.size for tensor in state.values()) - dropped
+    assert prior.image_shape == (256, 256, 3) and prior.function.network.config.layers_per_block == 1
 
 
 def test_the_wrong_order_of_attention_is_another_network(golden):
