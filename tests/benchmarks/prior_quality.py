@@ -2,7 +2,7 @@
 
     python -m tests.benchmarks.prior_quality --train train.zip --test test.zip --out DIR [--samples 1350] [--nfe 50] [--prior P]
 
-Features are those of `eurosat-features`. Tables go to stdout; DIR gets ``grid.png`` (samples, 16×16) and ``nearest.png`` (samples and
+Features are those of `eurosat-features`. Tables go to stdout; DIR gets ``grid.png`` (samples) and ``nearest.png`` (samples and
 the training tiles nearest to them, in pixels and in features: it shows the data and is for looking at alone).
 """
 
