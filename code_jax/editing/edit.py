@@ -78,7 +78,7 @@ def edit(key: jax.Array, prior: Prior, images: jax.Array, config: EditConfig | N
     """
     config = preset("default", prior.schedule) if config is None else config
     config, keys, images = canonical(config), image_keys(key, images), check_images(prior, images)
-    return finish(_edit(keys, prior, images, config), config)
+    return finish(_edit(keys, prior, images, per_image(config, len(images))), config)
 
 
 def sdedit(key: jax.Array, prior: Prior, images: jax.Array, config: EditConfig | None = None) -> EditResult:
@@ -161,16 +161,25 @@ def denoiser_of(prior: Prior, config: EditConfig) -> Denoiser:
     return prior if config.dynamic_threshold is None else DynamicThreshold(prior, *config.dynamic_threshold)
 
 
+def per_image(config: EditConfig, count: int) -> EditConfig:
+    """A canonical config with each number repeated for every image, [count, ...]: what the compiled programs take.
+
+    So a sweep, whose images differ in their numbers, runs the very program of an edit and gives its bytes.
+    """
+    return jax.tree.map(lambda value: jnp.broadcast_to(value, (count, *value.shape)), config)
+
+
 @jax.jit
 def begin(keys: jax.Array, prior: Prior, images: jax.Array, config: EditConfig) -> Travel:
-    """The state before the first move."""
-    return start(keys, prior.schedule, images, config)
+    """The state before the first move; the config's numbers are `per_image`."""
+    depart_one = lambda key, image, config: _drop(start(key[None], prior.schedule, image[None], config))  # noqa: E731
+    return jax.vmap(depart_one)(keys, images, config)
 
 
 @functools.partial(jax.jit, donate_argnames="travel")
 def advance(keys: jax.Array, prior: Prior, travel: Travel, config: EditConfig, first: jax.Array, last: jax.Array) -> Travel:
-    """Makes the moves first..last − 1 of an edit; segments in a row give the bytes of one call."""
-    return follow(keys, denoiser_of(prior, config), route_of(prior.schedule, config), travel, first, last)
+    """Makes the moves first..last − 1 of an edit; segments in a row give the bytes of one call. Numbers are `per_image`."""
+    return _follow_each(keys, prior, travel, config, first, last)
 
 
 def run_in_segments(
@@ -178,9 +187,10 @@ def run_in_segments(
 ) -> EditResult:
     """`edit` in segments of moves between consecutive `bounds`; `after(k)` is called on the host with the moves done."""
     config = canonical(config)
-    travel = begin(keys, prior, images, config)
+    numbers = per_image(config, len(images))
+    travel = begin(keys, prior, images, numbers)
     for first, last in itertools.pairwise(bounds):
-        travel = advance(keys, prior, travel, config, jnp.int32(first), jnp.int32(last))
+        travel = advance(keys, prior, travel, numbers, jnp.int32(first), jnp.int32(last))
         travel.z.block_until_ready()
         after(int(last))
     return finish(travel, config)
@@ -229,9 +239,21 @@ def _any_route(config: EditConfig) -> Route:
 
 @jax.jit
 def _edit(keys: jax.Array, prior: Prior, images: jax.Array, config: EditConfig) -> Travel:
-    route = route_of(prior.schedule, config)
-    travel = start(keys, prior.schedule, images, config)
-    return follow(keys, denoiser_of(prior, config), route, travel, 0, len(route.kinds))
+    return _follow_each(keys, prior, begin(keys, prior, images, config), config, 0, None)
+
+
+def _follow_each(
+    keys: jax.Array, prior: Prior, travel: Travel, config: EditConfig, first: jax.typing.ArrayLike, last: jax.Array | None
+) -> Travel:
+    """`follow` for each image with its own numbers: routes of the same moves; `last` None is to the end."""
+
+    def follow_one(key: jax.Array, travel: Travel, config: EditConfig) -> Travel:
+        route = route_of(prior.schedule, config)
+        alone = jax.tree.map(lambda leaf: leaf[None], travel)
+        end = len(route.kinds) if last is None else last
+        return _drop(follow(key[None], denoiser_of(prior, config), route, alone, first, end))
+
+    return jax.vmap(follow_one)(keys, travel, config)
 
 
 @jax.jit
@@ -251,6 +273,11 @@ def _decode(prior: Prior, x_t: jax.Array, config: EditConfig, final: bool) -> ja
     route = route + last_move(sigmas[-1], program.solver) if final else route
     z = x_t * jnp.sqrt(1 + sigmas[0] ** 2)
     return follow(_no_keys(x_t), denoiser_of(prior, config), route, depart(z), 0, len(route.kinds)).z
+
+
+def _drop(travel: Travel) -> Travel:
+    """One image's state without its axis of images."""
+    return jax.tree.map(lambda leaf: leaf[0], travel)
 
 
 def _no_keys(images: jax.Array) -> jax.Array:
