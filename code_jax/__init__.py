@@ -9,6 +9,7 @@ from code_jax.diffusion.thresholding import DynamicThreshold
 from code_jax.editing.confidence import clip_to_confidence
 from code_jax.editing.config import EditConfig, EditProgram, preset
 from code_jax.editing.edit import EditInfo, EditResult, decode, edit, encode, sdedit
+from code_jax.editing.sweep import SweepGrid, SweepPoint, SweepResult, sweep
 from code_jax.errors import UserError
 from code_jax.images import from_pil, from_uint8, to_pil, to_uint8
 from code_jax.priors.load import load_prior
@@ -23,6 +24,9 @@ __all__ = [
     "EditResult",
     "NoiseSchedule",
     "Prior",
+    "SweepGrid",
+    "SweepPoint",
+    "SweepResult",
     "UserError",
     "__version__",
     "clip_to_confidence",
@@ -38,6 +42,7 @@ __all__ = [
     "preset",
     "scaled_linear_schedule",
     "sdedit",
+    "sweep",
     "to_pil",
     "to_uint8",
 ]
