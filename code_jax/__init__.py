@@ -3,6 +3,7 @@
 Blind image restoration and editing with a pretrained diffusion model: no training, no mask, no knowledge of the damage.
 """
 
+from code_jax import metrics
 from code_jax.diffusion.langevin import langevin_step
 from code_jax.diffusion.schedule import NoiseSchedule, cosine_schedule, linear_schedule, scaled_linear_schedule
 from code_jax.diffusion.thresholding import DynamicThreshold
@@ -39,6 +40,7 @@ __all__ = [
     "langevin_step",
     "linear_schedule",
     "load_prior",
+    "metrics",
     "preset",
     "scaled_linear_schedule",
     "sdedit",

@@ -1,0 +1,69 @@
+"""Weights of the feature networks: published files, which a user downloads once and a pinned hash is asked of."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+from code_jax.errors import UserError
+from code_jax.priors.load import cache_folder
+
+
+class Published(NamedTuple):
+    """A file of weights: what for, its name, its SHA-256, and where it is published."""
+
+    purpose: str
+    name: str
+    sha256: str
+    source: str
+
+
+def weights_folder() -> Path:
+    """Where downloaded weights are looked for unless told otherwise: ``weights/`` in `cache_folder`."""
+    return cache_folder() / "weights"
+
+
+def read_published(file: Published, folder: str | Path | None = None) -> dict[str, np.ndarray]:
+    """The tensors of a published file in `folder` (None: `weights_folder`).
+
+    Raises:
+        UserError: if the file is absent, its hash is not the pinned one, or it cannot be read.
+    """
+    path = Path(folder if folder is not None else weights_folder()) / file.name
+    if not path.is_file():
+        raise UserError(f"{file.purpose} needs {path}, which is absent: download it from {file.source}")
+    with open(path, "rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    if digest != file.sha256:
+        raise UserError(f"{path} has SHA-256 {digest}, not {file.sha256}: download it again from {file.source}")
+    return _read(path)
+
+
+def check_state(state: Mapping[str, np.ndarray], shapes: Mapping[str, tuple[int, ...]], ignored: tuple[str, ...] = ()) -> None:
+    """Raises UserError unless the state dict has each name and shape, and nothing else but names that hold one of `ignored`."""
+    wrong = [f"missing {name}" for name in shapes if name not in state]
+    wrong += [f"unexpected {name}" for name in sorted(set(state) - set(shapes)) if not any(part in name for part in ignored)]
+    wrong += [
+        f"{name} is {list(state[name].shape)}, not {list(shape)}"
+        for name, shape in shapes.items()
+        if name in state and state[name].shape != shape
+    ]
+    if wrong:
+        more = f" and {len(wrong) - 10} more" if len(wrong) > 10 else ""
+        raise UserError(f"the weights do not fit the network: {'; '.join(wrong[:10])}{more}")
+
+
+def _read(path: Path) -> dict[str, np.ndarray]:
+    """Tensors of a file by its format: the one place that knows formats."""
+    if path.suffix != ".safetensors":
+        raise UserError(f"{path} is no safetensors file; weights in other formats must be saved as safetensors first")
+    try:
+        return safetensors.numpy.load_file(path)
+    except (safetensors.SafetensorError, OSError) as error:
+        raise UserError(f"{path} is not a whole safetensors file: {error}") from error
