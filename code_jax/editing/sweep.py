@@ -41,7 +41,8 @@ class SweepGrid:
     """Values of each axis; an axis left empty keeps the config's value.
 
     Attributes:
-        step_size: Langevin steps h > 0. Left empty, the config's h/(1 − ᾱ) is kept at every depth.
+        step_size: Langevin steps h > 0.
+        relative_step: the same as h/(1 − ᾱ), at every depth. With neither, the config's h/(1 − ᾱ) is kept.
         depth: noise levels in (0, 1].
         eta: η > 0 of confidence-based clipping; None is off.
         anneal_rate: γ in (0, 1].
@@ -53,15 +54,22 @@ class SweepGrid:
     """
 
     step_size: Sequence[float] = ()
+    relative_step: Sequence[float] = ()
     depth: Sequence[float] = ()
     eta: Sequence[float | None] = ()
     anneal_rate: Sequence[float] = ()
     seeds: int = 1
 
+    def __post_init__(self) -> None:
+        for name in ("step_size", "relative_step", "depth", "eta", "anneal_rate"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        if self.step_size and self.relative_step:
+            raise UserError("a grid has step_size and relative_step; give one of them")
+
     @property
     def size(self) -> int:
         """Number of points."""
-        axes = (self.step_size, self.depth, self.eta, self.anneal_rate)
+        axes = (self.step_size or self.relative_step, self.depth, self.eta, self.anneal_rate)
         return math.prod(max(len(axis), 1) for axis in axes) * self.seeds
 
     def points(self, config: EditConfig, schedule: NoiseSchedule) -> list[SweepPoint]:
@@ -76,20 +84,24 @@ class SweepGrid:
             raise UserError(f"the grid has {self.size} points; a sweep takes at most {MAX_RESULTS}, so give fewer values")
         if np.size(config.depth) != 1 or np.size(config.step_size) != 1:
             raise UserError(f"depth is {np.asarray(config.depth).tolist()}; a point of a sweep corrects one depth")
-        for name in ("step_size", "depth", "eta", "anneal_rate"):
+        for name in ("step_size", "relative_step", "depth", "eta", "anneal_rate"):
             for value in getattr(self, name):
-                canonical(config.replace(**{name: value}))
-        variance = lambda depth: schedule.variance(schedule.timestep(depth))  # noqa: E731
-        own_depth, own_step = (np.ravel(value)[0] for value in (config.depth, config.step_size))
+                canonical(config.replace(**{"step_size" if name == "relative_step" else name: value}))
+        variance = lambda depth: float(schedule.variance(schedule.timestep(depth)))  # noqa: E731
+        own_depth, own_step, own_rate = map(_shortest, (config.depth, config.step_size, config.anneal_rate))
+        relative = self.relative_step or (own_step / variance(own_depth),)
         steps: dict[float, Sequence[float]] = {
-            depth: self.step_size if len(self.step_size) else (own_step * variance(depth) / variance(own_depth),)
-            for depth in map(float, self.depth if len(self.depth) else (own_depth,))
+            depth: self.step_size
+            or (
+                (own_step,) if not (self.depth or self.relative_step) else [float(f"{r * variance(depth):.6g}") for r in relative]
+            )
+            for depth in self.depth or (own_depth,)
         }
         return [
-            SweepPoint(depth, float(step), math.inf if eta is None else float(eta), float(rate), seed)
+            SweepPoint(float(depth), float(step), math.inf if eta is None else _shortest(eta), float(rate), seed)
             for depth in steps
-            for eta in (self.eta if len(self.eta) else (config.eta,))
-            for rate in (self.anneal_rate if len(self.anneal_rate) else (config.anneal_rate,))
+            for eta in self.eta or (config.eta,)
+            for rate in self.anneal_rate or (own_rate,)
             for step in steps[depth]
             for seed in range(self.seeds)
         ]
@@ -206,6 +218,11 @@ def at_points(config: EditConfig, points: Sequence[SweepPoint]) -> EditConfig:
     same = jax.tree.map(lambda value: np.broadcast_to(value, (len(points), *value.shape)), same)
     own = canonical(EditConfig(depth[:, None], step_size[:, None], eta, anneal_rate))
     return same.replace(depth=own.depth, step_size=own.step_size, eta=own.eta, anneal_rate=own.anneal_rate)
+
+
+def _shortest(value: Any) -> float:
+    """A number with the fewest digits that give it back in its own precision."""
+    return float(str(np.asarray(value).ravel()[0]))
 
 
 def _way_up(config: EditConfig, point: SweepPoint) -> Hashable:
