@@ -50,7 +50,7 @@ def scatter_plot(
     if line:
         _, at = place(xs[0], line[0])
         draw.line((_LEFT, at, right, at), "gray")
-        draw.text((right + 8, at), line[1], "gray", small, anchor="lm")
+        draw.text((_LEFT + 6, at + (10 if at < _TOP + 20 else -10)), line[1], "gray", small, anchor="lm")
     for k, (name, points) in enumerate(finite.items()):
         colour, spots = _colour(k, len(finite)), [place(*point) for point in points]
         draw.line(spots, colour, 1)

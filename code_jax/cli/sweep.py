@@ -94,7 +94,8 @@ def run(args: argparse.Namespace) -> int:
     for source in sources:
         try:
             pixels = read_picture(source.path, prior.image_shape, args.fit)
-            clean = source.reference and read_picture(source.reference, prior.image_shape, args.fit)
+            reference = source.reference
+            clean = None if reference is None else read_picture(reference, prior.image_shape, args.fit)
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
             failed += 1
             print(f"code-jax: failed {str(source.path)!r}: {str(error) or type(error).__name__}", file=sys.stderr)
@@ -177,12 +178,12 @@ def _axis(text: str, *, geometric: bool = False) -> tuple[float, ...]:
         return tuple(_number(part) for part in text.split(","))
     parts = text.split(":")
     if len(parts) != 3:
-        raise UserError(f"{text!r} is no range; write FIRST:LAST:COUNT, such as 0.2:1:5")
+        raise argparse.ArgumentTypeError(f"{text!r} is no range; write FIRST:LAST:COUNT, such as 0.2:1:5")
     first, last, count = _number(parts[0]), _number(parts[1]), _count(parts[2])
     if not 1 <= count <= _MAX_VALUES:
-        raise UserError(f"{text!r} has {count} values; give from 1 to {_MAX_VALUES}")
+        raise argparse.ArgumentTypeError(f"{text!r} has {count} values; give from 1 to {_MAX_VALUES}")
     if geometric and not (first > 0 and last > 0):
-        raise UserError(f"{text!r} is geometric; its ends must be positive")
+        raise argparse.ArgumentTypeError(f"{text!r} is geometric; its ends must be positive")
     shares = [k / max(count - 1, 1) for k in range(count)]
     values = [first * (last / first) ** share if geometric else first + (last - first) * share for share in shares]
     return tuple(float(f"{value:.5g}") for value in values)
@@ -192,9 +193,9 @@ def _number(text: str) -> float:
     try:
         number = float(text)
     except ValueError:
-        raise UserError(f"{text!r} is not a number") from None
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
     if not math.isfinite(number):
-        raise UserError(f"{text!r} is not a finite number")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a finite number")
     return number
 
 
@@ -202,4 +203,4 @@ def _count(text: str) -> int:
     try:
         return int(text)
     except ValueError:
-        raise UserError(f"{text!r} is not a whole number") from None
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None

@@ -90,12 +90,9 @@ class SweepGrid:
         variance = lambda depth: float(schedule.variance(schedule.timestep(depth)))  # noqa: E731
         own_depth, own_step, own_rate = map(_shortest, (config.depth, config.step_size, config.anneal_rate))
         relative = self.relative_step or (own_step / variance(own_depth),)
-        steps: dict[float, Sequence[float]] = {
-            depth: self.step_size
-            or (
-                (own_step,) if not (self.depth or self.relative_step) else [float(f"{r * variance(depth):.6g}") for r in relative]
-            )
-            for depth in self.depth or (own_depth,)
+        given = self.step_size or (() if self.depth or self.relative_step else (own_step,))
+        steps = {
+            depth: given or [float(f"{step * variance(depth):.6g}") for step in relative] for depth in self.depth or (own_depth,)
         }
         return [
             SweepPoint(float(depth), float(step), math.inf if eta is None else _shortest(eta), float(rate), seed)
