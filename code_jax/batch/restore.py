@@ -27,6 +27,7 @@ from code_jax.batch.progress import Progress
 from code_jax.editing.config import EditConfig
 from code_jax.editing.edit import EditResult, number_of_moves, run_in_segments
 from code_jax.images import from_uint8, to_uint8
+from code_jax.metrics.pixelwise import psnr
 from code_jax.priors.prior import Prior
 
 _SEGMENTS = 10
@@ -117,12 +118,6 @@ def image_key(seed: int, digest: str, sample: int) -> np.ndarray:
     return np.array([seed, *np.frombuffer(bytes.fromhex(digest)[:16], ">u4"), sample], np.uint32)
 
 
-def psnr(a: np.ndarray, b: np.ndarray) -> float:
-    """Peak signal-to-noise ratio in dB of two uint8 pictures."""
-    error = np.mean((a.astype(np.float64) - b) ** 2)
-    return float(10 * np.log10(255**2 / error)) if error else float("inf")
-
-
 @jax.jit
 def _keys(words: jax.Array) -> jax.Array:
     def fold(row: jax.Array) -> jax.Array:
@@ -163,6 +158,11 @@ def _restore_group(
     return run_in_segments(keys, prior, images, config, bounds, after)
 
 
+def _psnr(a: np.ndarray, b: np.ndarray) -> float:
+    """Of two pictures, uint8 [H, W, 3]."""
+    return float(psnr(from_uint8(a[None]), from_uint8(b[None]))[0])
+
+
 def _sharding(*axes: str) -> NamedSharding:
     mesh = Mesh(np.array(jax.local_devices()), ("batch",))
     return NamedSharding(mesh, PartitionSpec(*axes))
@@ -193,8 +193,8 @@ def _reference(source: Source, prior: Prior, job: Job) -> np.ndarray | None:
 def _compare_with_reference(item: Work, image: np.ndarray, prior: Prior, job: Job, summary: Summary) -> None:
     clean = _reference(item.source, prior, job)
     if clean is not None:
-        summary.before.append(psnr(item.pixels, clean))
-        summary.after.append(psnr(image, clean))
+        summary.before.append(_psnr(item.pixels, clean))
+        summary.after.append(_psnr(image, clean))
 
 
 def _sheet(rows: dict[Source, tuple[np.ndarray, list[np.ndarray]]], prior: Prior, job: Job) -> Image.Image:
@@ -204,7 +204,7 @@ def _sheet(rows: dict[Source, tuple[np.ndarray, list[np.ndarray]]], prior: Prior
         clean = _reference(source, prior, job)
         with_clean = with_clean or clean is not None
         padded: list[np.ndarray | None] = [pixels, *images, *[None] * (job.samples - len(images)), clean]
-        captions = ["" if clean is None or cell is None or cell is clean else f"{psnr(cell, clean):.1f} dB" for cell in padded]
+        captions = ["" if clean is None or cell is None or cell is clean else f"{_psnr(cell, clean):.1f} dB" for cell in padded]
         cells.append((source.path.name, padded, captions))
     if not with_clean:
         cells = [(label, pictures[:-1], captions[:-1]) for label, pictures, captions in cells]

@@ -54,7 +54,7 @@ def inception_features(params: Any, images: Any, *, resize: str = "torch-fidelit
     """
     if resize not in RESIZES:
         raise UserError(f"resize {resize!r} is unknown; choose from {', '.join(RESIZES)}")
-    return _features(params, check_images(images, channels=3), resize)
+    return _features(params, _resized(check_images(images, channels=3), resize))  # compiled once for all sizes
 
 
 def load_inception(folder: str | Path | None = None) -> dict[str, Any]:
@@ -166,9 +166,13 @@ def _block_8(x: jax.Array, name: str, pool: Any) -> jax.Array:
 
 
 @functools.partial(jax.jit, static_argnames="resize")
-def _features(params: Any, images: jax.Array, resize: str) -> jax.Array:
+def _resized(images: jax.Array, resize: str) -> jax.Array:
     levels = jnp.round(jnp.clip(images, -1, 1) * 127.5 + 127.5)
-    levels = _bilinear(_bilinear(levels, 1), 2) if resize == "torch-fidelity" else _bicubic(levels)
+    return _bilinear(_bilinear(levels, 2), 1) if resize == "torch-fidelity" else _bicubic(levels)
+
+
+@jax.jit
+def _features(params: Any, levels: jax.Array) -> jax.Array:
     features: jax.Array = InceptionV3().apply({"params": params}, (levels - 128) / 128)  # type: ignore[assignment]
     return features
 

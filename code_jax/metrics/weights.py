@@ -62,7 +62,10 @@ def check_state(state: Mapping[str, np.ndarray], shapes: Mapping[str, tuple[int,
 def _read(path: Path) -> dict[str, np.ndarray]:
     """Tensors of a file by its format: the one place that knows formats."""
     if path.suffix != ".safetensors":
-        raise UserError(f"{path} is no safetensors file; weights in other formats must be saved as safetensors first")
+        from checkpoints_convert.pytorch import read_state_dict  # interprets the pickle as data and runs nothing
+
+        state: dict[str, np.ndarray] = read_state_dict(path)
+        return state
     try:
         return safetensors.numpy.load_file(path)
     except (safetensors.SafetensorError, OSError) as error:

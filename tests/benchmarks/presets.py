@@ -14,9 +14,9 @@ import jax
 import numpy as np
 
 import code_jax
+from code_jax.metrics import psnr
 from code_jax.training.data import held_out, read_pictures
 from tests.benchmarks.damages import DAMAGES, damaged
-from tests.benchmarks.restoration import psnr
 
 
 def main() -> None:

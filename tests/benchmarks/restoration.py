@@ -17,13 +17,9 @@ import numpy as np
 from PIL import Image
 
 import code_jax
+from code_jax.metrics import psnr
 from code_jax.training.data import held_out, read_pictures
 from tests.benchmarks.damages import DAMAGES, damaged
-
-
-def psnr(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Peak signal-to-noise ratio [B] in dB of images in [−1, 1]."""
-    return 10 * np.log10(4 / np.maximum(np.mean((a - b) ** 2, axis=(1, 2, 3)), 1e-10))
 
 
 def main() -> None:
