@@ -80,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
     from PIL import Image
 
     from code_jax.batch.progress import Progress
-    from code_jax.batch.restore import _keys, image_key
+    from code_jax.batch.restore import fold_keys, image_key
     from code_jax.batch.sweep_report import Swept, write_report
     from code_jax.editing.sweep import sweep
     from code_jax.images import from_uint8
@@ -115,7 +115,7 @@ def run(args: argparse.Namespace) -> int:
     begun = time.monotonic()
     pictures = from_uint8(np.stack([item.pixels for item in swept]))
     words = np.array(keys, np.uint32)
-    key = jnp.stack([_keys(row) for row in words])
+    key = jnp.stack([fold_keys(row) for row in words])
     result = sweep(key, prior, pictures, grid, config, micro_batch=args.batch_size, after=after)
     seconds = time.monotonic() - begun
     rows = write_report(args.out, swept, result, prior.schedule, args.seed, _options(args, config))
