@@ -18,7 +18,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from code_jax.diffusion.schedule import NoiseSchedule
 from code_jax.editing.config import EditConfig, canonical, preset
-from code_jax.editing.edit import EditInfo, advance, begin, check_images, finish, image_keys, route_of
+from code_jax.editing.edit import EditInfo, advance, begin, check_images, finish, image_keys, moves_up, route_of
 from code_jax.errors import UserError
 from code_jax.priors.prior import Prior
 
@@ -167,7 +167,7 @@ def sweep(
     first, encoding = _shared([(_way_up(config, points[p]), i) for p, i in zip(which, image, strict=True)])
 
     cost = jax.eval_shape(lambda: route_of(prior.schedule, canonical(config))).cost()
-    moves = 0 if config.program.method == "sdedit" else config.program.num_steps  # of the way up
+    moves = moves_up(config.program)
     up, down = int(cost[:moves].sum()), int(cost[moves:].sum())
     devices = jax.local_device_count()
 
