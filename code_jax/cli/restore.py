@@ -50,6 +50,7 @@ def add_to(commands: Any) -> None:
     add("--batch-size", type=count, default=8, help="pictures on a device at a time; results belong to it (default: 8)")
     add("--precision", default="float32", help="float32 or bfloat16, inside the network")
     add("--fit", choices=("resize", "crop"), default="resize", help="how a picture gets the prior's size")
+    add("--mask", type=Path, help="picture, bright where the inputs may change; the rest is returned exactly")
     add("--reference", type=Path, help="folder of clean sources with the inputs' names")
     add("--compare", action="store_true", help="write contact_sheet.png")
     parser.set_defaults(run=run)
@@ -59,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
     """Restores; 1 if some inputs failed."""
     from code_jax.batch.files import check_output, find_sources
 
-    _check_counts(args)
+    check_counts(args)
     sources = find_sources(args.inputs, args.out, args.reference)
     check_output(args.out, sources)
 
@@ -70,7 +71,8 @@ def run(args: argparse.Namespace) -> int:
     prior = load_prior(args.prior, precision=args.precision)
     config = configure(args, prior.schedule)
     settings = {"prior": args.prior, "precision": args.precision, "fit": args.fit} | describe(config)
-    job = Job(args.samples, args.seed, args.batch_size, args.fit, args.compare, settings)
+    mask = None if args.mask is None else _mask(args.mask, prior.image_shape, args.fit)
+    job = Job(args.samples, args.seed, args.batch_size, args.fit, args.compare, settings, mask)
     summary = restore_files(sources, args.out, prior, config, job)
 
     print(f"restored {summary.done}, failed {summary.failed}; results are in {args.out}")
@@ -134,7 +136,17 @@ def describe(config: Any) -> dict[str, Any]:
     return plain | dataclasses.asdict(config.program)
 
 
-def _check_counts(args: argparse.Namespace) -> None:
+def _mask(path: Path, shape: tuple[int, int, int], fit: str) -> Any:
+    from code_jax.batch.files import read_mask
+
+    try:
+        return read_mask(path, shape, fit)
+    except (OSError, ValueError, SyntaxError) as error:
+        raise UserError(f"the mask {str(path)!r} cannot be read: {error}") from error
+
+
+def check_counts(args: argparse.Namespace) -> None:
+    """Raises UserError for a count or seed that cannot be."""
     for name in ("samples", "batch_size"):
         if getattr(args, name) < 1:
             raise UserError(f"--{name.replace('_', '-')} is {getattr(args, name)}; it must be at least 1")
