@@ -10,6 +10,7 @@ import sys
 import time
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
@@ -75,7 +76,20 @@ def test_a_training_leaves_losses_samples_and_a_prior_that_loads(straight):
         assert grid.size == (32, 32)
     prior, losses = code_jax.load_prior(straight / "prior"), [float(row["validation_loss"]) for row in rows]
     best = rows[int(np.argmin(losses))]["step"]
-    assert prior.prediction_type == "v_prediction" and (straight / "checkpoints" / best).is_dir()
+    assert prior.prediction_type == "v_prediction"
+    with Checkpoints(straight, 2) as checkpoints:
+        assert checkpoints.best() == int(best)
+        ema = checkpoints.restore(int(best), init_state(find_recipe(str(data / "recipe.json"))[1], prior.params)).ema
+    jax.tree.map(np.testing.assert_array_equal, prior.params, ema)
+
+
+def test_the_last_checkpoints_and_the_best_are_kept(data, tmp_path):
+    state = init_state(find_recipe(str(data / "recipe.json"))[1], tiny_prior(**ONE_LEVEL).params)
+    with Checkpoints(tmp_path, 2) as checkpoints:
+        for step, loss in enumerate((3.0, 1.0, 2.0, 5.0, 4.0)):
+            checkpoints.save(state.replace(step=jnp.int32(step)), loss)
+        assert checkpoints.best() == 1 and checkpoints.latest() == 4
+    assert sorted(os.listdir(tmp_path / "checkpoints")) == ["1", "3", "4"]
 
 
 @pytest.mark.parametrize("when", ["between checkpoints", "during a checkpoint"])
