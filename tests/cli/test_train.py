@@ -44,12 +44,12 @@ def run(data, out, *more):
     return subprocess.run(command(data, out, *more), capture_output=True, text=True, check=False)
 
 
-def state_of(data, out):
-    """The state of the last checkpoint."""
+def state_of(data, out, step=None):
+    """The state of a checkpoint, the last one unless told."""
     recipe = find_recipe(str(data / "recipe.json"))[1]
     like = init_state(recipe, tiny_prior(**ONE_LEVEL).params)
     with Checkpoints(out, 2) as checkpoints:
-        return checkpoints.restore(checkpoints.latest(), like)
+        return checkpoints.restore(checkpoints.latest() if step is None else step, like)
 
 
 def losses_of(out):
@@ -66,7 +66,7 @@ def straight(data, tmp_path_factory):
     return out
 
 
-def test_a_training_leaves_losses_samples_and_a_prior_that_loads(straight):
+def test_a_training_leaves_losses_samples_and_a_prior_that_loads(data, straight):
     rows = losses_of(straight)
     assert [int(row["step"]) for row in rows] == [20, 40, 60]
     assert float(rows[-1]["train_loss"]) < float(rows[0]["train_loss"])
@@ -79,8 +79,7 @@ def test_a_training_leaves_losses_samples_and_a_prior_that_loads(straight):
     assert prior.prediction_type == "v_prediction"
     with Checkpoints(straight, 2) as checkpoints:
         assert checkpoints.best() == int(best)
-        ema = checkpoints.restore(int(best), init_state(find_recipe(str(data / "recipe.json"))[1], prior.params)).ema
-    jax.tree.map(np.testing.assert_array_equal, prior.params, ema)
+    jax.tree.map(np.testing.assert_array_equal, prior.params, state_of(data, straight, int(best)).ema)
 
 
 def test_the_last_checkpoints_and_the_best_are_kept(data, tmp_path):
