@@ -75,8 +75,8 @@ def check_output(out: Path, sources: Sequence[Source]) -> None:
             raise UserError(f"--out {str(out)!r} would overwrite the input {source.path}; choose another folder")
 
 
-def read_picture(path: Path | IO[bytes], shape: tuple[int, int, int], fit: str) -> np.ndarray:
-    """A picture as uint8 [H, W, 3] of a prior's size, upright: squashed ("resize"), or its centre ("crop").
+def read_picture(path: Path | IO[bytes], shape: tuple[int, int, int] | None, fit: str) -> np.ndarray:
+    """A picture as uint8 [H, W, 3] of a prior's size (None: its own), upright: squashed ("resize"), or its centre ("crop").
 
     Raises:
         OSError, ValueError: if the file is no whole picture; the message says why.
@@ -87,7 +87,7 @@ def read_picture(path: Path | IO[bytes], shape: tuple[int, int, int], fit: str) 
         values = np.asarray(upright, np.float64)
         upright = Image.fromarray(np.clip(values / (257 if values.max() > 255 else 1), 0, 255).round().astype(np.uint8))
     upright = upright.convert("RGB")
-    height, width, _ = shape
+    height, width, _ = shape or (upright.height, upright.width, 3)
     if upright.size != (width, height):
         if fit == "crop":
             upright = ImageOps.fit(upright, (width, height), Image.Resampling.LANCZOS)
