@@ -1,7 +1,7 @@
 """Colours of ImageNet-C-bar (Mintun, Kirillov & Xie 2021): film looks, false colours, turned hues, dithering.
 
 Every corruption takes (image float64 [H, W, 3] in [0, 1], severity 1 to 5, rng) and returns the same shape, perhaps out of range.
-Severity s is the published level s of 10. The film looks keep the low byte of what overflows, as the published 8-bit program does.
+Severity s is the published level s of 10. The film looks keep the low byte of what overflows, as the published program.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def turn_hue(image: np.ndarray, turns: float) -> np.ndarray:
 def color_dither(image: np.ndarray, severity: int, rng: np.random.Generator) -> np.ndarray:
     """Error diffusion (Floyd & Steinberg 1976) to 14 − s levels a channel; the first row and column receive no error.
 
-    Bytes lose their fractions after each share, as in the published program. Pixels with equal x + 2y do not depend on each other.
+    Bytes lose their fractions after each share. Pixels with equal x + 2y do not depend on each other, and are one step.
     """
     levels = GREYS - severity
     height, width = image.shape[:2]

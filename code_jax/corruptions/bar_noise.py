@@ -142,7 +142,7 @@ def _grid(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _rays(image: np.ndarray, centre: np.ndarray, radius: float, power: float, rng: np.random.Generator) -> np.ndarray:
-    """Weights [H, W, 1] in [0, 1], (length/distance)^(2·power) of 50 to 199 rays whose lengths vary by a quarter about `radius`."""
+    """Weights [H, W, 1] in [0, 1], (length/distance)^(2·power) of 50 to 199 rays, lengths `radius` ± a quarter."""
     count = int(rng.integers(50, 200))
     length = radius * (1 + 0.25 * rng.standard_normal(count))
     y, x = _grid(image)
