@@ -1,8 +1,8 @@
-"""Warps and blurs of ImageNet-C-bar (Mintun, Kirillov & Xie 2021): lenses, water, projections, split colours, turning, scattering.
+"""Warps and blurs of ImageNet-C-bar (Mintun, Kirillov & Xie 2021): lenses, water, projections, split colours, blurs.
 
 Every corruption takes (image float64 [H, W, 3] in [0, 1], severity 1 to 5, rng) and returns the same shape, perhaps out of range.
-Severity s is the published level s of 10; lengths are fractions of `textures.side`, the square root of the area. A warp says where
-each pixel is fetched from, in rows and columns; what lies outside the picture is black.
+Severity s is the published level s of 10; lengths are fractions of `textures.side`, the square root of the area. A warp says
+where each pixel is fetched from, in rows and columns; what lies outside the picture is black.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def ripple(image: np.ndarray, severity: int, rng: np.random.Generator) -> np.nda
 
 
 def water_drop(image: np.ndarray, severity: int, rng: np.random.Generator) -> np.ndarray:
-    """Circular waves to half a side from a point in the middle: displaced outward by s/40·λ·sin(2πr/λ − φ), λ 0.05 to 0.2 sides."""
+    """Circular waves to half a side from a point: displaced outward by s/40·λ·sin(2πr/λ − φ), λ 0.05 to 0.2 sides."""
     length = side(image)
     centre = rng.uniform(0.25, 0.75, 2) * image.shape[:2]
     wavelength, phase = rng.uniform(0.05, 0.2) * length, rng.uniform(0, 2 * np.pi)
@@ -45,13 +45,13 @@ def pinch_and_twirl(image: np.ndarray, severity: int, rng: np.random.Generator) 
     i, j = (row / size[0]).astype(int), (column / size[1]).astype(int)
     centre = (i + 0.5) * size[0], (j + 0.5) * size[1]
     y, x = pinch(row - centre[0], column - centre[1], min(size) / 2, 0.1 + 0.04 * severity, angle[i, j])
-    return _fetch(image, centre[0] + y, centre[1] + x)
+    return _fetch(image, centre[0] + y, centre[1] + x, outside="nearest")
 
 
 def pinch(
     dy: np.ndarray, dx: np.ndarray, radius: float, amount: float, angle: np.ndarray | float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Where the point (dy, dx) from a centre is fetched from: outward by sin(πd/2)^−amount, turned by angle·(1 − d)², d = r/radius.
+    """Where (dy, dx) from a centre is fetched from: outward by sin(πd/2)^−amount, turned by angle·(1 − d)², d = r/radius.
 
     The centre and everything at the radius or beyond stay.
 
@@ -67,7 +67,7 @@ def pinch(
 
 
 def fish_eye(image: np.ndarray, severity: int, rng: np.random.Generator) -> np.ndarray:
-    """Half-balls of glass of a twentieth of a side, refractive index 1 + s/5, that cover the picture four times over on the whole."""
+    """Half-balls of glass of a twentieth of a side, refractive index 1 + s/5, in number to cover the picture four times."""
     height, width = image.shape[:2]
     radius = max(0.05 * side(image), 3.0)
     out = image.copy()
@@ -86,8 +86,8 @@ def fish_eye(image: np.ndarray, severity: int, rng: np.random.Generator) -> np.n
 def lens(dy: np.ndarray, dx: np.ndarray, radius: float, index: float) -> tuple[np.ndarray, np.ndarray]:
     """Where the ray that enters a half-ball at (dy, dx) from its centre meets the picture, by Snell's law along each axis.
 
-    A ray at d meets glass z = √(radius² − r²) thick at the angle θ, tan θ = d/z, and comes out tan(θ − asin(sin θ/index))·z nearer
-    to the centre. The centre and everything at the radius or beyond stay.
+    A ray at d meets glass z = √(radius² − r²) thick at the angle θ, tan θ = d/z, and comes out tan(θ − asin(sin θ/index))·z
+    nearer to the centre. The centre and everything at the radius or beyond stay.
     """
     z = np.sqrt(np.maximum(radius**2 - dy**2 - dx**2, 0))
 
@@ -99,7 +99,7 @@ def lens(dy: np.ndarray, dx: np.ndarray, radius: float, index: float) -> tuple[n
 
 
 def caustic_refraction(image: np.ndarray, severity: int, rng: np.random.Generator) -> np.ndarray:
-    """The picture seen through the surface whose height is the light at the bottom of a pool, refractive index 4, and lit by its slope.
+    """The picture through a surface as high as the light at the bottom of a pool, refractive index 4, lit by its slope.
 
     A slope of angle A displaces along the gradient by s/20 sides times sin(A − asin(sin A/4)).
     """
@@ -115,7 +115,7 @@ def caustic_refraction(image: np.ndarray, severity: int, rng: np.random.Generato
 
 
 def perspective_no_bars(image: np.ndarray, severity: int, rng: np.random.Generator) -> np.ndarray:
-    """The plane seen aslant: scale 2^±0.015s, shear ±s/100, shift ±s/100, vanishing s/50 a width; the picture itself where it ends."""
+    """The plane seen aslant: scale 2^±0.015s, shear and shift ±s/100, vanishing s/50 a width; unmoved where it ends."""
     height, width = image.shape[:2]
     scale_x, scale_y, shear_x, shear_y, shift_x, shift_y = rng.choice([-1, 1], 6) * severity
     y, x = (axis + 0.5 for axis in _grid(image))

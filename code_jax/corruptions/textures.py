@@ -73,7 +73,7 @@ def turbulence(shape: tuple[int, int], period: float, rng: np.random.Generator) 
 def cell_distance(shape: tuple[int, int], size: float, jitter: float, rng: np.random.Generator) -> np.ndarray:
     """Distance to the nearest of one feature point a cell (Worley 1996), in cells.
 
-    A cell's point lies at jitter·sin(φ) mod 1 in each coordinate, φ uniform: near the corners for a small jitter, anywhere for one near 1.
+    A cell's point lies at jitter·sin(φ) mod 1 in each coordinate, φ uniform: near the corners for a small jitter.
 
     Args:
         shape: (H, W).
