@@ -37,8 +37,8 @@ def water_drop(image: np.ndarray, severity: int, rng: np.random.Generator) -> np
 
 
 def pinch_and_twirl(image: np.ndarray, severity: int, rng: np.random.Generator) -> np.ndarray:
-    """Cells of about a third of a side, each twisted by ±s·9 degrees at its centre, in which 0.1 + s/25 pinches the middle."""
-    cells = [max(1, round(3 * n / side(image))) for n in image.shape[:2]]
+    """Cells of about a fifth of a side, each twisted by ±s·9 degrees at its centre, in which 0.1 + s/25 pinches the middle."""
+    cells = [max(1, round(5 * n / side(image))) for n in image.shape[:2]]
     size = [n / count for n, count in zip(image.shape, cells, strict=False)]
     angle = rng.choice([-1, 1], cells) * severity * np.pi / 20
     row, column = _grid(image)
@@ -67,11 +67,11 @@ def pinch(
 
 
 def fish_eye(image: np.ndarray, severity: int, rng: np.random.Generator) -> np.ndarray:
-    """Half-balls of glass of a twentieth of a side, refractive index 1 + s/5, in number to cover the picture four times."""
+    """Half-balls of glass of a twentieth of a side, refractive index 1 + s/5, in number to cover the picture five times."""
     height, width = image.shape[:2]
     radius = max(0.05 * side(image), 3.0)
     out = image.copy()
-    for _ in range(round(0.01 * 224**2 * 0.05**2 * height * width / radius**2)):
+    for _ in range(round(0.01 * 256**2 * 0.05**2 * height * width / radius**2)):
         centre = rng.uniform(0, 1, 2) * (height, width)
         top, left = np.maximum(np.floor(centre - radius), 0).astype(int)
         bottom, right = np.minimum(np.ceil(centre + radius), (height, width)).astype(int)
