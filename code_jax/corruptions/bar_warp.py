@@ -166,8 +166,8 @@ def circular_motion_blur(image: np.ndarray, severity: int, rng: np.random.Genera
     """The mean of the picture turned by t·1.5·s degrees about its centre, t in [−1, 1] with weight exp(−2t²)."""
     centre = (np.array(image.shape[:2]) - 1) / 2
     dy, dx, _ = _about(image, centre)
-    # As many turns that the outermost pixel moves as far between two as it does among the published 21 at 224 pixels.
-    t = np.linspace(-1, 1, 2 * max(10, round(10 * side(image) / 224)) + 1)
+    # As many turns that the outermost pixel moves as far between two as it does among the published 21 at 256 pixels.
+    t = np.linspace(-1, 1, 2 * max(10, round(10 * side(image) / 256)) + 1)
     weights = np.exp(-2 * t**2)
     out = np.zeros_like(image)
     for angle, weight in zip(np.radians(1.5 * severity) * t, weights / weights.sum(), strict=True):
