@@ -50,8 +50,8 @@ def langevin_coefficients(kind: str, relative_step: jax.Array) -> tuple[jax.Arra
     b = ρ; the noise level is right at any step size, whereas the unadjusted chain's excess variance is decoded into grain.
 
     "averaged" is the unadjusted step with (n_k + n_{k+1})/2 in place of n_k, each draw being used twice (Leimkuhler & Matthews
-    2013, "Rational construction of stochastic numerical methods for molecular sampling"): at no cost the stationary covariance of a Gaussian is Σ itself at any stable step, and the bias is of
-    second order elsewhere.
+    2013, "Rational construction of stochastic numerical methods for molecular sampling"): at no cost the stationary covariance
+    of a Gaussian is Σ itself at any stable step, and the bias is of second order elsewhere.
     """
     if kind != "variance_preserving":
         return -relative_step, jnp.sqrt(2 * relative_step)
