@@ -1,7 +1,8 @@
-"""Our own checkpoint: ``prior.json`` with the two configs, and the parameters as an orbax checkpoint beside it."""
+"""Our own checkpoint: ``prior.json`` with the two configs and a hash, and the parameters as an orbax checkpoint beside it."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -10,16 +11,13 @@ import jax
 import numpy as np
 import orbax.checkpoint
 
-from checkpoints_convert.diffusers import describe, read_json
+from checkpoints_convert.diffusers import describe, read_design, read_json
 from checkpoints_convert.state_dict import expected_params
-from code_jax.diffusion.parameterization import check_prediction_type
-from code_jax.diffusion.schedule import schedule_from_diffusers
-from code_jax.errors import UserError
-from code_jax.models.config import UNet2DConfig
-from code_jax.models.unet import UNet2DModel
+from code_jax.errors import UserError, brief
 from code_jax.priors.prior import Prior
 
-_FORMAT = 1
+FORMAT = 2
+_CHUNK = 1 << 20
 
 
 def is_checkpoint(folder: Path) -> bool:
@@ -40,7 +38,8 @@ def write_checkpoint(prior: Prior, folder: str | Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with orbax.checkpoint.StandardCheckpointer() as checkpointer:
         checkpointer.save(folder / "params", prior.params, force=True)
-    content = {"format": _FORMAT, "network": config, "scheduler": scheduler}
+    content: dict[str, Any] = {"format": FORMAT, "network": config, "scheduler": scheduler}
+    content["sha256"] = _content_hash(folder, content)
     (folder / "prior.json").write_text(json.dumps(content, indent=2) + "\n")
 
 
@@ -48,13 +47,18 @@ def read_checkpoint(folder: str | Path) -> Prior:
     """The prior of a checkpoint of ours, in float32.
 
     Raises:
-        UserError: if the folder's parts are missing, of another format, or do not fit each other.
+        UserError: if the folder's parts are missing, of another format, do not have the hash they were written with, or do not
+            fit each other; all of it before a weight is read.
     """
     folder = Path(folder).absolute()
     content = read_json(folder / "prior.json")
-    if content.get("format") != _FORMAT:
-        raise UserError(f"{folder} has format {content.get('format')!r}; this version reads {_FORMAT}")
-    network = UNet2DModel(UNet2DConfig.from_diffusers(content["network"]))
+    if content.get("format") != FORMAT:
+        raise UserError(f"{folder} has format {brief(content.get('format'))}; this version reads {FORMAT}: convert it again")
+    if content.pop("sha256", None) != _content_hash(folder, content):
+        raise UserError(f"{folder} does not have the hash it was written with: cut or changed since; convert it again")
+    if not isinstance(content.get("network"), dict) or not isinstance(content.get("scheduler"), dict):
+        raise UserError(f"{folder / 'prior.json'} lacks the network's config or the scheduler's")
+    network, schedule, prediction_type = read_design(content["network"], content["scheduler"])
     expected = expected_params(network)
     try:
         with orbax.checkpoint.StandardCheckpointer() as checkpointer:
@@ -65,9 +69,21 @@ def read_checkpoint(folder: str | Path) -> Prior:
         if isinstance(error, UserError):
             raise
         raise UserError(f"the parameters in {folder} cannot be read: {str(error).splitlines()[0]}") from error
-    schedule = schedule_from_diffusers(content["scheduler"])
-    prediction_type = check_prediction_type(content["scheduler"].get("prediction_type", "epsilon"))
     return Prior.from_network(network, params, schedule, prediction_type)
+
+
+def _content_hash(folder: Path, content: dict[str, Any]) -> str:
+    """SHA-256 of ``prior.json`` without its hash, and of the path, the size and the bytes of every file of the parameters."""
+    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode())
+    try:
+        for path in sorted(path for path in (folder / "params").rglob("*") if path.is_file()):
+            digest.update(f"\n{path.relative_to(folder).as_posix()} {path.stat().st_size}\n".encode())
+            with path.open("rb") as file:
+                while chunk := file.read(_CHUNK):
+                    digest.update(chunk)
+    except OSError as error:
+        raise UserError(f"the parameters in {folder} cannot be read: {error}") from error
+    return digest.hexdigest()
 
 
 def _check_shapes(folder: Path, stored: Any, expected: Any) -> None:

@@ -1,27 +1,27 @@
-"""Diffusers folders: ``config.json`` and safetensors, flat or as a pipeline with ``unet/`` and ``scheduler/``."""
+"""Diffusers folders: ``config.json`` and weights, flat or as a pipeline with ``unet/`` and ``scheduler/``."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
-import safetensors
 import safetensors.numpy
 
 from checkpoints_convert.state_dict import from_state_dict, to_state_dict
+from checkpoints_convert.tensors import read_tensors
 from code_jax.diffusion.parameterization import check_prediction_type
-from code_jax.diffusion.schedule import schedule_from_diffusers
-from code_jax.errors import UserError
+from code_jax.diffusion.schedule import NoiseSchedule, schedule_from_diffusers
+from code_jax.errors import UserError, brief
 from code_jax.models.config import UNet2DConfig
 from code_jax.models.unet import UNet2DModel
 from code_jax.priors.prior import NetworkOutput, Prior
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
-_MAX_JSON = 1 << 22
+PICKLED_WEIGHTS = "diffusion_pytorch_model.bin"
+_MAX_JSON, _MAX_NESTING = 1 << 22, 16
 
 
 def is_diffusers(folder: Path) -> bool:
@@ -29,27 +29,44 @@ def is_diffusers(folder: Path) -> bool:
     return (folder / "unet" / "config.json").is_file() or (folder / "config.json").is_file()
 
 
+def has_weights(folder: Path, name: str = WEIGHTS) -> bool:
+    """Whether a diffusers folder has weights in a file of this name, whole or in numbered parts with an index."""
+    folder = _network_folder(folder)
+    return (folder / name).is_file() or (folder / f"{name}.index.json").is_file()
+
+
 def read_diffusers(folder: str | Path) -> Prior:
-    """The prior of a diffusers folder, in float32.
+    """The prior of a diffusers folder, in float32; safetensors are preferred to PyTorch's pickles where both are there.
 
     Raises:
         UserError: names what is missing, unsupported or does not fit; configs are checked before weights are read.
     """
     folder = Path(folder)
-    network_folder = folder / "unet" if (folder / "unet").is_dir() else folder
     places = folder / "scheduler" / "scheduler_config.json", folder / "scheduler_config.json"
     scheduler = next((path for path in places if path.is_file()), None)
     if scheduler is None:
         raise UserError(f"{folder} has no scheduler_config.json: the noise schedule must be known; add the file of its pipeline")
-    return assemble(read_json(network_folder / "config.json"), read_json(scheduler), _read_tensors(network_folder))
+    design = read_design(read_json(_network_folder(folder) / "config.json"), read_json(scheduler))
+    return design.with_weights(_read_weights(_network_folder(folder)))
 
 
-def assemble(config: Mapping[str, Any], scheduler: Mapping[str, Any], state: Mapping[str, np.ndarray]) -> Prior:
-    """A prior of diffusers' two configs and a state dict."""
+class Design(NamedTuple):
+    """All of a prior but its weights."""
+
+    network: UNet2DModel
+    schedule: NoiseSchedule
+    prediction_type: str
+
+    def with_weights(self, state: Mapping[str, np.ndarray]) -> Prior:
+        """The prior with the weights of a state dict; raises UserError where they do not fit."""
+        return Prior.from_network(self.network, from_state_dict(self.network, state), self.schedule, self.prediction_type)
+
+
+def read_design(config: Mapping[str, Any], scheduler: Mapping[str, Any]) -> Design:
+    """Reads diffusers' two configs; raises UserError for what is not supported."""
     network = UNet2DModel(UNet2DConfig.from_diffusers(config))
-    schedule = schedule_from_diffusers(scheduler)
     prediction_type = check_prediction_type(scheduler.get("prediction_type", "epsilon"))
-    return Prior.from_network(network, from_state_dict(network, state), schedule, prediction_type)
+    return Design(network, schedule_from_diffusers(scheduler), prediction_type)
 
 
 def write_diffusers(prior: Prior, folder: str | Path, dtype: Any = np.float32) -> None:
@@ -104,24 +121,36 @@ def read_json(path: Path) -> dict[str, Any]:
         if path.stat().st_size > _MAX_JSON:
             raise UserError(f"{path} is larger than {_MAX_JSON} bytes: this is no config")
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, RecursionError, json.JSONDecodeError) as error:
+    except UserError:
+        raise
+    except (OSError, RecursionError, ValueError) as error:  # ValueError: not UTF-8, not JSON, or a number of too many digits
         raise UserError(f"{path} cannot be read: {error}") from error
     if not isinstance(content, dict):
         raise UserError(f"{path} holds no JSON object")
+    level: list[Any] = [content]
+    for _ in range(_MAX_NESTING):
+        values = (node.values() if isinstance(node, dict) else node for node in level)
+        level = [value for group in values for value in group if isinstance(value, (dict, list))]
+    if level:
+        raise UserError(f"{path} is nested deeper than {_MAX_NESTING} levels: this is no config")
     return content
 
 
-def _read_tensors(folder: Path) -> dict[str, np.ndarray]:
-    index = folder / f"{WEIGHTS}.index.json"
-    files = sorted(set(read_json(index).get("weight_map", {}).values())) if index.is_file() else [WEIGHTS]
+def _network_folder(folder: Path) -> Path:
+    return folder / "unet" if (folder / "unet").is_dir() else folder
+
+
+def _read_weights(folder: Path) -> dict[str, np.ndarray]:
+    weights = WEIGHTS if has_weights(folder) else PICKLED_WEIGHTS
+    if not has_weights(folder, weights):
+        raise UserError(f"{folder} has neither {WEIGHTS} nor {PICKLED_WEIGHTS}")
+    index, names = folder / f"{weights}.index.json", {weights}
+    if not (folder / weights).is_file():
+        listed = read_json(index).get("weight_map")
+        names = set(listed.values()) if isinstance(listed, dict) and all(isinstance(n, str) for n in listed.values()) else set()
     state: dict[str, np.ndarray] = {}
-    for name in files:
-        path = folder / name
-        if path.parent != folder or not path.is_file():
-            raise UserError(f"{folder} has no {name}; weights in other formats must be saved as safetensors first")
-        try:
-            with safetensors.safe_open(path, framework="flax") as file:  # flax, since NumPy knows no bfloat16
-                state |= {key: np.asarray(jnp.asarray(file.get_tensor(key), jnp.float32)) for key in file.keys()}  # noqa: SIM118
-        except (safetensors.SafetensorError, OSError) as error:
-            raise UserError(f"{path} is not a whole safetensors file: {error}") from error
+    for name in sorted(names):
+        if Path(name).name != name or Path(name).suffix != Path(weights).suffix or not (folder / name).is_file():
+            raise UserError(f"{folder} has no part {brief(name)}, which {index.name} names")
+        state |= read_tensors(folder / name)
     return state

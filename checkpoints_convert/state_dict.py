@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from code_jax.errors import UserError
+from code_jax.errors import UserError, brief
 from code_jax.models.unet import UNet2DModel
 
 _LEAVES = {"kernel": "weight", "scale": "weight", "bias": "bias"}
@@ -41,19 +41,18 @@ def from_state_dict(network: UNet2DModel, state: Mapping[str, np.ndarray]) -> di
     expected = flax.traverse_util.flatten_dict(expected_params(network))
     names = {path: _torch_name(path) for path in expected}
     wrong = [f"missing {name}" for name in names.values() if name not in state]
-    wrong += [f"unexpected {name}" for name in sorted(set(state) - set(names.values()))]
-    params = {}
-    for path, leaf in expected.items():
-        if names[path] in state:
-            tensor = _to_ours(state[names[path]], path, leaf.ndim)
-            if tensor.shape != leaf.shape:
-                wrong.append(f"{names[path]} is {list(state[names[path]].shape)}, which does not fit {list(leaf.shape)} here")
-            else:
-                params[path] = tensor.astype(np.float32)
+    wrong += [f"unexpected {brief(name)[1:-1]}" for name in sorted(set(state) - set(names.values()))]
+    params = {path: _to_ours(state[name], path, expected[path].ndim) for path, name in names.items() if name in state}
+    for path, tensor in params.items():
+        if tensor.shape != expected[path].shape:
+            shape, fitting = list(state[names[path]].shape), list(expected[path].shape)
+            wrong.append(f"{names[path]} is {shape}, which does not fit {fitting} here")
+        if np.iscomplexobj(tensor):
+            wrong.append(f"{names[path]} is complex")
     if wrong:
         more = f" and {len(wrong) - 10} more" if len(wrong) > 10 else ""
         raise UserError(f"the weights do not fit the config: {'; '.join(wrong[:10])}{more}")
-    return flax.traverse_util.unflatten_dict(params)
+    return flax.traverse_util.unflatten_dict({path: tensor.astype(np.float32) for path, tensor in params.items()})
 
 
 def to_state_dict(params: Mapping[str, Any], dtype: Any = np.float32) -> dict[str, np.ndarray]:

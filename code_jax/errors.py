@@ -1,8 +1,28 @@
 """The one error that is a user's to mend."""
 
+from __future__ import annotations
+
+import reprlib
+from typing import Any
+
+_LONGEST = 120
+_brief = reprlib.Repr()
+_brief.maxlevel, _brief.maxstring, _brief.maxother = 2, _LONGEST, _LONGEST
+
 
 class UserError(ValueError):
     """A value, file or option that cannot be used: its message is one line that names the value and the remedy.
 
     The command line prints the message alone and exits with status 2; everything else that is raised is a defect.
     """
+
+
+def brief(value: Any) -> str:
+    """The repr of a value that a file may have made huge or deep: one line of at most 120 characters.
+
+    Example:
+        >>> brief([[[[1]]]])
+        '[[[...]]]'
+    """
+    text = _brief.repr(value)
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."

@@ -25,6 +25,9 @@ def tiny_prior(prediction_type="epsilon", **options):
     return code_jax.Prior.from_network(network, params, code_jax.linear_schedule(), prediction_type)
 
 
+ONE_LEVEL = {"block_out_channels": (8,), "down_block_types": ("DownBlock2D",), "up_block_types": ("UpBlock2D",)}
+
+
 @pytest.fixture(scope="session")
 def tiny():
     return tiny_prior()

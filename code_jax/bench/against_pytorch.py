@@ -32,7 +32,7 @@ def against_pytorch(prior: Prior, batch: int, runs: int) -> list[Row]:
     assert isinstance(prior.function, NetworkOutput)
     with tempfile.TemporaryDirectory() as folder:
         write_diffusers(prior, folder)
-        model = UNet2DModel.from_pretrained(f"{folder}/unet").eval()
+        model = UNet2DModel.from_pretrained(f"{folder}/unet", low_cpu_mem_usage=False).eval()
     x = np.asarray(jax.random.normal(jax.random.key(0), (batch, *prior.image_shape)))
     pictures, t = torch.from_numpy(x.transpose(0, 3, 1, 2).copy()), torch.full((batch,), 300.0)
 

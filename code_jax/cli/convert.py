@@ -1,18 +1,41 @@
-"""``code-jax convert``: between diffusers' folders and our checkpoints."""
+"""``code-jax convert``: between diffusers' folders and our checkpoints, and from files of guided-diffusion weights."""
 
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import Any
+
+from code_jax.errors import UserError
+
+_EPILOG = """examples:
+  code-jax convert google/ddpm-cifar10-32 cifar10
+  code-jax convert 256x256_diffusion_uncond.pt imagenet
+  code-jax convert cifar10 cifar10-diffusers --to diffusers
+
+A file of guided-diffusion weights has no config: its network is inferred from the tensors' shapes, but for the options of the
+second group. No code in any file is run, and PyTorch is not needed.
+"""
+_FACTS = ("image_size", "head_channels", "attention_order", "noise_schedule")
 
 
 def add_to(commands: Any) -> None:
     """Adds the command to the parser."""
-    parser = commands.add_parser("convert", help="convert a prior: diffusers' folder to our checkpoint, or back")
-    parser.add_argument("source", help="a bundled name, a folder or a hub id")
+    parser = commands.add_parser(
+        "convert",
+        help="convert a prior: diffusers' folder or guided-diffusion weights to our checkpoint, or back",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("source", help="a bundled name, a folder, a hub id, or a file of guided-diffusion weights (.pt)")
     parser.add_argument("dest", help="the folder to write")
     parser.add_argument("--to", choices=("orbax", "diffusers"), default="orbax", help="format to write (default: orbax, ours)")
     parser.add_argument("--revision", help="branch, tag or commit of a hub id")
+    add = parser.add_argument_group("what guided-diffusion weights do not tell").add_argument
+    add("--image-size", type=int, help="height and width of the training images in pixels (default: 256)")
+    add("--head-channels", type=int, help="channels of an attention head (default: 64)")
+    add("--attention-order", metavar="legacy|new", help="rows of qkv head by head, or all of q first (default: legacy)")
+    add("--noise-schedule", metavar="linear|cosine", help="schedule of the 1000 training steps (default: linear)")
     parser.set_defaults(run=run)
 
 
@@ -20,9 +43,16 @@ def run(args: argparse.Namespace) -> int:
     """Converts, strictly."""
     from checkpoints_convert.checkpoint import write_checkpoint
     from checkpoints_convert.diffusers import write_diffusers
+    from checkpoints_convert.guided_diffusion import GuidedDiffusion, read_guided_diffusion
     from code_jax.priors.load import load_prior
 
-    prior = load_prior(args.source, revision=args.revision)
+    facts = {name: getattr(args, name) for name in _FACTS if getattr(args, name) is not None}
+    if Path(args.source).is_file():
+        prior = read_guided_diffusion(args.source, GuidedDiffusion(**facts))
+    elif facts:
+        raise UserError(f"--{next(iter(facts)).replace('_', '-')} is for guided-diffusion weights, not for {args.source}")
+    else:
+        prior = load_prior(args.source, revision=args.revision)
     (write_diffusers if args.to == "diffusers" else write_checkpoint)(prior, args.dest)
     print(f"wrote {args.dest}")
     return 0

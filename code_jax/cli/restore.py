@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from code_jax.cli.arguments import count, eta, number, numbers
+from code_jax.cli.compiled import keep_compiled
 from code_jax.errors import UserError
 
 _EPILOG = """examples:
@@ -29,23 +31,23 @@ def add_to(commands: Any) -> None:
     add("--prior", default="eurosat-64", help="bundled name, hub id or folder (default: eurosat-64)")
     add("--method", default="code", metavar="code|sdedit|ddim", help="default: code")
     add("--preset", default="default", help="default, local or global")
-    add("--depth", type=_numbers, help="noise level in (0, 1]; a list corrects several, deepest first")
+    add("--depth", type=numbers, help="noise level in (0, 1]; a list corrects several, deepest first")
     step = parser.add_mutually_exclusive_group()
-    step.add_argument("--step-size", type=_numbers, help="Langevin step h, one or one a depth")
-    step.add_argument("--relative-step", type=_number, help="the same as h/(1 - alpha_bar), which fits any prior")
-    add("--eta", type=_eta, help="confidence of the clipping, or none")
-    add("--anneal-rate", type=_number, help="factor between levels of the step size")
-    add("--anneal-levels", type=_count, help="levels of the step size")
-    add("--langevin-steps", type=_count, help="Langevin steps at each depth")
+    step.add_argument("--step-size", type=numbers, help="Langevin step h, one or one a depth")
+    step.add_argument("--relative-step", type=number, help="the same as h/(1 - alpha_bar), which fits any prior")
+    add("--eta", type=eta, help="confidence of the clipping, or none")
+    add("--anneal-rate", type=number, help="factor between levels of the step size")
+    add("--anneal-levels", type=count, help="levels of the step size")
+    add("--langevin-steps", type=count, help="Langevin steps at each depth")
     add("--langevin", help="variance_preserving or unadjusted")
-    add("--ode-steps", type=_count, help="steps of the ODE each way")
+    add("--ode-steps", type=count, help="steps of the ODE each way")
     add("--solver", help="ddim, heun, midpoint or tsit5")
     add("--grid", help="time or geometric")
-    add("--input-noise", type=_number, help="noise given to the input, in units of sigma_0")
-    add("--dynamic-threshold", type=_numbers, help="QUANTILE,S_MAX; off by default")
-    add("--samples", type=_count, default=1, help="results a picture")
+    add("--input-noise", type=number, help="noise given to the input, in units of sigma_0")
+    add("--dynamic-threshold", type=numbers, help="QUANTILE,S_MAX; off by default")
+    add("--samples", type=count, default=1, help="results a picture")
     add("--seed", type=int, default=0)
-    add("--batch-size", type=_count, default=8, help="pictures on a device at a time; results belong to it (default: 8)")
+    add("--batch-size", type=count, default=8, help="pictures on a device at a time; results belong to it (default: 8)")
     add("--precision", default="float32", help="float32 or bfloat16, inside the network")
     add("--fit", choices=("resize", "crop"), default="resize", help="how a picture gets the prior's size")
     add("--mask", type=Path, help="picture, bright where the inputs may change; the rest is returned exactly")
@@ -62,13 +64,10 @@ def run(args: argparse.Namespace) -> int:
     sources = find_sources(args.inputs, args.out, args.reference)
     check_output(args.out, sources)
 
-    import jax
-
     from code_jax.batch.restore import Job, restore_files
-    from code_jax.priors.load import cache_folder, load_prior
+    from code_jax.priors.load import load_prior
 
-    jax.config.update("jax_compilation_cache_dir", str(cache_folder() / "xla"))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+    keep_compiled()
     prior = load_prior(args.prior, precision=args.precision)
     config = configure(args, prior.schedule)
     settings = {"prior": args.prior, "precision": args.precision, "fit": args.fit} | describe(config)
@@ -100,16 +99,16 @@ def configure(args: argparse.Namespace, schedule: Any) -> Any:
         if len(args.step_size) not in (1, np.size(config.depth)):
             raise UserError(f"{len(args.step_size)} step sizes for {np.size(config.depth)} depths; give one, or one for each")
         config = config.replace(step_size=jnp.array(args.step_size))
-    numbers = {name: getattr(args, name) for name in ("eta", "anneal_rate", "input_noise") if getattr(args, name) is not None}
+    values = {name: getattr(args, name) for name in ("eta", "anneal_rate", "input_noise") if getattr(args, name) is not None}
     if args.dynamic_threshold is not None:
         if len(args.dynamic_threshold) != 2:
             raise UserError("--dynamic-threshold takes two numbers: QUANTILE,S_MAX, such as 0.98,1.3")
-        numbers["dynamic_threshold"] = tuple(args.dynamic_threshold)
+        values["dynamic_threshold"] = tuple(args.dynamic_threshold)
     program = {"num_steps": args.ode_steps} if args.ode_steps is not None else {}
     for name in ("solver", "grid", "langevin_steps", "anneal_levels", "langevin"):
         if getattr(args, name) is not None:
             program[name] = getattr(args, name)
-    config = canonical(config.replace(**numbers, program=dataclasses.replace(config.program, **program)))
+    config = canonical(config.replace(**values, program=dataclasses.replace(config.program, **program)))
 
     variance = schedule.variance(schedule.timestep(jnp.atleast_1d(config.depth)))
     kind = config.program.langevin
@@ -129,8 +128,8 @@ def describe(config: Any) -> dict[str, Any]:
     """A canonical `EditConfig` as JSON: what was used, presets resolved."""
     import numpy as np
 
-    numbers = {name: getattr(config, name) for name in ("depth", "step_size", "eta", "anneal_rate", "input_noise")}
-    plain: dict[str, Any] = {name: np.asarray(value).tolist() for name, value in numbers.items()}
+    values = {name: getattr(config, name) for name in ("depth", "step_size", "eta", "anneal_rate", "input_noise")}
+    plain: dict[str, Any] = {name: np.asarray(value).tolist() for name, value in values.items()}
     plain["eta"] = "none" if math.isinf(plain["eta"]) else plain["eta"]
     threshold = config.dynamic_threshold
     plain["dynamic_threshold"] = None if threshold is None else [float(value) for value in threshold]
@@ -153,25 +152,3 @@ def check_counts(args: argparse.Namespace) -> None:
             raise UserError(f"--{name.replace('_', '-')} is {getattr(args, name)}; it must be at least 1")
     if not 0 <= args.seed < 2**32:
         raise UserError(f"--seed is {args.seed}; it must be from 0 to {2**32 - 1}")
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise UserError(f"{text!r} is not a number") from None
-
-
-def _numbers(text: str) -> list[float]:
-    return [_number(part) for part in text.split(",")]
-
-
-def _eta(text: str) -> float:
-    return math.inf if text == "none" else _number(text)
-
-
-def _count(text: str) -> int:
-    try:
-        return int(text)
-    except ValueError:
-        raise UserError(f"{text!r} is not a whole number") from None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from code_jax.errors import UserError
+from code_jax.errors import UserError, brief
 
 PREDICTION_TYPES = ("epsilon", "v_prediction", "sample")
 
@@ -13,7 +13,7 @@ PREDICTION_TYPES = ("epsilon", "v_prediction", "sample")
 def check_prediction_type(prediction_type: str) -> str:
     """Returns a supported prediction type; raises UserError for any other."""
     if prediction_type not in PREDICTION_TYPES:
-        raise UserError(f"prediction_type {prediction_type!r} is not supported; choose from {', '.join(PREDICTION_TYPES)}")
+        raise UserError(f"prediction_type {brief(prediction_type)} is not supported; choose from {', '.join(PREDICTION_TYPES)}")
     return prediction_type
 
 

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from code_jax.errors import UserError
+from code_jax.errors import UserError, brief
 
 _MAX_SIGMA = 200.0
 _MAX_TIMESTEPS = 100_000
@@ -48,7 +48,10 @@ class NoiseSchedule(flax.struct.PyTreeNode):
         Raises:
             UserError: if a β lies outside (0, 1) (zero terminal SNR included) or there are fewer than two.
         """
-        betas = np.asarray(betas, np.float64)
+        try:
+            betas = np.asarray(betas, np.float64)
+        except (TypeError, ValueError, OverflowError) as error:
+            raise UserError(f"betas {brief(betas)} are no row of numbers") from error
         if betas.ndim != 1 or not 2 <= len(betas) <= _MAX_TIMESTEPS:
             raise UserError(f"a schedule needs 2 to {_MAX_TIMESTEPS} betas in a row; got shape {betas.shape}")
         if not np.all((betas > 0) & (betas < 1)):
@@ -113,16 +116,19 @@ def schedule_from_diffusers(config: Mapping[str, Any]) -> NoiseSchedule:
     """
     for name, allowed in _STATIC.items():
         if config.get(name) not in allowed and name in config:
-            raise UserError(f"the scheduler's {name} = {config[name]!r} is not supported")
+            raise UserError(f"the scheduler's {name} = {brief(config[name])} is not supported")
     trained: Sequence[float] | None = config.get("trained_betas")
     if trained is not None:
         return NoiseSchedule.from_betas(trained)
     kind, steps = config.get("beta_schedule", "linear"), config.get("num_train_timesteps", 1000)
     if isinstance(steps, bool) or not isinstance(steps, int) or not 2 <= steps <= _MAX_TIMESTEPS:
-        raise UserError(f"num_train_timesteps is {steps!r}; it must be a whole number from 2 to {_MAX_TIMESTEPS}")
+        raise UserError(f"num_train_timesteps is {brief(steps)}; it must be a whole number from 2 to {_MAX_TIMESTEPS}")
     if kind == "squaredcos_cap_v2":
         return cosine_schedule(steps)
     if kind not in ("linear", "scaled_linear"):
-        raise UserError(f"beta_schedule {kind!r} is not supported; choose linear, scaled_linear or squaredcos_cap_v2")
+        raise UserError(f"beta_schedule {brief(kind)} is not supported; choose linear, scaled_linear or squaredcos_cap_v2")
     start, end = config.get("beta_start", 1e-4), config.get("beta_end", 0.02)
+    for name, beta in (("beta_start", start), ("beta_end", end)):
+        if isinstance(beta, bool) or not isinstance(beta, (int, float)) or not 0 < beta < 1:
+            raise UserError(f"{name} is {brief(beta)}; it must lie in (0, 1)")
     return (linear_schedule if kind == "linear" else scaled_linear_schedule)(steps, start, end)

@@ -7,11 +7,13 @@ Every metric is pure and compiled; a NaN in an image makes that image's value Na
 from code_jax.metrics.classification import accuracy, corrupted_pixels, precision_recall
 from code_jax.metrics.frechet import Moments, frechet_distance, moments_init, moments_merge, moments_update
 from code_jax.metrics.inception import inception_features, inception_params, load_inception
+from code_jax.metrics.landcover import LandCover, landcover, load_landcover, save_landcover
 from code_jax.metrics.lpips import Lpips, load_lpips, lpips, lpips_from_state_dicts
 from code_jax.metrics.pixelwise import l2, psnr
 from code_jax.metrics.ssim import ssim
 
 __all__ = [
+    "LandCover",
     "Lpips",
     "Moments",
     "accuracy",
@@ -20,7 +22,9 @@ __all__ = [
     "inception_features",
     "inception_params",
     "l2",
+    "landcover",
     "load_inception",
+    "load_landcover",
     "load_lpips",
     "lpips",
     "lpips_from_state_dicts",
@@ -29,5 +33,6 @@ __all__ = [
     "moments_update",
     "precision_recall",
     "psnr",
+    "save_landcover",
     "ssim",
 ]

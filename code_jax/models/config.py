@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from code_jax.errors import UserError
+from code_jax.errors import UserError, brief
 
 DOWN_BLOCKS = ("DownBlock2D", "AttnDownBlock2D", "ResnetDownsampleBlock2D")
 UP_BLOCKS = ("UpBlock2D", "AttnUpBlock2D", "ResnetUpsampleBlock2D")
@@ -14,6 +14,7 @@ ACTIVATIONS = ("silu", "swish", "mish", "gelu", "relu")
 
 # Bounds that every published network keeps and that a hostile config.json does not: they are checked before any allocation.
 _MAX_CHANNELS, _MAX_LEVELS, _MAX_LAYERS, _MAX_SIZE = 8192, 12, 32, 8192
+_MAX_BLOCKS = 100  # residual blocks of the way down: levels × layers
 
 _OPTIONAL = ("time_embedding_dim", "attention_head_dim", "attn_norm_num_groups")
 
@@ -97,8 +98,12 @@ class UNet2DConfig:
         _one_of("act_fn", self.act_fn, ACTIVATIONS)
         _one_of("resnet_time_scale_shift", self.resnet_time_scale_shift, ("default", "scale_shift"))
         _one_of("downsample_padding", self.downsample_padding, (0, 1))
+        if len(self.sample_size) != 2:
+            raise UserError(f"sample_size is {brief(self.sample_size)}; it must be one number or height and width")
         for size in self.sample_size:
             _whole("sample_size", size, _MAX_SIZE)
+            if size % 2 ** (levels - 1):
+                raise UserError(f"sample_size {size} cannot be halved {levels - 1} times, as {levels} levels want")
         _whole("in_channels", self.in_channels, 64)
         _whole("out_channels", self.out_channels, 64)
         _whole("layers_per_block", self.layers_per_block, _MAX_LAYERS)
@@ -110,8 +115,31 @@ class UNet2DConfig:
         for name in _OPTIONAL:
             if getattr(self, name) is not None:
                 _whole(name, getattr(self, name), 4 * _MAX_CHANNELS)
+        if levels * self.layers_per_block > _MAX_BLOCKS:
+            raise UserError(f"{levels} levels of layers_per_block {self.layers_per_block} are more than {_MAX_BLOCKS} blocks")
+        deepest = self.block_out_channels[-1]
+        if deepest % (self.attn_norm_num_groups or 1):
+            raise UserError(f"attn_norm_num_groups {self.attn_norm_num_groups} does not divide the {deepest} deepest channels")
+        self._check_heads()
+        # NaN fits no interval.
         if not 0 <= self.dropout < 1:
             raise UserError(f"dropout is {self.dropout}; it must lie in [0, 1)")
+        if not 0 < self.norm_eps <= 1:
+            raise UserError(f"norm_eps is {brief(self.norm_eps)}; it must lie in (0, 1]")
+        if not 1e-3 <= self.mid_block_scale_factor <= 1e3:
+            raise UserError(f"mid_block_scale_factor is {brief(self.mid_block_scale_factor)}; it must lie in [0.001, 1000]")
+        if not 0 <= self.freq_shift < self.block_out_channels[0] // 2:
+            most = self.block_out_channels[0] // 2
+            raise UserError(f"freq_shift is {brief(self.freq_shift)}; it must be at least 0 and below the {most} frequencies")
+
+    def _check_heads(self) -> None:
+        """Every attention has at least one head."""
+        blocks = zip(self.down_block_types, self.up_block_types[::-1], self.block_out_channels, strict=True)
+        attending = [channels for *kinds, channels in blocks if {"AttnDownBlock2D", "AttnUpBlock2D"} & set(kinds)]
+        attending += [self.block_out_channels[-1]] if self.add_attention else []
+        head = self.attention_head_dim or 1
+        if attending and min(attending) < head:
+            raise UserError(f"attention_head_dim {head} is more than the {min(attending)} channels of an attention")
 
     @classmethod
     def from_diffusers(cls, config: Mapping[str, Any]) -> UNet2DConfig:
@@ -127,9 +155,9 @@ class UNet2DConfig:
                 values[name] = tuple(value) if isinstance(value, list) else value
             elif name in _ONLY:
                 if value not in _ONLY[name]:
-                    raise UserError(f"{name} {value!r} is not supported (only {_ONLY[name][0]!r} is)")
+                    raise UserError(f"{name} {brief(value)} is not supported (only {_ONLY[name][0]!r} is)")
             elif not name.startswith("_") and name != "decay":
-                raise UserError(f"unknown option {name!r} = {value!r} of the network's config")
+                raise UserError(f"unknown option {brief(name)} = {brief(value)} of the network's config")
         size = values.get("sample_size")
         if size is None:
             raise UserError("sample_size is missing from the network's config: state the height and width in pixels")
@@ -151,14 +179,14 @@ def _of_type(name: str, value: Any, default: Any) -> None:
         optional = value is None and name in _OPTIONAL
         fits = optional or (isinstance(value, (int, float)) and not isinstance(value, bool))
     if not fits:
-        raise UserError(f"{name} is {value!r}, which is not of the type of {default!r}")
+        raise UserError(f"{name} is {brief(value)}, which is not of the type of {default!r}")
 
 
 def _one_of(name: str, value: Any, kinds: tuple[Any, ...]) -> None:
     if value not in kinds:
-        raise UserError(f"{name} {value!r} is not supported; choose from {', '.join(map(repr, kinds))}")
+        raise UserError(f"{name} {brief(value)} is not supported; choose from {', '.join(map(repr, kinds))}")
 
 
 def _whole(name: str, value: Any, most: int) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
-        raise UserError(f"{name} is {value!r}; it must be a whole number from 1 to {most}")
+        raise UserError(f"{name} is {brief(value)}; it must be a whole number from 1 to {most}")

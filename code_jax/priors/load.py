@@ -14,8 +14,8 @@ from code_jax.priors.prior import Prior
 
 PRECISIONS = ("float32", "bfloat16")
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
-_HUB_FILES = ["*.json", "*.safetensors", "unet/*", "scheduler/*"]
-_NEVER = ["*.bin", "*.pt", "*.ckpt", "*.msgpack", "*.fp16.*", "*.non_ema.*"]
+_HUB_FILES = ["*.json", "*.safetensors", "diffusion_pytorch_model*.bin", "unet/*", "scheduler/*"]
+_HUB_NEVER = ["*.pt", "*.pth", "*.ckpt", "*.msgpack", "*.fp16.*", "*.non_ema.*"]
 
 
 def bundled_priors() -> tuple[str, ...]:
@@ -38,8 +38,9 @@ def load_prior(name: str | Path, *, revision: str | None = None, precision: str 
     """Loads a prior.
 
     Args:
-        name: a bundled name ("eurosat-64"), a local folder (diffusers' layout with safetensors, or a checkpoint of ours), or a
-            hub id such as "google/ddpm-ema-celebahq-256", which is downloaded and converted once, then kept in the cache.
+        name: a bundled name ("eurosat-64"), a local folder (diffusers' layout, or a checkpoint of ours), or a hub id such as
+            "google/ddpm-ema-celebahq-256", which is downloaded and converted once, then kept in the cache. Weights are read
+            from safetensors, or from PyTorch's ``.bin`` where there are none; no code in either is ever run.
         revision: branch, tag or commit of a hub id.
         precision: "float32" or "bfloat16", of the network's convolutions and products; weights stay float32.
 
@@ -63,6 +64,8 @@ def load_prior(name: str | Path, *, revision: str | None = None, precision: str 
             prior = _read(folder)
     elif Path(name).is_dir():
         prior = _read(Path(name))
+    elif Path(name).is_file():
+        raise UserError(f"{name} is a file; make a folder of it first: code-jax convert {name} FOLDER")
     elif _HUB_ID.fullmatch(name):
         prior = _from_hub(name, revision)
     else:
@@ -86,22 +89,10 @@ def _read(folder: Path) -> Prior:
 
 
 def _from_hub(name: str, revision: str | None) -> Prior:
-    import huggingface_hub
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+    from checkpoints_convert.checkpoint import FORMAT, is_checkpoint, read_checkpoint, write_checkpoint
 
-    from checkpoints_convert.checkpoint import is_checkpoint, read_checkpoint, write_checkpoint
-
-    try:
-        snapshot = Path(
-            huggingface_hub.snapshot_download(name, revision=revision, allow_patterns=_HUB_FILES, ignore_patterns=_NEVER)
-        )
-    except LocalEntryNotFoundError as error:
-        raise UserError(
-            f"{name} is not in the hub's cache and the hub cannot be reached: go online once, or give a folder"
-        ) from error
-    except (HfHubHTTPError, OSError) as error:
-        raise UserError(f"{name} cannot be had from the hub: {str(error).splitlines()[0]}") from error
-    converted = cache_folder() / "priors" / f"{name.replace('/', '--')}--{snapshot.name}"
+    snapshot = _download(name, revision)
+    converted = cache_folder() / "priors" / f"{name.replace('/', '--')}--{snapshot.name}--{FORMAT}"
     if is_checkpoint(converted):
         return read_checkpoint(converted)
     prior = _read(snapshot)
@@ -114,3 +105,25 @@ def _from_hub(name: str, revision: str | None) -> Prior:
     except OSError:
         shutil.rmtree(aside)
     return prior
+
+
+def _download(name: str, revision: str | None) -> Path:
+    """The snapshot of a hub id; PyTorch's pickles are fetched only where there are no safetensors."""
+    import huggingface_hub
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    from checkpoints_convert.diffusers import has_weights
+
+    def fetch(never: list[str]) -> Path:
+        folder = huggingface_hub.snapshot_download(name, revision=revision, allow_patterns=_HUB_FILES, ignore_patterns=never)
+        return Path(folder)
+
+    try:
+        snapshot = fetch([*_HUB_NEVER, "*.bin"])
+        return snapshot if has_weights(snapshot) else fetch(_HUB_NEVER)
+    except LocalEntryNotFoundError as error:
+        raise UserError(
+            f"{name} is not in the hub's cache and the hub cannot be reached: go online once, or give a folder"
+        ) from error
+    except (HfHubHTTPError, OSError) as error:
+        raise UserError(f"{name} cannot be had from the hub: {str(error).splitlines()[0]}") from error

@@ -20,12 +20,16 @@ EpsFunction = Callable[[Params, jax.Array, jax.Array], jax.Array]
 
 @dataclasses.dataclass(frozen=True)
 class NetworkOutput:
-    """``(params, x, t) -> output`` of a Flax network; equal networks are equal functions, so that nothing recompiles."""
+    """``(params, x, t) -> output`` of a Flax network; equal networks are equal functions, so that nothing recompiles.
+
+    With `dropout_key` the output is that of training, dropout included.
+    """
 
     network: UNet2DModel
 
-    def __call__(self, params: Params, x: jax.Array, t: jax.Array) -> jax.Array:
-        output: Any = self.network.apply({"params": params}, x, t)
+    def __call__(self, params: Params, x: jax.Array, t: jax.Array, dropout_key: jax.Array | None = None) -> jax.Array:
+        rngs = None if dropout_key is None else {"dropout": dropout_key}
+        output: Any = self.network.apply({"params": params}, x, t, dropout_key is not None, rngs=rngs)
         return output
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -13,33 +13,10 @@ import optax
 
 from code_jax.diffusion.parameterization import target, weight_min_snr
 from code_jax.diffusion.schedule import NoiseSchedule
+from code_jax.training.recipe import Recipe
 
 Params = Any
-Apply = Callable[[Params, jax.Array, jax.Array], jax.Array]
-
-
-@dataclasses.dataclass(frozen=True)
-class Recipe:
-    """What changes the compiled training step.
-
-    Attributes:
-        prediction_type: "epsilon", "v_prediction" or "sample".
-        min_snr_gamma: γ of min-SNR weighting; None is the plain squared error.
-        learning_rate: peak; the schedule is a linear warm-up, then a cosine to zero.
-        warmup: share of the training spent warming up.
-        weight_decay, clip_norm: of AdamW, and the global norm that gradients are clipped to.
-        ema_decay: decay of the moving average once warmed up.
-        quarter_turns: augment by the eight symmetries of the square instead of left-right flips alone.
-    """
-
-    prediction_type: str = "v_prediction"
-    min_snr_gamma: float | None = 5.0
-    learning_rate: float = 1e-3
-    warmup: float = 0.02
-    weight_decay: float = 1e-4
-    clip_norm: float = 1.0
-    ema_decay: float = 0.999
-    quarter_turns: bool = True
+Apply = Callable[..., jax.Array]
 
 
 class TrainState(flax.struct.PyTreeNode):
@@ -60,10 +37,11 @@ def optimizer(recipe: Recipe) -> optax.GradientTransformation:
     )
 
 
-def learning_rate(recipe: Recipe, progress: float) -> float:
-    """The learning rate at `progress` in [0, 1] of the training."""
-    schedule = optax.warmup_cosine_decay_schedule(0.0, recipe.learning_rate, max(int(recipe.warmup * 10_000), 1), 10_000)
-    return float(schedule(int(progress * 10_000)))
+def learning_rate(recipe: Recipe, step: jax.Array) -> jax.Array:
+    """The learning rate of a step: a linear warm-up to the peak, then a cosine to zero at `recipe.steps`. float32 []."""
+    warm = jnp.minimum((step + 1) / max(recipe.warmup, 1), 1.0)
+    done = jnp.clip((step - recipe.warmup) / max(recipe.steps - recipe.warmup, 1), 0, 1)
+    return (recipe.learning_rate * warm * 0.5 * (1 + jnp.cos(jnp.pi * done))).astype(jnp.float32)
 
 
 def loss(
@@ -79,12 +57,13 @@ def loss(
     return error * weight_min_snr(recipe.prediction_type, sigma[:, 0, 0, 0], recipe.min_snr_gamma)
 
 
-def augment(key: jax.Array, x: jax.Array, quarter_turns: bool) -> jax.Array:
-    """Random flips of each image [B, N, N, C]; with `quarter_turns` all eight symmetries of the square."""
+def augment(key: jax.Array, x: jax.Array, kind: str) -> jax.Array:
+    """Random symmetries of each image [B, N, N, C]: "none", "flips" (left-right), or "turns" (all eight of the square)."""
     flip, turn = jax.random.split(key)
     shape = (x.shape[0], 1, 1, 1)
-    x = jnp.where(jax.random.bernoulli(flip, shape=shape), x[:, :, ::-1], x)
-    if quarter_turns:
+    if kind != "none":
+        x = jnp.where(jax.random.bernoulli(flip, shape=shape), x[:, :, ::-1], x)
+    if kind == "turns":
         turns = jax.random.bernoulli(turn, shape=(2, *shape))
         x = jnp.where(turns[0], x[:, ::-1], x)
         x = jnp.where(turns[1], x.swapaxes(1, 2), x)
@@ -97,15 +76,32 @@ def ema_update(ema: Params, params: Params, step: jax.Array, decay: float) -> Pa
     return jax.tree.map(lambda old, new: kept * old + (1 - kept) * new, ema, params)
 
 
+def init_state(recipe: Recipe, params: Params) -> TrainState:
+    """The state before the first step."""
+    return TrainState(params, jax.tree.map(jnp.copy, params), optimizer(recipe).init(params), jnp.int32(0))
+
+
 def train_step(
-    apply: Apply, recipe: Recipe, key: jax.Array, state: TrainState, schedule: NoiseSchedule, images: jax.Array, rate: jax.Array
+    apply: Apply, recipe: Recipe, key: jax.Array, state: TrainState, schedule: NoiseSchedule, images: jax.Array
 ) -> tuple[TrainState, jax.Array]:
-    """One step on images uint8 [B, N, N, C] at learning rate `rate`; the key is folded with the step. Returns the mean loss."""
-    turns, times, noises = jax.random.split(jax.random.fold_in(key, state.step), 3)
-    x0 = augment(turns, images.astype(jnp.float32) / 127.5 - 1, recipe.quarter_turns)
+    """One step of AdamW and of the moving average, at timesteps uniform in 0..T − 1 (Ho et al. 2020, algorithm 1).
+
+    Args:
+        apply, recipe: static: the network ``(params, x, t, dropout_key=key) -> output``, and what to do.
+        key: of the whole training; folded with the step.
+        state, schedule: where the training is, and the noise schedule.
+        images: uint8 [B, N, N, C].
+
+    Returns:
+        The next state, and the mean loss [].
+    """
+    turns, times, noises, dropout = jax.random.split(jax.random.fold_in(key, state.step), 4)
+    x0 = augment(turns, images.astype(jnp.float32) / 127.5 - 1, recipe.augment)
     t = jax.random.randint(times, (x0.shape[0],), 0, schedule.num_timesteps).astype(jnp.float32)
     noise = jax.random.normal(noises, x0.shape)
-    value, grads = jax.value_and_grad(lambda p: jnp.mean(loss(apply, recipe, p, schedule, x0, t, noise)))(state.params)
+    network = functools.partial(apply, dropout_key=dropout)
+    value, grads = jax.value_and_grad(lambda p: jnp.mean(loss(network, recipe, p, schedule, x0, t, noise)))(state.params)
     updates, opt_state = optimizer(recipe).update(grads, state.opt_state, state.params)
+    rate = learning_rate(recipe, state.step)
     params = optax.apply_updates(state.params, jax.tree.map(lambda u: -rate * u, updates))
     return TrainState(params, ema_update(state.ema, params, state.step, recipe.ema_decay), opt_state, state.step + 1), value

@@ -8,7 +8,7 @@ import pytest
 import safetensors.numpy
 
 import code_jax
-from checkpoints_convert.checkpoint import read_checkpoint, write_checkpoint
+from checkpoints_convert.checkpoint import _content_hash, read_checkpoint, write_checkpoint
 from checkpoints_convert.diffusers import WEIGHTS, read_diffusers, write_diffusers
 from checkpoints_convert.state_dict import to_state_dict
 from code_jax.cli.main import main
@@ -29,6 +29,13 @@ def assert_same(got, expected):
 
 def edit_json(path, **changes):
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def seal(folder):
+    """Gives a changed checkpoint the hash of what it holds now, as a forger would."""
+    content = json.loads((folder / "prior.json").read_text())
+    del content["sha256"]
+    edit_json(folder / "prior.json", sha256=_content_hash(folder, content))
 
 
 def test_diffusers_and_our_checkpoint_keep_every_bit(tiny, folder, tmp_path):
@@ -107,7 +114,10 @@ def test_a_checkpoint_that_does_not_fit_its_description_is_refused(tiny, tmp_pat
     other = json.loads((tmp_path / "ours" / "prior.json").read_text())
     other["network"]["block_out_channels"] = [8, 32]
     (tmp_path / "ours" / "prior.json").write_text(json.dumps(other))
-    with pytest.raises(code_jax.UserError, match="do not fit"):
+    with pytest.raises(code_jax.UserError, match="does not have the hash"):
+        code_jax.load_prior(tmp_path / "ours")
+    seal(tmp_path / "ours")
+    with pytest.raises(code_jax.UserError, match="do not fit its prior"):
         code_jax.load_prior(tmp_path / "ours")
     with pytest.raises(code_jax.UserError, match="already"):
         write_checkpoint(tiny, tmp_path / "ours")

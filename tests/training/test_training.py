@@ -1,6 +1,10 @@
-import dataclasses
 import functools
 import itertools
+import json
+import os
+import re
+import subprocess
+import sys
 import zipfile
 
 import jax
@@ -10,8 +14,12 @@ import pytest
 from PIL import Image
 
 import code_jax
+from checkpoints_convert.state_dict import expected_params
+from code_jax.models.unet import UNet2DModel
 from code_jax.training.data import batches, held_out, read_pictures
-from code_jax.training.step import Recipe, TrainState, augment, ema_update, learning_rate, loss, optimizer, train_step
+from code_jax.training.recipe import RECIPES, Recipe, find_recipe, override
+from code_jax.training.step import augment, ema_update, init_state, learning_rate, loss, train_step
+from tests.conftest import ONE_LEVEL, tiny_prior
 
 
 @pytest.mark.parametrize("kind", ["epsilon", "v_prediction", "sample"])
@@ -22,7 +30,9 @@ def test_the_loss_of_a_network_that_says_nothing_is_the_targets_power(kind):
     t = jnp.array([0.0, 300.0, 999.0])
     bar = np.cumprod(1 - np.linspace(1e-4, 0.02, 1000))[[0, 300, 999]].reshape(3, 1, 1, 1)
     targets = {"epsilon": noise, "sample": x0, "v_prediction": np.sqrt(bar) * noise - np.sqrt(1 - bar) * x0}
-    got = loss(lambda params, x, t: jnp.zeros_like(x), Recipe(kind, None), (), schedule, x0, t, noise)
+    got = loss(
+        lambda params, x, t: jnp.zeros_like(x), Recipe(prediction_type=kind, min_snr_gamma=None), (), schedule, x0, t, noise
+    )
     np.testing.assert_allclose(got, np.mean(np.asarray(targets[kind]) ** 2, axis=(1, 2, 3)), rtol=1e-4)
 
 
@@ -37,22 +47,21 @@ def test_ema_is_the_recursion_with_its_warm_up():
 
 
 def test_the_learning_rate_warms_up_and_falls_to_zero():
-    recipe = Recipe(learning_rate=1e-3, warmup=0.1)
-    assert learning_rate(recipe, 0.05) == pytest.approx(5e-4)
-    assert learning_rate(recipe, 0.55) == pytest.approx(5e-4, rel=1e-3)  # half of the cosine
-    assert learning_rate(recipe, 1.0) == pytest.approx(0, abs=1e-9)
+    recipe = Recipe(learning_rate=1e-3, warmup=100, steps=1100)
+    rates = jax.vmap(lambda step: learning_rate(recipe, step))(jnp.array([0, 49, 99, 600, 1100, 2000]))
+    np.testing.assert_allclose(rates, [1e-5, 5e-4, 1e-3, 5e-4, 0, 0], atol=1e-9)
 
 
-@pytest.mark.parametrize(("quarter_turns", "symmetries"), [(True, 8), (False, 2)])
-def test_augmentation_reaches_every_symmetry_alike_and_invents_nothing(quarter_turns, symmetries):
+@pytest.mark.parametrize(("kind", "symmetries"), [("turns", 8), ("flips", 2), ("none", 1)])
+def test_augmentation_reaches_every_symmetry_alike_and_invents_nothing(kind, symmetries):
     tile, count = np.arange(9.0).reshape(1, 3, 3, 1), 4000
-    out = np.asarray(augment(jax.random.key(0), jnp.asarray(np.repeat(tile, count, 0)), quarter_turns))
+    out = np.asarray(augment(jax.random.key(0), jnp.asarray(np.repeat(tile, count, 0)), kind))
     kinds, counts = np.unique(out.reshape(count, 9), axis=0, return_counts=True)
     allowed = {np.rot90(flipped, k).tobytes() for flipped in (tile[0, :, :, 0], tile[0, :, ::-1, 0]) for k in range(4)}
     assert all(kind.reshape(3, 3).astype(float).tobytes() in allowed for kind in kinds)
     assert len(kinds) == symmetries
     share = 1 / symmetries
-    assert np.all(np.abs(counts / count - share) < 4.5 * np.sqrt(share * (1 - share) / count))
+    assert np.all(np.abs(counts / count - share) <= 4.5 * np.sqrt(share * (1 - share) / count))
 
 
 def test_input_order_goes_on_exactly_after_a_restart():
@@ -85,20 +94,107 @@ def test_pictures_of_a_folder_or_zip_are_read_and_bad_ones_are_named(tmp_path, c
             read_pictures(nothing, 8)
 
 
-def test_steps_learn_and_are_the_same_each_time(tiny):
-    recipe = dataclasses.replace(Recipe(), learning_rate=3e-3)
-    schedule, images = code_jax.linear_schedule(), np.full((4, 8, 8, 3), 200, np.uint8)
-    step = jax.jit(functools.partial(train_step, tiny.function, recipe))
+RECIPE = Recipe(learning_rate=3e-3, warmup=0, steps=1000, augment="turns")
 
-    def run(count):
-        state = TrainState(tiny.params, tiny.params, optimizer(recipe).init(tiny.params), jnp.int32(0))
-        for _ in range(count):
-            state, _ = step(jax.random.key(0), state, schedule, images, jnp.float32(recipe.learning_rate))
-        return state
 
+@functools.cache
+def _programs(precision):
+    """A one-level network, its weights, and its compiled step and loss."""
+    prior = tiny_prior(**ONE_LEVEL).with_precision(precision)
+    step = jax.jit(functools.partial(train_step, prior.function, RECIPE))
+    return prior.params, step, jax.jit(functools.partial(loss, prior.function, RECIPE))
+
+
+def _trained(schedule, precision="float32"):
+    """The state after sixty steps on one grey picture, and its error relative to that of the beginning."""
+    params, step, score = _programs(precision)
+    state, images = init_state(RECIPE, params), np.full((4, 8, 8, 3), 200, np.uint8)
+    for _ in range(60):
+        state, _ = step(jax.random.key(0), state, schedule, images)
     x0, t = code_jax.from_uint8(np.full((20, 8, 8, 3), 200, np.uint8)), jnp.linspace(0, 999, 20)
     noise = jax.random.normal(jax.random.key(1), x0.shape)
-    score = jax.jit(lambda params: jnp.mean(loss(tiny.function, recipe, params, schedule, x0, t, noise)))
-    state, again = run(60), run(60)
-    assert float(score(state.params)) < 0.5 * float(score(tiny.params))
+    before, after = (float(jnp.mean(score(weights, schedule, x0, t, noise))) for weights in (params, state.params))
+    return state, after / before
+
+
+@pytest.mark.parametrize("schedule", ["linear", "cosine"])
+def test_steps_learn_and_are_the_same_each_time(schedule):
+    schedule = Recipe(schedule=schedule).noise_schedule()
+    (state, error), (again, _) = _trained(schedule), _trained(schedule)
+    assert error < 0.5
     jax.tree.map(np.testing.assert_array_equal, state, again)
+
+
+def test_bfloat16_computes_and_float32_keeps_the_weights():
+    state, error = _trained(code_jax.linear_schedule(), "bfloat16")
+    assert {leaf.dtype for leaf in jax.tree.leaves((state.params, state.ema))} == {jnp.dtype("float32")}
+    assert error < 0.5
+
+
+def test_dropout_acts_in_training_alone():
+    prior = tiny_prior(**ONE_LEVEL, dropout=0.5)
+    x, t = jnp.ones((1, 8, 8, 3)), jnp.zeros(1)
+    run = jax.jit(lambda key=None: prior.function(prior.params, x, t, dropout_key=key))
+    plain, without = run(), jax.jit(tiny_prior(**ONE_LEVEL).function)(prior.params, x, t)
+    np.testing.assert_allclose(plain, without, atol=1e-6)
+    one, two = (run(jax.random.key(i)) for i in range(2))
+    assert np.abs(one - two).max() > 1e-3 and np.abs(one - plain).max() > 1e-3
+
+
+def test_a_step_shared_among_devices_is_that_of_one(tiny):
+    """Two fake devices in a process of their own, so that the others keep one."""
+    code = """
+import functools, jax, jax.numpy as jnp, numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from tests.conftest import ONE_LEVEL, tiny_prior
+from code_jax.training.recipe import Recipe
+from code_jax.training.step import init_state, train_step
+assert len(jax.devices()) == 2
+prior, recipe = tiny_prior(**ONE_LEVEL), Recipe(warmup=0)
+images = np.random.default_rng(0).integers(0, 255, (4, 8, 8, 3)).astype(np.uint8)
+values = []
+for devices in (jax.devices()[:1], jax.devices()):
+    mesh = Mesh(np.array(devices), ("batch",))
+    state = jax.device_put(init_state(recipe, prior.params), NamedSharding(mesh, PartitionSpec()))
+    pictures = jax.device_put(images, NamedSharding(mesh, PartitionSpec("batch")))
+    step = jax.jit(functools.partial(train_step, prior.function, recipe))
+    state, value = step(jax.random.key(0), state, prior.schedule, pictures)
+    moments = state.opt_state[1].mu  # a tenth of the clipped gradient: linear in it, as the weights after Adam's division are not
+    values.append((float(value), *map(np.asarray, jax.tree.leaves(moments))))
+largest = max(np.abs(value).max() for value in values[0][1:])
+for a, b in zip(*values):
+    np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5 * largest)
+"""
+    environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_recipes_are_those_of_their_names_and_files(tmp_path):
+    network, recipe = find_recipe("celebahq-256")
+    count = sum(leaf.size for leaf in jax.tree.leaves(expected_params(UNet2DModel(network))))
+    assert count == 113_673_219  # google/ddpm-ema-celebahq-256
+    assert set(RECIPES) == {"small", "base", "celebahq-256"} and recipe.prediction_type == "epsilon"
+    path = tmp_path / "mine.json"
+    path.write_text(json.dumps({"network": find_recipe("small")[0].to_diffusers(), "recipe": {"steps": 7}}))
+    assert find_recipe(str(path)) == (find_recipe("small")[0], Recipe(steps=7))
+
+
+@pytest.mark.parametrize(
+    ("values", "named"),
+    [
+        ({"learning_rate": -1.0}, "learning_rate is -1.0"),
+        ({"schedule": "square"}, "'square'"),
+        ({"augment": "all"}, "'all'"),
+        ({"prediction_type": "score"}, "'score'"),
+        ({"batch_size": 0}, "batch_size is 0"),
+        ({"steps": 1.5}, "steps is 1.5"),
+        ({"ema_decay": 1.0}, "ema_decay is 1.0"),
+        ({"min_snr_gamma": 0}, "min_snr_gamma is 0"),
+        ({"weight_decay": "much"}, "'much'"),
+        ({"momentum": 0.9}, "'momentum'"),
+    ],
+)
+def test_a_recipe_out_of_range_is_refused_by_name(values, named):
+    with pytest.raises(code_jax.UserError, match=re.escape(named)):
+        override(Recipe(), values)

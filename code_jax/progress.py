@@ -28,8 +28,8 @@ class Progress:
         if not self._estimated:
             self._estimated = True
             if left > 10:
-                print(f"about {_clock(left)} to go ({self._total} evaluations of a batch in all)", file=sys.stderr)
-        line = f"{100 * self._done / self._total:3.0f} %, {_clock(left)} left"
+                print(f"about {clock(left)} to go ({self._total} evaluations of a batch in all)", file=sys.stderr)
+        line = f"{100 * self._done / self._total:3.0f} %, {clock(left)} left"
         if sys.stderr.isatty():
             print(f"\r{line}  ", end="\n" if self._done >= self._total else "", file=sys.stderr, flush=True)
         elif now - self._said > 10:
@@ -37,7 +37,8 @@ class Progress:
             print(line, file=sys.stderr, flush=True)
 
 
-def _clock(seconds: float) -> str:
+def clock(seconds: float) -> str:
+    """Seconds as people say them: "1 h 05 min", "2 min 10 s", "7 s"."""
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {seconds:02d} s" if minutes else f"{seconds} s"

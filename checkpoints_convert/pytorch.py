@@ -1,0 +1,132 @@
+"""PyTorch's files of weights (``torch.save``) without PyTorch: the zip archives of 1.6 and later, and the streams before."""
+
+from __future__ import annotations
+
+import io
+import mmap
+import os
+import struct
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from checkpoints_convert.pickles import DamagedPickle, Storage, Tensor, read_pickle
+from code_jax.errors import UserError, brief
+
+SUFFIXES = (".bin", ".pt", ".pth", ".ckpt")
+
+_LEGACY_MAGIC, _LEGACY_PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
+_MAX_PICKLE = 1 << 26
+# Tied and expanded weights show a number more than once; a hostile file shows one a billion times.
+_MAX_SHOWN, _SHOWN_FREELY = 16, 1 << 20
+
+
+def read_state_dict(path: str | Path) -> dict[str, np.ndarray]:
+    """The state dict of a PyTorch file, by itself or under the key "state_dict", as read-only arrays of the stored dtypes.
+
+    The pickle inside is interpreted as data (`checkpoints_convert.pickles`): nothing in it runs. Views of one storage share its
+    memory, so that the arrays take no more than the file; a zip archive's checksums are verified.
+
+    Raises:
+        UserError: names the file, and what it asks for beyond tensors and containers, or what is cut, damaged or not supported.
+    """
+    path = Path(path)
+    try:
+        with path.open("rb") as file:
+            start = file.read(4)
+            file.seek(0)
+            read = _read_zip if start == b"PK\x03\x04" else _read_legacy
+            return read(file, os.fstat(file.fileno()).st_size)
+    except UserError as error:
+        raise UserError(f"{path} {error}") from None
+    # zipfile reports damage in all of these ways.
+    except (OSError, ValueError, EOFError, RuntimeError, struct.error, zipfile.BadZipFile, OverflowError) as error:
+        raise UserError(f"{path} is not a whole PyTorch file: {str(error).splitlines()[0] if str(error) else 'cut'}") from error
+
+
+def _read_zip(file: BinaryIO, size: int) -> dict[str, np.ndarray]:
+    with zipfile.ZipFile(file) as archive:
+        entries = {entry.filename: entry for entry in archive.infolist()}
+        if any(entry.compress_type != zipfile.ZIP_STORED or entry.compress_size != entry.file_size for entry in entries.values()):
+            raise UserError("is a compressed archive, which torch.save never writes")
+        # Entries that overlap would multiply the file's size.
+        if sum(entry.file_size for entry in entries.values()) > size:
+            raise DamagedPickle("its parts are larger than the whole")
+        roots = [name.removesuffix("data.pkl") for name in entries if name.endswith("/data.pkl") and name.count("/") == 1]
+        if len(roots) != 1:
+            raise UserError("is a zip archive, but not one of torch.save: it has no data.pkl")
+        root = roots[0]
+        if f"{root}byteorder" in entries and archive.read(f"{root}byteorder") != b"little":
+            raise UserError("was written on a big-endian machine, which is not supported")
+        if entries[f"{root}data.pkl"].file_size > _MAX_PICKLE:
+            raise UserError(f"has a pickle of more than {_MAX_PICKLE} bytes: this is no set of weights")
+        tensors = _state_dict(read_pickle(io.BytesIO(archive.read(f"{root}data.pkl")))[0])
+        contents = {}
+        for storage in {tensor.storage for tensor in tensors.values()}:
+            entry = entries.get(f"{root}data/{storage.key}")
+            if entry is None or entry.file_size != storage.size * storage.dtype.itemsize:
+                raise DamagedPickle(f"storage {brief(storage.key)} is missing or has another size than stated")
+            contents[storage] = archive.read(entry)
+    return _views(tensors, contents)
+
+
+def _read_legacy(file: BinaryIO, size: int) -> dict[str, np.ndarray]:
+    """Five pickles (magic number, protocol, machine, object, keys), then each storage as its length and its numbers."""
+    file.seek(257)
+    if file.read(5) == b"ustar":
+        raise UserError("is in the tar format of PyTorch before 0.1.10; save it again with a later version")
+    file.seek(0)
+    if file.read(1) != b"\x80":
+        raise DamagedPickle("it starts like none")
+    # A mapped file never allocates more than it has, whatever length an opcode states.
+    with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as stream:
+        (magic, _), (protocol, _) = read_pickle(stream), read_pickle(stream)
+        if magic != _LEGACY_MAGIC or protocol != _LEGACY_PROTOCOL:
+            raise UserError("is a pickle, but not one of torch.save")
+        machine, _ = read_pickle(stream)
+        if not isinstance(machine, dict) or machine.get("little_endian") is not True:
+            raise UserError("was written on a big-endian machine, which is not supported")
+        content, storages = read_pickle(stream)
+        tensors = _state_dict(content)
+        keys, _ = read_pickle(stream)
+        texts = [key for key in keys if isinstance(key, str)] if isinstance(keys, list) else []
+        if keys != texts or sorted(texts) != sorted(storages):
+            raise DamagedPickle("its list of storages does not fit its weights")
+        contents = {}
+        for storage in map(storages.__getitem__, keys):
+            (stated,) = struct.unpack("<q", stream.read(8))
+            numbers = stream.read(storage.size * storage.dtype.itemsize)
+            if stated != storage.size or len(numbers) != storage.size * storage.dtype.itemsize:
+                raise DamagedPickle(f"storage {brief(storage.key)} is cut or has another size than stated")
+            contents[storage] = numbers
+    return _views(tensors, contents)
+
+
+def _state_dict(content: Any) -> dict[str, Tensor]:
+    if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
+        content = content["state_dict"]
+    if not isinstance(content, dict) or not content:
+        raise UserError("holds no state dict")
+    for name, value in content.items():
+        if not isinstance(name, str) or not isinstance(value, Tensor):
+            raise UserError(f"holds no state dict: {brief(name)} is no tensor")
+    return content
+
+
+def _views(tensors: Mapping[str, Tensor], contents: Mapping[Storage, bytes]) -> dict[str, np.ndarray]:
+    shown, stored = sum(tensor.elements for tensor in tensors.values()), sum(storage.size for storage in contents)
+    if shown > _MAX_SHOWN * stored + _SHOWN_FREELY:
+        raise UserError(f"shows {shown} numbers while it stores {stored}: this is no set of weights")
+    state = {}
+    for name, tensor in tensors.items():
+        if tensor.storage not in contents:
+            raise DamagedPickle(f"storage {brief(tensor.storage.key)} is missing")
+        numbers = np.frombuffer(contents[tensor.storage], tensor.storage.dtype)
+        # An axis of one element may state any stride.
+        steps = [stride * numbers.itemsize if size > 1 else 0 for size, stride in zip(tensor.shape, tensor.strides, strict=True)]
+        start = numbers[tensor.offset :] if tensor.elements else numbers[:0]
+        state[name] = np.lib.stride_tricks.as_strided(start, tensor.shape, steps, writeable=False)
+    return state

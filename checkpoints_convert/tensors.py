@@ -1,0 +1,31 @@
+"""Files of tensors by name, safetensors or PyTorch's, as NumPy arrays."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import safetensors
+
+from checkpoints_convert.pytorch import SUFFIXES, read_state_dict
+from code_jax.errors import UserError
+
+
+def read_tensors(path: str | Path) -> dict[str, np.ndarray]:
+    """The tensors of a ``.safetensors`` file or of a PyTorch file (`checkpoints_convert.pytorch`), in their stored dtypes.
+
+    Raises:
+        UserError: if the file is of another kind, not whole, or asks for more than tensors.
+    """
+    path = Path(path)
+    if path.suffix in SUFFIXES:
+        return read_state_dict(path)
+    if path.suffix != ".safetensors":
+        raise UserError(f"{path} is of no kind that holds weights: .safetensors, {', '.join(SUFFIXES)}")
+    try:
+        with safetensors.safe_open(path, framework="flax") as file:  # flax, since NumPy knows no bfloat16
+            return {key: np.asarray(file.get_tensor(key)) for key in file.keys()}  # noqa: SIM118
+    except (safetensors.SafetensorError, OSError) as error:
+        raise UserError(f"{path} is not a whole safetensors file: {error}") from error
+    except AttributeError as error:
+        raise UserError(f"{path} holds numbers of a kind that is not supported: {error}") from error

@@ -1,0 +1,33 @@
+"""Types of arguments: a mistake is one line that names the value."""
+
+from __future__ import annotations
+
+import math
+
+from code_jax.errors import UserError
+
+
+def number(text: str) -> float:
+    """A float."""
+    try:
+        return float(text)
+    except ValueError:
+        raise UserError(f"{text!r} is not a number") from None
+
+
+def numbers(text: str) -> list[float]:
+    """Floats between commas."""
+    return [number(part) for part in text.split(",")]
+
+
+def eta(text: str) -> float:
+    """A float, or none for infinity: no clipping."""
+    return math.inf if text == "none" else number(text)
+
+
+def count(text: str) -> int:
+    """A whole number."""
+    try:
+        return int(text)
+    except ValueError:
+        raise UserError(f"{text!r} is not a whole number") from None

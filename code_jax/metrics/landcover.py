@@ -1,0 +1,81 @@
+"""`eurosat-features`: a classifier of the ten land-cover classes of EuroSAT, for a Fréchet distance and a measure of utility.
+
+Does a restoration bring back what a downstream model needs? The accuracy of a classifier that saw no damage tells.
+"""
+
+from __future__ import annotations
+
+import json
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import flax.struct
+import flax.traverse_util
+import jax
+import jax.numpy as jnp
+import numpy as np
+import safetensors.numpy
+
+from code_jax.metrics.images import check_images
+from code_jax.models.classifier import TileClassifier
+
+
+class LandCover(flax.struct.PyTreeNode):
+    """The classifier: weights are traced, the rest is static.
+
+    Attributes:
+        params: weights, float32.
+        network: a `TileClassifier`.
+        names: the classes, in the order of the logits.
+    """
+
+    params: Any
+    network: TileClassifier = flax.struct.field(pytree_node=False)
+    names: tuple[str, ...] = flax.struct.field(pytree_node=False)
+
+
+def load_landcover(folder: str | Path | None = None) -> LandCover:
+    """The bundled classifier, or one that `save_landcover` wrote to `folder`.
+
+    Example:
+        >>> from code_jax.metrics import load_landcover
+        >>> network = load_landcover()
+        >>> len(network.names)
+        10
+    """
+    folder = Path(str(resources.files("code_jax") / "metrics" / "eurosat-features")) if folder is None else Path(folder)
+    names = tuple(json.loads((folder / "classes.json").read_text(encoding="utf-8")))
+    state = safetensors.numpy.load_file(folder / "weights.safetensors")
+    params = flax.traverse_util.unflatten_dict({tuple(name.split(".")): jnp.asarray(w, jnp.float32) for name, w in state.items()})
+    return LandCover(params, TileClassifier(classes=len(names)), names)
+
+
+def save_landcover(network: LandCover, folder: str | Path) -> None:
+    """Writes the weights as float16, and the names of the classes."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    leaves = flax.traverse_util.flatten_dict(network.params)
+    state = {".".join(path): np.asarray(leaf, np.float16) for path, leaf in leaves.items()}
+    safetensors.numpy.save_file(state, folder / "weights.safetensors")
+    (folder / "classes.json").write_text(json.dumps(list(network.names), indent=2) + "\n", encoding="utf-8")
+
+
+def landcover(network: LandCover, images: Any) -> tuple[jax.Array, jax.Array]:
+    """Logits [B, 10] and features [B, 64] of images.
+
+    Args:
+        network: of `load_landcover`.
+        images: floating [B, H, W, 3] in [−1, 1]; the network was trained on 64×64.
+
+    Raises:
+        UserError: for a dtype, shape or range that is not that of images.
+    """
+    return _landcover(network, check_images(images, channels=3, smallest=8))
+
+
+@jax.jit
+def _landcover(network: LandCover, images: jax.Array) -> tuple[jax.Array, jax.Array]:
+    output: Any = network.network.apply({"params": network.params}, images)
+    logits, features = output
+    return logits, features

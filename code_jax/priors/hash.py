@@ -1,0 +1,45 @@
+"""What makes a prior the one it is, as one hash: for manifests, which must tell one prior from another."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from typing import Any
+
+import jax
+import numpy as np
+
+from code_jax.priors.prior import NetworkOutput, Prior
+
+
+def prior_hash(prior: Prior) -> str:
+    """SHA-256 (64 hexadecimal digits) over a prior's weights, schedule and config.
+
+    Every weight counts with its path, dtype, shape and bits. The precision that the network is computed in does not, and a
+    prior hashes the same wherever it was loaded from. Of a prior of one's own the function counts by its name alone.
+
+    Example:
+        >>> import code_jax
+        >>> prior = code_jax.load_prior("eurosat-64")
+        >>> prior_hash(prior) == prior_hash(prior.with_precision("bfloat16"))
+        True
+    """
+    config = {
+        "function": _describe(prior.function),
+        "image_shape": list(prior.image_shape),
+        "prediction_type": prior.prediction_type,
+    }
+    digest = hashlib.sha256(json.dumps(config, sort_keys=True).encode())
+    for path, leaf in jax.tree_util.tree_leaves_with_path((prior.params, prior.schedule)):
+        values = np.ascontiguousarray(leaf)
+        digest.update(f"\n{jax.tree_util.keystr(path)} {values.dtype} {values.shape}\n".encode())
+        digest.update(values.reshape(-1).view(np.uint8).data)
+    return digest.hexdigest()
+
+
+def _describe(function: Any) -> Any:
+    if isinstance(function, NetworkOutput):
+        return dataclasses.asdict(function.network.config)
+    named = function if hasattr(function, "__qualname__") else type(function)
+    return f"{named.__module__}.{named.__qualname__}"

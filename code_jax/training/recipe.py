@@ -1,0 +1,148 @@
+"""What a training is: the network, the noise schedule, the loss and the optimizer, by name or from a JSON file."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from code_jax.diffusion.parameterization import check_prediction_type
+from code_jax.diffusion.schedule import NoiseSchedule, cosine_schedule, linear_schedule
+from code_jax.errors import UserError
+from code_jax.models.config import UNet2DConfig
+
+SCHEDULES = {"linear": linear_schedule, "cosine": cosine_schedule}
+AUGMENTATIONS = ("none", "flips", "turns")
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """A training, hashable: two equal recipes are one compiled step.
+
+    Attributes:
+        schedule: noise schedule, "linear" or "cosine", of 1000 timesteps.
+        prediction_type: "epsilon", "v_prediction" or "sample".
+        min_snr_gamma: γ of min-SNR weighting; None is the plain squared error.
+        batch_size: pictures a step, all devices together.
+        steps: steps in all; the learning rate depends on the share of them that is done.
+        learning_rate: peak; a linear warm-up, then a cosine to zero.
+        warmup: steps spent warming up.
+        weight_decay, clip_norm: of AdamW, and the global norm that gradients are clipped to.
+        ema_decay: decay of the moving average once warmed up.
+        augment: "none", "flips" (left-right) or "turns" (the eight symmetries of the square: for data without an up).
+
+    Raises:
+        UserError: names the value that is out of its range.
+    """
+
+    schedule: str = "linear"
+    prediction_type: str = "v_prediction"
+    min_snr_gamma: float | None = 5.0
+    batch_size: int = 8
+    steps: int = 100_000
+    learning_rate: float = 1e-3
+    warmup: int = 200
+    weight_decay: float = 1e-4
+    clip_norm: float = 1.0
+    ema_decay: float = 0.999
+    augment: str = "flips"
+
+    def __post_init__(self) -> None:
+        check_prediction_type(self.prediction_type)
+        for name, kinds in (("schedule", tuple(SCHEDULES)), ("augment", AUGMENTATIONS)):
+            if getattr(self, name) not in kinds:
+                raise UserError(f"{name} {getattr(self, name)!r} is unknown; choose from {', '.join(kinds)}")
+        for name, least in (("batch_size", 1), ("steps", 1), ("warmup", 0)):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= 10**9:
+                raise UserError(f"{name} is {value!r}; it must be a whole number, at least {least}")
+        for name in ("learning_rate", "clip_norm", "min_snr_gamma"):
+            value = getattr(self, name)
+            if not (value is None and name == "min_snr_gamma") and not _positive(value):
+                raise UserError(f"{name} is {value!r}; it must be a positive number")
+        if not _positive(self.weight_decay) and self.weight_decay != 0:
+            raise UserError(f"weight_decay is {self.weight_decay!r}; it must be zero or a positive number")
+        if not isinstance(self.ema_decay, float) or not 0 <= self.ema_decay < 1:
+            raise UserError(f"ema_decay is {self.ema_decay!r}; it must be in [0, 1)")
+
+    def noise_schedule(self) -> NoiseSchedule:
+        """The `NoiseSchedule` of its name."""
+        return SCHEDULES[self.schedule]()
+
+
+def _positive(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < float("inf")
+
+
+# small: what two CPU cores train in hours; base: an accelerator in hours; celebahq-256: the published network.
+_SMALL = UNet2DConfig(
+    sample_size=(64, 64),
+    block_out_channels=(16, 48, 96, 160),
+    down_block_types=("DownBlock2D",) * 3 + ("AttnDownBlock2D",),
+    up_block_types=("AttnUpBlock2D",) + ("UpBlock2D",) * 3,
+    layers_per_block=1,
+    norm_num_groups=8,
+    attention_head_dim=32,
+)
+NETWORKS = {
+    "small": _SMALL,
+    "base": dataclasses.replace(_SMALL, block_out_channels=(64, 128, 192, 256), layers_per_block=2, norm_num_groups=32),
+    "celebahq-256": UNet2DConfig(
+        sample_size=(256, 256),
+        block_out_channels=(128, 128, 256, 256, 512, 512),
+        down_block_types=("DownBlock2D",) * 4 + ("AttnDownBlock2D", "DownBlock2D"),
+        up_block_types=("UpBlock2D", "AttnUpBlock2D") + ("UpBlock2D",) * 4,
+        downsample_padding=0,
+        flip_sin_to_cos=False,
+        freq_shift=1,
+        norm_eps=1e-6,
+        attention_head_dim=None,
+    ),
+}
+RECIPES = {
+    "small": Recipe(),
+    "base": Recipe(batch_size=64, learning_rate=3e-4, warmup=1000, ema_decay=0.9995, steps=200_000),
+    "celebahq-256": Recipe(
+        prediction_type="epsilon",
+        min_snr_gamma=None,
+        batch_size=64,
+        learning_rate=2e-5,
+        warmup=5000,
+        weight_decay=0.0,
+        ema_decay=0.9999,
+        steps=500_000,
+    ),
+}
+
+
+def find_recipe(name: str) -> tuple[UNet2DConfig, Recipe]:
+    """The network and the recipe of a name in `RECIPES`, or of a JSON file {"network": {…}, "recipe": {…}}.
+
+    "network" is what diffusers' ``config.json`` of a ``UNet2DModel`` holds; "recipe" has attributes of `Recipe`, all optional.
+
+    Raises:
+        UserError: for an unknown name, and for an option that is unknown or out of its range.
+    """
+    if name in RECIPES:
+        return NETWORKS[name], RECIPES[name]
+    if not Path(name).is_file():
+        raise UserError(f"no recipe {name!r}: give {', '.join(RECIPES)}, or a JSON file")
+    from checkpoints_convert.diffusers import read_json
+
+    content = read_json(Path(name))
+    unknown = sorted(set(content) - {"network", "recipe"})
+    if unknown or not isinstance(content.get("network"), dict):
+        raise UserError(
+            f'{name} must hold {{"network": {{…}}, "recipe": {{…}}}}' + (f", not {', '.join(unknown)}" if unknown else "")
+        )
+    return UNet2DConfig.from_diffusers(content["network"]), override(Recipe(), content.get("recipe", {}))
+
+
+def override(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
+    """The recipe with some of its attributes changed; raises UserError for a name that it does not have."""
+    known = {field.name for field in dataclasses.fields(Recipe)}
+    for name in values:
+        if name not in known:
+            raise UserError(f"a recipe has no {name!r}; it has {', '.join(sorted(known))}")
+    return dataclasses.replace(recipe, **values)
