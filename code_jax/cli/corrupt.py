@@ -47,7 +47,8 @@ def run(args: argparse.Namespace) -> int:
     ]
     check_output(args.out, [source._replace(output=path) for source, paths in targets for path in paths.values()])
 
-    done, failed, shown = 0, 0, []
+    done, failed = 0, 0
+    shown: list[Any] = []
     with open(args.out / "manifest.jsonl", "w", encoding="utf-8") as manifest:
         for source, paths in targets:
             try:

@@ -43,7 +43,7 @@ def add_to(commands: Any) -> None:
     add("--preset", default="default", help="default, local or global: of what is no axis")
     add("--anneal-levels", type=_count, help="levels of the step size")
     add("--langevin-steps", type=_count, help="Langevin steps")
-    add("--langevin", help="variance_preserving or unadjusted")
+    add("--langevin", help="variance_preserving, unadjusted or averaged")
     add("--ode-steps", type=_count, help="steps of the ODE each way")
     add("--solver", help="ddim, heun, midpoint, tsit5 or reversible_heun")
     add("--grid", help="time, geometric or rho")
@@ -136,7 +136,7 @@ def plan(args: argparse.Namespace, schedule: Any) -> tuple[Any, Any]:
     grid = SweepGrid(args.step_size, args.relative_step, args.depth, args.eta, args.anneal_rate, args.seeds)
     points = grid.points(config, schedule)
     if config.program.method == "code":
-        times = 2 if config.program.langevin == "unadjusted" else 0.5
+        times = 0.5 if config.program.langevin == "variance_preserving" else 2
         variances = {point.depth: float(schedule.variance(schedule.timestep(point.depth))) for point in points}
         beyond = sum(point.step_size > times * variances[point.depth] * (1 + 1e-6) for point in points)
         if beyond:

@@ -31,7 +31,7 @@ class EditProgram:
         grid: "time" (uniform in t), "geometric" (uniform in log σ) or "rho" (uniform in σ^(1/7)).
         langevin_steps: Langevin steps at each corrected level.
         anneal_levels: step sizes h·γ^j, j < anneal_levels, that these steps are shared among.
-        langevin: "variance_preserving" or "unadjusted".
+        langevin: "variance_preserving", "unadjusted" or "averaged".
     """
 
     method: str = "code"

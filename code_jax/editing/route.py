@@ -34,6 +34,7 @@ class Route(flax.struct.PyTreeNode):
         bound: |z| is clipped to it after the move; infinity where nothing is clipped. float32 [K].
         kinds: `ODE` or `AFFINE` for each move, static.
         solver: name of the ODE's solver, static.
+        averaged: whether the noise of move k is (n_k + n_{k+1})/2 (`langevin_coefficients`), static.
     """
 
     sigma: jax.Array
@@ -43,6 +44,7 @@ class Route(flax.struct.PyTreeNode):
     bound: jax.Array
     kinds: tuple[int, ...] = flax.struct.field(pytree_node=False)
     solver: str = flax.struct.field(pytree_node=False, default="ddim")
+    averaged: bool = flax.struct.field(pytree_node=False, default=False)
 
     @property
     def nfe(self) -> int:
@@ -54,8 +56,8 @@ class Route(flax.struct.PyTreeNode):
         return np.where(np.array(self.kinds) == ODE, NFE_PER_STEP[self.solver], 1)
 
     def __add__(self, other: Route) -> Route:
-        joined = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), self.replace(kinds=()), other.replace(kinds=()))
-        return joined.replace(kinds=self.kinds + other.kinds)
+        arrays = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), *(r.replace(kinds=(), averaged=False) for r in (self, other)))
+        return arrays.replace(kinds=self.kinds + other.kinds, averaged=self.averaged or other.averaged)
 
 
 def _route(
@@ -84,7 +86,8 @@ def langevin_moves(sigma: jax.Array, relative_steps: jax.Array, kind: str, solve
     """Langevin steps of dimensionless sizes h/(1 − ᾱ) [n] at noise level σ []."""
     a, b = langevin_coefficients(kind, relative_steps)
     sigmas = jnp.broadcast_to(sigma, relative_steps.shape)
-    return _route(AFFINE, sigmas, sigmas, sigma * a, sigma * b, jnp.array(jnp.inf), solver)
+    route = _route(AFFINE, sigmas, sigmas, sigma * a, sigma * b, jnp.array(jnp.inf), solver)
+    return route.replace(averaged=kind == "averaged")
 
 
 def ancestral_moves(sigmas: jax.Array, solver: str) -> Route:
@@ -131,6 +134,10 @@ def follow(
     """Makes the moves first..last − 1 (both may be traced). keys: one per image, [B]."""
     solver, kinds = find_solver(route.solver), jnp.array(route.kinds)
 
+    def draw(k: jax.Array) -> jax.Array:
+        shape, dtype = travel.z.shape[1:], travel.z.dtype
+        return jax.vmap(lambda key: jax.random.normal(jax.random.fold_in(key, k), shape, dtype))(keys)
+
     def along_ode(k: jax.Array, travel: Travel) -> Travel:
         z, memory = ode_step(solver, denoiser, route.sigma[k], route.sigma_next[k], travel.z, travel.memory)
         return travel.replace(z=z, memory=memory)
@@ -138,7 +145,7 @@ def follow(
     def affine(k: jax.Array, travel: Travel) -> Travel:
         z, a, b = travel.z, route.eps_coefficient[k], route.noise_coefficient[k]
         eps = eps_at(denoiser, z, route.sigma[k])
-        noise = jax.vmap(lambda key: jax.random.normal(jax.random.fold_in(key, k), z.shape[1:], z.dtype))(keys)
+        noise = (draw(k) + draw(k + 1)) / 2 if route.averaged else draw(k)
         keep = (route.sigma_next[k] == 0) | (a == 0)  # the last move, or a restart, which correct nothing
         squared = jnp.where(keep, travel.squared_eps, jnp.mean(eps**2, axis=(1, 2, 3)))
         z = z + a * eps + b * noise

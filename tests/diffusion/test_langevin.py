@@ -39,6 +39,24 @@ def test_unadjusted_chain_has_the_discrete_chains_stationary_law(relative_step):
     assert_moments(x, 0.3 * np.sqrt(signal), variance / (1 - h / (2 * variance)))
 
 
+@pytest.mark.parametrize("relative_step", [0.8, 0.2, 0.05])
+def test_the_averaged_chain_has_the_gaussian_itself_as_its_stationary_law(relative_step):
+    x, variance, _, signal = run_chain("averaged", relative_step)
+    assert_moments(x, 0.3 * np.sqrt(signal), variance)
+
+
+def test_the_averaged_chain_uses_each_draw_twice():
+    prior = gaussian(jnp.zeros((2, 2, 1)), jnp.full((2, 2, 1), 0.5))
+    sigma, r = prior.schedule.sigma(300.0), 0.3
+    keys, z = jax.random.split(jax.random.key(1), 3), jnp.ones((3, 2, 2, 1))
+    got = follow(keys, prior, langevin_moves(sigma, jnp.full(2, r), "averaged", "ddim"), depart(z), 0, 2).z
+    draws = [jax.vmap(lambda key, k=k: jax.random.normal(jax.random.fold_in(key, k), (2, 2, 1)))(keys) for k in range(3)]
+    for k in range(2):
+        eps = sigma * z / (0.25 + sigma**2)
+        z = z + sigma * (-r * eps + np.sqrt(2 * r) * (draws[k] + draws[k + 1]) / 2)
+    np.testing.assert_allclose(got, z, atol=1e-5)
+
+
 def test_the_variance_preserving_step_keeps_the_level_of_pure_noise():
     # Where the data have no spread x_t is all noise: N(√ᾱ m, 1 − ᾱ) is kept at any step, while the unadjusted chain exceeds it.
     prior = gaussian(jnp.zeros((2, 4, 1)), jnp.full((2, 4, 1), 1e-4))

@@ -1,0 +1,1 @@
+"""What an edit costs, measured against the bare network in the same run."""

@@ -1,0 +1,128 @@
+"""Times and memory of the network, an edit, a sweep and thresholding: medians, and ratios to the network within one run."""
+
+from __future__ import annotations
+
+import dataclasses
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from code_jax.diffusion.denoiser import Denoiser
+from code_jax.diffusion.thresholding import DynamicThreshold
+from code_jax.editing.config import EditConfig, canonical
+from code_jax.editing.edit import advance, begin, edit, image_keys, number_of_moves, per_image
+from code_jax.editing.sweep import SweepGrid, sweep
+from code_jax.priors.prior import Prior
+
+Task = Callable[[], Any]
+
+
+class Row(NamedTuple):
+    """A line of the table: what, the median with its unit, and the smallest and largest of the runs."""
+
+    what: str
+    median: str
+    spread: str
+
+
+def in_turn(tasks: Sequence[Task], runs: int) -> list[list[float]]:
+    """Seconds [task][run] of tasks run in turn, so that the machine's drift hits all alike; each is first run once to compile."""
+    for task in tasks:
+        jax.block_until_ready(task())
+    seconds: list[list[float]] = [[] for _ in tasks]
+    for _ in range(runs):
+        for task, times in zip(tasks, seconds, strict=True):
+            begun = time.perf_counter()
+            jax.block_until_ready(task())
+            times.append(time.perf_counter() - begun)
+    return seconds
+
+
+def ratio(what: str, above: Sequence[float], below: Sequence[float], scale: float = 1.0) -> Row:
+    """The ratio of two tasks' seconds, run by run."""
+    ratios = [scale * a / b for a, b in zip(above, below, strict=True)]
+    return Row(what, f"{statistics.median(ratios):.3f}", f"{min(ratios):.3f} to {max(ratios):.3f}")
+
+
+def milliseconds(what: str, seconds: Sequence[float], units: float) -> Row:
+    """Milliseconds a unit."""
+    each = [1e3 * second / units for second in seconds]
+    return Row(what, f"{statistics.median(each):.2f} ms", f"{min(each):.2f} to {max(each):.2f}")
+
+
+def network_task(denoiser: Denoiser, image_shape: tuple[int, int, int], batch: int, calls: int = 1) -> Task:
+    """`calls` evaluations of a denoiser, one after the other in one program as an edit makes them."""
+
+    @jax.jit
+    def evaluate(denoiser: Denoiser, x: jax.Array) -> jax.Array:
+        t = jnp.full(batch, 0.3 * denoiser.schedule.num_timesteps)
+        return jax.lax.fori_loop(0, calls, lambda _, x: 0.5 * (x + denoiser.eps(x, t)), x)
+
+    x = jax.random.normal(jax.random.key(0), (batch, *image_shape))
+    return lambda: evaluate(denoiser, x)
+
+
+def measure(prior: Prior, config: EditConfig, batch: int, runs: int, grid: SweepGrid) -> list[Row]:
+    """The rows that need nothing but this package.
+
+    Args:
+        prior, config: what is measured.
+        batch: images at a time.
+        runs: of which the median is taken.
+        grid: of the sweep, of one image.
+    """
+    nfe = number_of_moves(config)[1]
+    images = jnp.zeros((batch, *prior.image_shape))
+    keys = image_keys(jax.random.key(0), images)
+    swept = lambda: sweep(jax.random.key(0), prior, images[:1], grid, config, micro_batch=batch)  # noqa: E731
+    made = swept()
+    network, whole, threshold, of_sweep = in_turn(
+        [
+            network_task(prior, prior.image_shape, batch, nfe),
+            lambda: edit(keys, prior, images, config).images,
+            network_task(DynamicThreshold(prior), prior.image_shape, batch, nfe),
+            lambda: swept().images,
+        ],
+        runs,
+    )
+    extra = [a - b for a, b in zip(threshold, network, strict=True)]
+    return [
+        milliseconds(f"network, an evaluation of an image, batch {batch}", network, nfe * batch),
+        milliseconds(f"edit of {nfe} evaluations, an image", whole, batch),
+        ratio("edit / (evaluations × network)", whole, network),
+        ratio(
+            f"sweep of {len(made.points)} points / (its evaluations × network)", of_sweep, network, nfe * batch / made.evaluations
+        ),
+        ratio("dynamic thresholding / network", extra, network),
+        *memory(prior, config, batch),
+    ]
+
+
+def memory(prior: Prior, config: EditConfig, batch: int) -> list[Row]:
+    """The compiled program's own account: weights and images that go in, and the most it needs beside them."""
+    images = jnp.zeros((batch, *prior.image_shape))
+    keys, numbers = image_keys(jax.random.key(0), images), per_image(canonical(config), batch)
+    travel = begin(keys, prior, images, numbers)
+    analysis: Any = advance.lower(keys, prior, travel, numbers, jnp.int32(0), jnp.int32(1)).compile().memory_analysis()
+    weights = sum(leaf.nbytes for leaf in jax.tree.leaves(prior.params))
+    return [
+        Row("weights", f"{weights / 2**20:.1f} MiB", ""),
+        Row("working memory, an image", f"{analysis.temp_size_in_bytes / batch / 2**20:.1f} MiB", "of the compiler's analysis"),
+    ]
+
+
+def default_grid(points: int) -> SweepGrid:
+    """About so many points, which share encodings as a user's do: step sizes at two depths."""
+    steps = max(points // 2, 1)
+    return SweepGrid(relative_step=[0.005 * 1.5**k for k in range(steps)], depth=(0.2, 0.4))
+
+
+def with_fewer_steps(config: EditConfig, ode_steps: int | None, langevin_steps: int | None) -> EditConfig:
+    """The config with its counts of steps replaced where given."""
+    changes = {"num_steps": ode_steps, "langevin_steps": langevin_steps}
+    given: dict[str, Any] = {name: value for name, value in changes.items() if value is not None}
+    return config.replace(program=dataclasses.replace(config.program, **given))

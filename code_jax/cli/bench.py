@@ -1,0 +1,58 @@
+"""``code-jax bench``: what an edit costs on this machine, as a Markdown table."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import sys
+from typing import Any
+
+from code_jax.errors import UserError
+
+
+def add_to(commands: Any) -> None:
+    """Adds the command to the parser."""
+    parser = commands.add_parser("bench", help="measure an edit against its bare network")
+    add = parser.add_argument
+    add("--prior", default="eurosat-64", help="bundled name, hub id or folder (default: eurosat-64)")
+    add("--preset", default="default", help="default, local or global")
+    add("--precision", default="float32", help="float32 or bfloat16, inside the network")
+    add("--batch-size", type=int, default=4, help="pictures at a time (default: 4)")
+    add("--runs", type=int, default=5, help="runs that the median is taken of (default: 5)")
+    add("--ode-steps", type=int, help="fewer steps each way, for a quick look")
+    add("--langevin-steps", type=int, help="fewer Langevin steps, for a quick look")
+    add("--points", type=int, default=12, help="points of the sweep (default: 12)")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Prints the table."""
+    for name in ("batch_size", "runs", "points"):
+        if not 1 <= getattr(args, name) <= 10_000:
+            raise UserError(f"--{name.replace('_', '-')} is {getattr(args, name)}; it must be from 1 to 10000")
+
+    import jax
+
+    from code_jax.bench import against_pytorch
+    from code_jax.bench.measure import default_grid, measure, with_fewer_steps
+    from code_jax.editing.config import preset
+    from code_jax.priors.load import load_prior
+
+    prior = load_prior(args.prior, precision=args.precision)
+    config = with_fewer_steps(preset(args.preset, prior.schedule), args.ode_steps, args.langevin_steps)
+    rows = measure(prior, config, args.batch_size, args.runs, default_grid(args.points))
+    cpu = jax.default_backend() == "cpu"
+    if cpu and args.precision == "float32" and against_pytorch.installed():
+        rows += against_pytorch.against_pytorch(prior, args.batch_size, args.runs)
+    elif cpu:
+        print("code-jax: no comparison with PyTorch: it takes float32 and the extra parity", file=sys.stderr)
+
+    device = jax.devices()[0].device_kind
+    machine = f"{platform.machine()}, {os.cpu_count()} cores" if cpu else f"{jax.device_count()} × {device}"
+    versions = f"Python {platform.python_version()}, jax {jax.__version__}"
+    print(f"{args.prior}, preset {args.preset}, {args.precision}; {machine}; {versions}; median of {args.runs} runs\n")
+    print("| measured | median | smallest to largest |\n|---|---|---|")
+    for row in rows:
+        print(f"| {' | '.join(row)} |")
+    return 0
