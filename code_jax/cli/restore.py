@@ -126,14 +126,19 @@ def configure(args: argparse.Namespace, schedule: Any) -> Any:
 
 def describe(config: Any) -> dict[str, Any]:
     """A canonical `EditConfig` as JSON: what was used, presets resolved."""
-    import numpy as np
-
     values = {name: getattr(config, name) for name in ("depth", "step_size", "eta", "anneal_rate", "input_noise")}
-    plain: dict[str, Any] = {name: np.asarray(value).tolist() for name, value in values.items()}
+    plain: dict[str, Any] = {name: _shortest(value) for name, value in values.items()}
     plain["eta"] = "none" if math.isinf(plain["eta"]) else plain["eta"]
     threshold = config.dynamic_threshold
-    plain["dynamic_threshold"] = None if threshold is None else [float(value) for value in threshold]
+    plain["dynamic_threshold"] = None if threshold is None else [_shortest(value) for value in threshold]
     return plain | dataclasses.asdict(config.program)
+
+
+def _shortest(value: Any) -> Any:
+    """The shortest decimals that are read as these floats: 0.4, not the 0.4000000059604645 that float32 holds. One is no list."""
+    import numpy as np
+
+    return np.asarray(value).squeeze().astype(str).astype(float).tolist()
 
 
 def _mask(path: Path, shape: tuple[int, int, int], fit: str) -> Any:

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 
@@ -74,8 +75,8 @@ class Order(NamedTuple):
     def with_point(self, depth: float, relative_step: float) -> Order:
         """The same at another depth and h/(1 − ᾱ)."""
         schedule = self.offer.prior.schedule
-        step_size = relative_step * schedule.variance(schedule.timestep(depth))
-        config = self.config.replace(depth=np.float32(depth), step_size=step_size)
+        depths = jnp.full_like(self.config.depth, depth)  # of the shape that it has: another would be another program
+        config = self.config.replace(depth=depths, step_size=relative_step * schedule.variance(schedule.timestep(depths)))
         return self._replace(config=config, job=_job(self.job, self.offer, config))
 
 

@@ -87,6 +87,7 @@ def serve(priors: Mapping[str, Prior], precision: str, host: str, port: int) -> 
     )  # fmt: skip
     try:
         socket = config.bind_socket()
+        socket.listen(config.backlog)
     except SystemExit:
         raise UserError(f"cannot listen at {host}:{port}: it is taken, or not this machine's; try --port 0") from None
     if not local:
