@@ -7,10 +7,11 @@ import uuid
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 import numpy as np
 from PIL import Image, ImageOps
+from PIL.PngImagePlugin import PngInfo
 
 from code_jax.errors import UserError
 
@@ -74,7 +75,7 @@ def check_output(out: Path, sources: Sequence[Source]) -> None:
             raise UserError(f"--out {str(out)!r} would overwrite the input {source.path}; choose another folder")
 
 
-def read_picture(path: Path, shape: tuple[int, int, int], fit: str) -> np.ndarray:
+def read_picture(path: Path | IO[bytes], shape: tuple[int, int, int], fit: str) -> np.ndarray:
     """A picture as uint8 [H, W, 3] of a prior's size, upright: squashed ("resize"), or its centre ("crop").
 
     Raises:
@@ -95,12 +96,17 @@ def read_picture(path: Path, shape: tuple[int, int, int], fit: str) -> np.ndarra
     return np.asarray(upright)
 
 
-def write_picture(picture: Image.Image, path: Path) -> None:
-    """Writes a PNG under a temporary name, then renames it: there is never half a picture."""
+def read_mask(path: Path | IO[bytes], shape: tuple[int, int, int], fit: str) -> np.ndarray:
+    """A mask as bool [H, W] of a prior's size, fitted as its picture is: True where it is bright, which is what may change."""
+    return read_picture(path, shape, fit).max(axis=-1) >= 128
+
+
+def write_picture(picture: Image.Image, path: Path, text: PngInfo | None = None) -> None:
+    """Writes a PNG, with text if there is any, under a temporary name, then renames it: there is never half a picture."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")
     try:
-        picture.save(temporary, "PNG")
+        picture.save(temporary, "PNG", pnginfo=text)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)

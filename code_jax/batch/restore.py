@@ -29,6 +29,7 @@ from code_jax.images import from_uint8, to_uint8
 from code_jax.metrics.pixelwise import psnr
 from code_jax.priors.prior import Prior
 from code_jax.progress import Progress
+from code_jax.provenance import png_text, prior_hash
 
 _SEGMENTS = 10
 _SHEET_ROWS = 40
@@ -45,6 +46,7 @@ class Job:
         fit: "resize" or "crop".
         compare: write ``contact_sheet.png``.
         settings: what the manifest says of the settings.
+        mask: where the pictures may change, bool [H, W]; None is everywhere.
     """
 
     samples: int = 1
@@ -53,6 +55,7 @@ class Job:
     fit: str = "resize"
     compare: bool = False
     settings: dict[str, Any] = dataclasses.field(default_factory=dict)
+    mask: np.ndarray | None = None
 
 
 class Work(NamedTuple):
@@ -83,13 +86,13 @@ def restore_files(sources: Sequence[Source], out: Path, prior: Prior, config: Ed
     batches = -(-len(sources) * job.samples // batch)
     bounds = np.unique(np.linspace(0, number_of_moves(config)[0], _SEGMENTS + 1).astype(int))
     progress = Progress(batches * int(bounds[-1]))
-    prior = jax.device_put(prior, _sharding())
+    weights, prior = prior_hash(prior), jax.device_put(prior, _sharding())
     rows: dict[Source, tuple[np.ndarray, list[np.ndarray]]] = {}
     with open(out / "manifest.jsonl", "w", encoding="utf-8") as manifest:
         work = _work(sources, prior, job, summary, manifest)
         while group := list(itertools.islice(work, batch)):
             started = time.monotonic()
-            result = _restore_group(group, batch, prior, config, job.seed, bounds, progress)
+            result = _restore_group(group, batch, prior, config, job, bounds, progress)
             images, finite = to_uint8(result.images), np.asarray(result.info.finite)
             facts = {"nfe": summary.nfe, "seconds": round((time.monotonic() - started) / len(group), 3)}
             clipped, squared = np.asarray(result.info.clipped), np.asarray(result.info.squared_score)
@@ -99,7 +102,7 @@ def restore_files(sources: Sequence[Source], out: Path, prior: Prior, config: Ed
                     _fail(item.source, reason, job, summary, manifest)
                     continue
                 path = Path(f"{item.source.output}{f'_{item.sample + 1}' if job.samples > 1 else ''}.png")
-                write_picture(Image.fromarray(images[i]), path)
+                write_picture(Image.fromarray(images[i]), path, png_text(facts_of(item.digest, item.sample, weights, job)))
                 row = facts | {"clipped": float(clipped[i]), "hash": item.digest, "sample": item.sample}
                 row["squared_score"] = None if np.isnan(squared[i]) else float(squared[i])
                 _note(manifest, item.source, job, output=str(path), status="done", **row)
@@ -118,8 +121,18 @@ def image_key(seed: int, digest: str, sample: int) -> np.ndarray:
     return np.array([seed, *np.frombuffer(bytes.fromhex(digest)[:16], ">u4"), sample], np.uint32)
 
 
+def facts_of(digest: str, sample: int, weights: str, job: Job) -> dict[str, Any]:
+    """What a result says of its origin (`code_jax.provenance`)."""
+    facts = {"settings": job.settings, "prior_hash": weights, "input_hash": digest}
+    if job.mask is not None:
+        facts["mask_hash"] = hashlib.sha256(job.mask.tobytes()).hexdigest()
+    return facts | {"seed": job.seed, "sample": sample, "micro_batch": job.micro_batch}
+
+
 @jax.jit
-def _keys(words: jax.Array) -> jax.Array:
+def fold_keys(words: jax.Array) -> jax.Array:
+    """Typed keys [B] of the words uint32 [B, 6] of `image_key`."""
+
     def fold(row: jax.Array) -> jax.Array:
         key = jax.random.key(row[0])
         for i in range(1, 6):
@@ -142,12 +155,12 @@ def _work(sources: Sequence[Source], prior: Prior, job: Job, summary: Summary, m
 
 
 def _restore_group(
-    group: list[Work], batch: int, prior: Prior, config: EditConfig, seed: int, bounds: np.ndarray, progress: Progress
+    group: list[Work], batch: int, prior: Prior, config: EditConfig, job: Job, bounds: np.ndarray, progress: Progress
 ) -> EditResult:
     padding = batch - len(group)
-    words = np.stack([image_key(seed, item.digest, item.sample) for item in group] + [np.zeros(6, np.uint32)] * padding)
+    words = np.stack([image_key(job.seed, item.digest, item.sample) for item in group] + [np.zeros(6, np.uint32)] * padding)
     pixels = np.stack([item.pixels for item in group] + [np.zeros_like(group[0].pixels)] * padding)
-    keys, images = jax.device_put((_keys(words), from_uint8(pixels)), _sharding("batch"))
+    keys, images = jax.device_put((fold_keys(words), from_uint8(pixels)), _sharding("batch"))
     done = 0
 
     def after(moves: int) -> None:
@@ -155,7 +168,7 @@ def _restore_group(
         progress.advance(moves - done)
         done = moves
 
-    return run_in_segments(keys, prior, images, config, bounds, after)
+    return run_in_segments(keys, prior, images, config, bounds, after, job.mask)
 
 
 def _psnr(a: np.ndarray, b: np.ndarray) -> float:

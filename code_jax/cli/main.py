@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from code_jax.cli import convert, priors, restore, train
+from code_jax.cli import convert, demo, info, priors, restore, train
 from code_jax.errors import UserError
 from code_jax.version import __version__
 
@@ -17,15 +17,20 @@ class _Parser(argparse.ArgumentParser):
         raise UserError(f"{message} (see {self.prog} --help)")
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Runs a command line and returns its exit status: 0 all done, 1 some inputs failed, 2 wrong usage, 130 interrupted."""
+def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """The arguments of a command line; raises UserError for wrong ones."""
     parser = _Parser(prog="code-jax", description="Blind image restoration and editing with diffusion priors.")
     parser.add_argument("--version", action="version", version=f"code-jax {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=_Parser)
-    for command in (restore, train, convert, priors):
+    for command in (restore, train, demo, info, convert, priors):
         command.add_to(commands)
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs a command line and returns its exit status: 0 all done, 1 some inputs failed, 2 wrong usage, 130 interrupted."""
     try:
-        args = parser.parse_args(argv)
+        args = parse(argv)
         return int(args.run(args))
     except UserError as error:
         print(f"code-jax: error: {error}", file=sys.stderr)

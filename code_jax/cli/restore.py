@@ -50,6 +50,7 @@ def add_to(commands: Any) -> None:
     add("--batch-size", type=count, default=8, help="pictures on a device at a time; results belong to it (default: 8)")
     add("--precision", default="float32", help="float32 or bfloat16, inside the network")
     add("--fit", choices=("resize", "crop"), default="resize", help="how a picture gets the prior's size")
+    add("--mask", type=Path, help="picture, bright where the inputs may change; the rest is returned exactly")
     add("--reference", type=Path, help="folder of clean sources with the inputs' names")
     add("--compare", action="store_true", help="write contact_sheet.png")
     parser.set_defaults(run=run)
@@ -59,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
     """Restores; 1 if some inputs failed."""
     from code_jax.batch.files import check_output, find_sources
 
-    _check_counts(args)
+    check_counts(args)
     sources = find_sources(args.inputs, args.out, args.reference)
     check_output(args.out, sources)
 
@@ -70,7 +71,8 @@ def run(args: argparse.Namespace) -> int:
     prior = load_prior(args.prior, precision=args.precision)
     config = configure(args, prior.schedule)
     settings = {"prior": args.prior, "precision": args.precision, "fit": args.fit} | describe(config)
-    job = Job(args.samples, args.seed, args.batch_size, args.fit, args.compare, settings)
+    mask = None if args.mask is None else _mask(args.mask, prior.image_shape, args.fit)
+    job = Job(args.samples, args.seed, args.batch_size, args.fit, args.compare, settings, mask)
     summary = restore_files(sources, args.out, prior, config, job)
 
     print(f"restored {summary.done}, failed {summary.failed}; results are in {args.out}")
@@ -124,17 +126,32 @@ def configure(args: argparse.Namespace, schedule: Any) -> Any:
 
 def describe(config: Any) -> dict[str, Any]:
     """A canonical `EditConfig` as JSON: what was used, presets resolved."""
-    import numpy as np
-
     values = {name: getattr(config, name) for name in ("depth", "step_size", "eta", "anneal_rate", "input_noise")}
-    plain: dict[str, Any] = {name: np.asarray(value).tolist() for name, value in values.items()}
+    plain: dict[str, Any] = {name: _shortest(value) for name, value in values.items()}
     plain["eta"] = "none" if math.isinf(plain["eta"]) else plain["eta"]
     threshold = config.dynamic_threshold
-    plain["dynamic_threshold"] = None if threshold is None else [float(value) for value in threshold]
+    plain["dynamic_threshold"] = None if threshold is None else [_shortest(value) for value in threshold]
     return plain | dataclasses.asdict(config.program)
 
 
-def _check_counts(args: argparse.Namespace) -> None:
+def _shortest(value: Any) -> Any:
+    """The shortest decimals that are read as these floats: 0.4, not the 0.4000000059604645 that float32 holds. One is no list."""
+    import numpy as np
+
+    return np.asarray(value).squeeze().astype(str).astype(float).tolist()
+
+
+def _mask(path: Path, shape: tuple[int, int, int], fit: str) -> Any:
+    from code_jax.batch.files import read_mask
+
+    try:
+        return read_mask(path, shape, fit)
+    except (OSError, ValueError, SyntaxError) as error:
+        raise UserError(f"the mask {str(path)!r} cannot be read: {error}") from error
+
+
+def check_counts(args: argparse.Namespace) -> None:
+    """Raises UserError for a count or seed that cannot be."""
     for name in ("samples", "batch_size"):
         if getattr(args, name) < 1:
             raise UserError(f"--{name.replace('_', '-')} is {getattr(args, name)}; it must be at least 1")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -17,6 +17,7 @@ from code_jax.diffusion.probability_flow import noise_levels
 from code_jax.diffusion.schedule import NoiseSchedule
 from code_jax.diffusion.thresholding import DynamicThreshold
 from code_jax.editing.config import EditConfig, EditProgram, Number, canonical, preset
+from code_jax.editing.region import Region, check_mask
 from code_jax.editing.route import Route, Travel, ancestral_moves, depart, follow, langevin_moves, last_move, ode_moves
 from code_jax.errors import UserError
 from code_jax.priors.prior import Prior
@@ -46,7 +47,9 @@ class EditResult(NamedTuple):
     info: EditInfo
 
 
-def edit(key: jax.Array, prior: Prior, images: jax.Array, config: EditConfig | None = None) -> EditResult:
+def edit(
+    key: jax.Array, prior: Prior, images: jax.Array, config: EditConfig | None = None, mask: Any | None = None
+) -> EditResult:
     """Restores or edits a batch of images: one XLA program for the whole of it (van Delft et al. 2024, algorithm 1).
 
     Each image gets σ_0 of noise, is carried up the probability-flow ODE to the deepest level, clipped to
@@ -58,12 +61,15 @@ def edit(key: jax.Array, prior: Prior, images: jax.Array, config: EditConfig | N
         prior: what an image should look like; `code_jax.load_prior`.
         images: [B, H, W, C] floating, in [−1, 1]; `code_jax.from_uint8` makes them.
         config: an `EditConfig`; `code_jax.preset` gives one that fits the prior. None is the default preset.
+        mask: where an image may change, [H, W] or [B, H, W]. Outside, every pixel of the input is returned exactly, and the
+            inside is brought into line with it (`code_jax.editing.region`). A bool mask's rim fades over 1/16 of the height;
+            a floating one in [0, 1] is the share of the edit in the result. None is everywhere.
 
     Returns:
         An `EditResult`: images in [−1, 1], and facts.
 
     Raises:
-        UserError: names a setting out of its range, or images that do not fit the prior.
+        UserError: names a setting out of its range, or images or a mask that do not fit the prior.
 
     Example:
         >>> import code_jax, jax, jax.numpy as jnp
@@ -78,17 +84,20 @@ def edit(key: jax.Array, prior: Prior, images: jax.Array, config: EditConfig | N
     """
     config = preset("default", prior.schedule) if config is None else config
     config, keys, images = canonical(config), image_keys(key, images), check_images(prior, images)
-    return finish(_edit(keys, prior, images, config), config)
+    mask = None if mask is None else check_mask(mask, images)
+    return finish(_edit(keys, prior, images, config, mask), config)
 
 
-def sdedit(key: jax.Array, prior: Prior, images: jax.Array, config: EditConfig | None = None) -> EditResult:
+def sdedit(
+    key: jax.Array, prior: Prior, images: jax.Array, config: EditConfig | None = None, mask: Any | None = None
+) -> EditResult:
     """SDEdit (Meng et al. 2022, algorithm 1): noise to `depth`, then ancestral steps (DDIM with η = 1) to 0.
 
     Arguments, result and errors are those of `edit`; of the settings only the first depth, `num_steps`, `grid` and
     `dynamic_threshold` matter. With as many steps as timesteps below the depth this is the original algorithm.
     """
     config = preset("default", prior.schedule, method="sdedit") if config is None else config
-    return edit(key, prior, images, config.replace(program=dataclasses.replace(config.program, method="sdedit")))
+    return edit(key, prior, images, config.replace(program=dataclasses.replace(config.program, method="sdedit")), mask)
 
 
 def encode(
@@ -146,14 +155,18 @@ def anneal(rate: jax.Array, steps: int, levels: int) -> jax.Array:
     return rate ** jnp.array(np.arange(steps) * levels // max(steps, 1), rate.dtype)
 
 
-def start(keys: jax.Array, schedule: NoiseSchedule, images: jax.Array, config: EditConfig) -> Travel:
-    """The images with their first noise: `input_noise`·σ_0 for the ODE, σ of the depth for SDEdit."""
+def start(
+    keys: jax.Array, schedule: NoiseSchedule, images: jax.Array, config: EditConfig, mask: jax.Array | None = None
+) -> Travel:
+    """The images with their first noise: `input_noise`·σ_0 for the ODE, σ of the depth for SDEdit. mask: [B, H, W, 1]."""
     draw = lambda key: jax.random.normal(jax.random.fold_in(key, 2**31 - 1), images.shape[1:], images.dtype)  # noqa: E731
     if config.program.method == "sdedit":
-        sigma = schedule.sigma(schedule.timestep(jnp.atleast_1d(config.depth)[0]))
+        sigma = noise = schedule.sigma(schedule.timestep(jnp.atleast_1d(config.depth)[0]))
     else:
-        sigma = config.input_noise * schedule.sigma(0.0)
-    return depart(images + sigma * jax.vmap(draw)(keys))
+        sigma = schedule.sigma(0.0)
+        noise = config.input_noise * sigma
+    z = images + noise * jax.vmap(draw)(keys)
+    return depart(z, None if mask is None else Region(mask, images, z, sigma))
 
 
 def denoiser_of(prior: Prior, config: EditConfig) -> Denoiser:
@@ -162,9 +175,9 @@ def denoiser_of(prior: Prior, config: EditConfig) -> Denoiser:
 
 
 @jax.jit
-def begin(keys: jax.Array, prior: Prior, images: jax.Array, config: EditConfig) -> Travel:
+def begin(keys: jax.Array, prior: Prior, images: jax.Array, config: EditConfig, mask: jax.Array | None = None) -> Travel:
     """The state before the first move."""
-    return start(keys, prior.schedule, images, config)
+    return start(keys, prior.schedule, images, config, mask)
 
 
 @functools.partial(jax.jit, donate_argnames="travel")
@@ -173,17 +186,37 @@ def advance(keys: jax.Array, prior: Prior, travel: Travel, config: EditConfig, f
     return follow(keys, denoiser_of(prior, config), route_of(prior.schedule, config), travel, first, last)
 
 
-def run_in_segments(
-    keys: jax.Array, prior: Prior, images: jax.Array, config: EditConfig, bounds: np.ndarray, after: Callable[[int], None]
-) -> EditResult:
-    """`edit` in segments of moves between consecutive `bounds`; `after(k)` is called on the host with the moves done."""
-    config = canonical(config)
-    travel = begin(keys, prior, images, config)
+def segments(
+    keys: jax.Array,
+    prior: Prior,
+    images: jax.Array,
+    config: EditConfig,
+    bounds: Sequence[int] | np.ndarray,
+    mask: Any | None = None,
+) -> Iterator[Travel]:
+    """The state of an edit at every one of the `bounds`, numbers of moves made, increasing from 0 to all of them.
+
+    A state is given up when the next is asked for. `finish` makes the result of the last one.
+    """
+    config, images = canonical(config), check_images(prior, images)
+    travel = begin(keys, prior, images, config, None if mask is None else check_mask(mask, images))
+    yield travel
     for first, last in itertools.pairwise(bounds):
         travel = advance(keys, prior, travel, config, jnp.int32(first), jnp.int32(last))
+        yield travel
+
+
+def run_in_segments(
+    keys: jax.Array, prior: Prior, images: jax.Array, config: EditConfig, bounds: np.ndarray, after: Callable[[int], None],
+    mask: Any | None = None,
+) -> EditResult:  # fmt: skip
+    """`edit` in segments of moves between consecutive `bounds`; `after(k)` is called on the host with the moves done."""
+    states = segments(keys, prior, images, config, bounds, mask)
+    travel = next(states)
+    for last, travel in zip(bounds[1:], states, strict=True):
         travel.z.block_until_ready()
         after(int(last))
-    return finish(travel, config)
+    return finish(travel, canonical(config))
 
 
 def number_of_moves(config: EditConfig) -> tuple[int, int]:
@@ -228,9 +261,9 @@ def _any_route(config: EditConfig) -> Route:
 
 
 @jax.jit
-def _edit(keys: jax.Array, prior: Prior, images: jax.Array, config: EditConfig) -> Travel:
+def _edit(keys: jax.Array, prior: Prior, images: jax.Array, config: EditConfig, mask: jax.Array | None = None) -> Travel:
     route = route_of(prior.schedule, config)
-    travel = start(keys, prior.schedule, images, config)
+    travel = start(keys, prior.schedule, images, config, mask)
     return follow(keys, denoiser_of(prior, config), route, travel, 0, len(route.kinds))
 
 

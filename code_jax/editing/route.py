@@ -20,6 +20,7 @@ import numpy as np
 from code_jax.diffusion.denoiser import Denoiser, eps_at
 from code_jax.diffusion.langevin import langevin_coefficients
 from code_jax.diffusion.probability_flow import NFE_PER_STEP, find_solver, ode_step
+from code_jax.editing.region import Region
 
 ODE, AFFINE = 0, 1
 
@@ -100,16 +101,18 @@ class Travel(flax.struct.PyTreeNode):
         z: x/√ᾱ, [B, H, W, C].
         clipped: True where clipping changed a value at any move. bool [B, H, W, C].
         squared_eps: mean ε² per dimension at the last affine move but the final one; about 1 on a typical latent. [B].
+        region: what the change is limited to; None is the whole image.
     """
 
     z: jax.Array
     clipped: jax.Array
     squared_eps: jax.Array
+    region: Region | None = None
 
 
-def depart(z: jax.Array) -> Travel:
+def depart(z: jax.Array, region: Region | None = None) -> Travel:
     """The start of a route."""
-    return Travel(z, jnp.zeros(z.shape, bool), jnp.full(z.shape[0], jnp.nan, z.dtype))
+    return Travel(z, jnp.zeros(z.shape, bool), jnp.full(z.shape[0], jnp.nan, z.dtype), region)
 
 
 def follow(
@@ -134,6 +137,10 @@ def follow(
         else:
             travel = jax.lax.switch(kinds[k], (along_ode, affine), k, travel)
         bound = route.bound[k]
-        return travel.replace(z=jnp.clip(travel.z, -bound, bound), clipped=travel.clipped | (jnp.abs(travel.z) > bound))
+        travel = travel.replace(z=jnp.clip(travel.z, -bound, bound), clipped=travel.clipped | (jnp.abs(travel.z) > bound))
+        if travel.region is None:
+            return travel
+        z, region = travel.region.after(travel.z, route.sigma[k], route.sigma_next[k])
+        return travel.replace(z=z, region=region)
 
     return jax.lax.fori_loop(first, last, move, travel)

@@ -24,6 +24,11 @@ def bundled_priors() -> tuple[str, ...]:
         return tuple(sorted(path.parent.name for path in bundle.glob("*/unet") if path.is_dir()))
 
 
+def bundled_samples() -> tuple[Path, ...]:
+    """The damaged pictures that come with the package, drawn from the bundled prior."""
+    return tuple(sorted((_bundle() / "samples").glob("*.png")))
+
+
 def cache_folder() -> Path:
     """Where converted priors and compiled programs are kept: ``$XDG_CACHE_HOME/code_jax``, or ``~/.cache/code_jax``."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "code_jax"

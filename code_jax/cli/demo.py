@@ -1,0 +1,46 @@
+"""``code-jax demo``: the method on a local web page."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+from typing import Any
+
+from code_jax.errors import UserError
+
+_EPILOG = """examples:
+  code-jax demo
+  code-jax demo --prior eurosat-64 --prior google/ddpm-ema-celebahq-256 --port 8000
+"""
+
+
+def add_to(commands: Any) -> None:
+    """Adds the command to the parser."""
+    parser = commands.add_parser(
+        "demo", help="open a web page on this machine", epilog=_EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("--prior", action="append", help="bundled name, hub id or folder to offer; may be repeated (default: eurosat-64)")
+    add("--host", default="127.0.0.1", help="address to listen at (default: 127.0.0.1, this machine alone)")
+    add("--port", type=int, default=7860, help="default: 7860; 0 takes a free one")
+    add("--precision", default="float32", help="float32 or bfloat16, inside the network")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Serves the page until it is interrupted."""
+    missing = [name for name in ("starlette", "uvicorn") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise UserError(f"the demo needs {' and '.join(missing)}: pip install 'code-jax[demo]'")
+    if not 0 <= args.port < 65536:
+        raise UserError(f"--port is {args.port}; it must be from 0 to 65535")
+
+    import jax
+
+    from code_jax.demo.server import serve
+    from code_jax.priors.load import cache_folder, load_prior
+
+    jax.config.update("jax_compilation_cache_dir", str(cache_folder() / "xla"))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+    names = list(dict.fromkeys(args.prior or ["eurosat-64"]))
+    return serve({name: load_prior(name, precision=args.precision) for name in names}, args.precision, args.host, args.port)

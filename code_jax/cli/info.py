@@ -1,0 +1,59 @@
+"""``code-jax info``: where a result comes from, and the command that makes it again."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+_EPILOG = """examples:
+  code-jax info restored/photo.png
+  code-jax info restored/photo.png --input photo.png     # is it this one's result?
+"""
+
+
+def add_to(commands: Any) -> None:
+    """Adds the command to the parser."""
+    parser = commands.add_parser(
+        "info",
+        help="print a result's settings and the command that makes it again",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("result", type=Path, metavar="RESULT", help="a picture that code-jax wrote")
+    parser.add_argument("--input", type=Path, metavar="PICTURE", help="the picture it was made from, checked against its hash")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Prints a line for each fact, and the command."""
+    from code_jax.errors import UserError
+    from code_jax.provenance import command_of, read_facts
+
+    facts = read_facts(args.result)
+    if args.input and _hash(args.input, args.result, facts) != facts.get("input_hash"):
+        raise UserError(f"{args.result} was not made from {args.input}: the pixels' hashes differ")
+    for name, value in facts.items():
+        if name != "settings":
+            print(f"{name:18} {value}")
+    for name, value in facts.get("settings", {}).items():
+        print(f"{name:18} {'none' if value is None else value}")
+    print(f"\n{command_of(facts, str(args.input or 'INPUT'))}")
+    return 0
+
+
+def _hash(picture: Path, result: Path, facts: dict[str, Any]) -> str:
+    import hashlib
+
+    from PIL import Image
+
+    from code_jax.batch.files import read_picture
+    from code_jax.errors import UserError
+
+    with Image.open(result) as opened:
+        width, height = opened.size
+    try:
+        pixels = read_picture(picture, (height, width, 3), facts.get("settings", {}).get("fit", "resize"))
+    except (OSError, ValueError, SyntaxError) as error:
+        raise UserError(f"{picture} cannot be read: {error}") from error
+    return hashlib.sha256(pixels.tobytes()).hexdigest()

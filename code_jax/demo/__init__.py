@@ -1,0 +1,1 @@
+"""The web page of ``code-jax demo``: what it is served by, and what runs behind it."""

@@ -1,0 +1,104 @@
+"""A region that an edit is limited to: outside it the latent follows the input, at every noise level of the way back.
+
+The encoding finds, for the whole input x_0, a latent z_d at the deepest level σ_d; ε̂ = (z_d − x_0)/σ_d is the noise that it
+found in it. On the way back the input at any level σ is x_0 + σ ε̂: it starts at the encoded latent, keeps the noise that the
+inside was encoded with, and ends at x_0 itself, so that the network sees one picture across the border and brings the inside
+into line with the outside. (RePaint, Lugmayr et al. 2022, draws fresh noise at every level instead.) What difference is left
+at the border fades over the region's rim, in the composite of the last move.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from code_jax.errors import UserError
+
+_RIM = 16  # a region's rim is this part of the image's height
+
+
+class Region(flax.struct.PyTreeNode):
+    """Where an edit may change its images, and what they are elsewhere.
+
+    Attributes:
+        mask: share of the edit in the result: 0 outside the region, up to 1 within it. [B, H, W, 1].
+        image: x_0, [B, H, W, C].
+        deepest: z at the deepest level reached so far, [B, H, W, C].
+        sigma: that level. [].
+    """
+
+    mask: jax.Array
+    image: jax.Array
+    deepest: jax.Array
+    sigma: jax.Array
+
+    def after(self, z: jax.Array, sigma: jax.Array, sigma_next: jax.Array) -> tuple[jax.Array, Region]:
+        """What is kept of a move from σ to σ' that gave z: upward the latent is noted, else z outside is the input's."""
+        up = sigma_next > sigma
+        noted = self.replace(deepest=jnp.where(up, z, self.deepest), sigma=jnp.where(up, sigma_next, self.sigma))
+        outside = self.image + (sigma_next / self.sigma) * (self.deepest - self.image)
+        share = jnp.where(sigma_next == 0, self.mask, self.mask > 0)
+        # Not outside + share·(z − outside), which rounds: at 0 and 1 this is exact.
+        return jnp.where(up, z, share * z + (1 - share) * outside), noted
+
+
+@functools.partial(jax.jit, static_argnames="width")
+def feather(mask: jax.Array, width: int) -> jax.Array:
+    """A region's share of the result, rising from its border inward over `width` pixels, or over all of it where it is thin.
+
+    The share is d/D: d is the distance to the outside, D the largest one near, both counted up to `width`. Outside it is 0;
+    an image's own edge is no border.
+
+    Args:
+        mask: bool [..., H, W].
+        width: at least 1, which changes nothing.
+
+    Returns:
+        Floats in [0, 1], shaped as the mask.
+
+    Example:
+        >>> feather(jnp.array([[False, False, True, True, True, True, True, True]]), 4).tolist()
+        [[0.0, 0.0, 0.25, 0.5, 0.75, 1.0, 1.0, 1.0]]
+        >>> feather(jnp.array([[False, True, True, True, False]]), 3).tolist()
+        [[0.0, 0.5, 1.0, 0.5, 0.0]]
+    """
+
+    def greatest_near(values: jax.Array) -> jax.Array:
+        window = (1,) * (values.ndim - 2) + (3, 3)
+        return jax.lax.reduce_window(values, -jnp.inf, jax.lax.max, window, (1,) * values.ndim, "SAME")
+
+    eroded = mask.astype(float)
+    distance = jnp.zeros_like(eroded)
+    for _ in range(width):
+        distance += eroded
+        eroded = -greatest_near(-eroded)
+    largest = distance
+    for _ in range(width - 1):
+        largest = greatest_near(largest)
+    return distance / jnp.maximum(largest, 1)
+
+
+def check_mask(mask: Any, images: jax.Array) -> jax.Array:
+    """A mask [H, W] or [B, H, W] as the share of the edit in the result, [B, H, W, 1]: a bool one gets a feathered rim.
+
+    Raises:
+        UserError: if its shape does not fit the images, or a value lies outside [0, 1].
+    """
+    mask = jnp.asarray(mask)
+    if mask.shape not in (images.shape[1:3], images.shape[:3]):
+        batch, height, width, _ = images.shape
+        raise UserError(
+            f"a mask of shape {mask.shape} does not fit; it must be [{height}, {width}] or [{batch}, {height}, {width}]"
+        )
+    if mask.dtype == bool:
+        mask = feather(mask, max(images.shape[1] // _RIM, 1))
+    elif not jnp.issubdtype(mask.dtype, jnp.floating):
+        raise UserError(f"the mask is {mask.dtype}; it must be bool, or floating in [0, 1]")
+    elif not isinstance(mask, jax.core.Tracer) and not np.all((np.asarray(mask) >= 0) & (np.asarray(mask) <= 1)):
+        raise UserError("the mask has values outside [0, 1]; 1 is where the image may change")
+    return jnp.broadcast_to(mask, images.shape[:3])[..., None].astype(images.dtype)

@@ -1,0 +1,96 @@
+"""Where a result comes from: what is written into its PNG, read back from it, and run to get it again.
+
+The facts are a plain dictionary: ``version``, ``settings`` (what `restore` notes in its manifest: prior, precision, fit and every
+number of the edit, presets resolved), ``prior_hash``, ``input_hash`` (SHA-256 of the pixels as the prior saw them), ``mask_hash``
+where there was a mask, ``seed``, ``sample`` and ``micro_batch``. No file is named: a result does not depend on names.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from PIL import Image, PngImagePlugin
+
+from code_jax.errors import UserError
+from code_jax.priors.prior import Prior
+from code_jax.version import __version__
+
+KEYWORD = "code_jax"  # of the PNG's text chunk
+
+_OPTIONS = {"num_steps": "ode_steps"}  # where an option of the command line is not named as its setting is
+
+
+def png_text(facts: Mapping[str, Any]) -> PngImagePlugin.PngInfo:
+    """The facts and this version as a PNG's text, for `PIL.Image.Image.save(..., pnginfo=...)`.
+
+    Example:
+        >>> import io
+        >>> file = io.BytesIO()
+        >>> Image.new("RGB", (8, 8)).save(file, "PNG", pnginfo=png_text({"seed": 3}))
+        >>> read_facts(file)["seed"]
+        3
+    """
+    text = PngImagePlugin.PngInfo()
+    text.add_text(KEYWORD, json.dumps({"version": __version__} | dict(facts)))
+    return text
+
+
+def read_facts(file: Any) -> dict[str, Any]:
+    """The facts of a result, a path or an open binary file; nothing is unpickled.
+
+    Raises:
+        UserError: if it is no picture, or none of code_jax's.
+    """
+    name = file if isinstance(file, (str, Path)) else "the picture"
+    try:
+        with Image.open(file) as picture:
+            picture.load()
+            text = picture.info.get(KEYWORD)
+        facts = json.loads(text) if isinstance(text, str) else None
+    except (OSError, ValueError, SyntaxError) as error:
+        raise UserError(f"{name} cannot be read: {error}") from error
+    if not isinstance(facts, dict) or not isinstance(facts.get("settings", {}), dict):
+        raise UserError(f"{name} says nothing of its origin: it was not written by code_jax, or saved again by another program")
+    return facts
+
+
+def prior_hash(prior: Prior) -> str:
+    """SHA-256 of a prior's weights and schedule, whatever file they came from."""
+    digest = hashlib.sha256(prior.prediction_type.encode())
+    for path, leaf in jax.tree_util.tree_leaves_with_path((prior.params, prior.schedule)):
+        array = np.asarray(leaf)
+        digest.update(f"{jax.tree_util.keystr(path)} {array.dtype} {array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
+
+
+def command_of(facts: Mapping[str, Any], picture: str = "INPUT", mask: str = "MASK", out: str = "DIR") -> str:
+    """The command line that makes a result with these facts again, from its input `picture`.
+
+    Example:
+        >>> command_of({"settings": {"prior": "eurosat-64", "num_steps": 10, "eta": "none"}, "seed": 3, "micro_batch": 1})
+        'code-jax restore INPUT --out DIR --prior eurosat-64 --ode-steps 10 --eta none --seed 3 --batch-size 1'
+    """
+    words = ["code-jax", "restore", picture, "--out", out]
+    for name, value in facts.get("settings", {}).items():
+        if value is not None:
+            words += [f"--{_OPTIONS.get(name, name).replace('_', '-')}", _word(value)]
+    if "mask_hash" in facts:
+        words += ["--mask", mask]
+    words += ["--seed", str(facts.get("seed", 0))]
+    if facts.get("sample"):
+        words += ["--samples", str(facts["sample"] + 1)]
+    if "micro_batch" in facts:
+        words += ["--batch-size", str(facts["micro_batch"])]
+    return shlex.join(words)
+
+
+def _word(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -1,0 +1,164 @@
+"""What a page's form is made into: the same as the command line's, and streams that compile nothing twice."""
+
+import base64
+import io
+import shlex
+
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+
+from code_jax.cli.main import main
+from code_jax.demo.order import Offer, python_of, read_order
+from code_jax.demo.work import data_url, frames, itinerary, restore_events, sweep_events
+from code_jax.errors import UserError
+from code_jax.images import from_uint8
+from code_jax.metrics import psnr
+from code_jax.priors.load import load_prior
+from code_jax.provenance import prior_hash, read_facts
+
+NOISE = np.random.default_rng(0).integers(0, 256, (8, 8, 3), np.uint8)
+FAST = {"ode-steps": "2", "langevin-steps": "2", "seed": "5"}
+
+
+@pytest.fixture(scope="module")
+def offers(tiny_folder):
+    prior = load_prior(tiny_folder)
+    return {tiny_folder: Offer(tiny_folder, prior, prior_hash(prior), "float32")}
+
+
+@pytest.fixture
+def form(tiny_folder):
+    return FAST | {"prior": tiny_folder, "picture": data_url(NOISE), "depth": "0.3", "relative-step": "0.04", "eta": "1.7"}
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path_factory, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
+    yield
+    jax.config.update("jax_compilation_cache_dir", None)
+
+
+def pixels_of(url):
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(url.partition(",")[2]))))
+
+
+def result_of(events):
+    return [event for event in events if event["event"] == "result"][-1]
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_the_page_the_command_line_and_the_python_call_give_the_same_bytes(offers, form, tmp_path, masked):
+    mask = np.zeros((8, 8, 3), np.uint8)
+    mask[2:6, 2:6] = 255
+    form |= {"mask": data_url(mask)} if masked else {}
+    order = read_order(form, offers)
+    result = result_of(restore_events(order))
+    (tmp_path / "result.png").write_bytes(base64.b64decode(result["picture"].partition(",")[2]))
+
+    Image.fromarray(NOISE).save(tmp_path / "input.png")
+    Image.fromarray(mask).save(tmp_path / "mask.png")
+    named = {"INPUT": str(tmp_path / "input.png"), "MASK": str(tmp_path / "mask.png"), "DIR": str(tmp_path / "out")}
+    assert main([named.get(word, word) for word in shlex.split(result["command"])[1:]]) == 0
+    restored = tmp_path / "out" / "input.png"
+    assert restored.read_bytes() == (tmp_path / "result.png").read_bytes()
+    assert read_facts(restored)["settings"]["eta"] == 1.7
+
+    names = {"INPUT": named["INPUT"], "MASK": named["MASK"]}
+    exec(result["python"].replace('"result.png"', repr(str(tmp_path / "python.png"))), names)
+    np.testing.assert_array_equal(pixels_of(result["picture"]), np.asarray(Image.open(tmp_path / "python.png")))
+    assert result["python"] == python_of(order)
+    if masked:
+        np.testing.assert_array_equal(pixels_of(result["picture"])[mask == 0], NOISE[mask == 0])
+
+
+def test_sliders_and_sweeps_compile_nothing_anew(offers, form, caplog):
+    list(restore_events(read_order(form, offers)))
+    list(sweep_events(read_order(form, offers), [0.2], [0.05]))
+    moved = form | {"depth": "0.77", "relative-step": "0.003", "eta": "none", "seed": "8"}
+    moved["picture"] = data_url(NOISE[::-1])
+    with jax.log_compiles(True), caplog.at_level("DEBUG", logger="jax"):
+        other = result_of(restore_events(read_order(moved, offers)))
+        list(sweep_events(read_order(moved, offers), [0.5, 0.15], [0.01, 0.2]))
+    assert "Compiling" not in caplog.text
+    assert "--depth 0.77" in other["command"] and "--eta none" in other["command"]
+    with jax.log_compiles(True), caplog.at_level("DEBUG", logger="jax"):
+        list(restore_events(read_order(form | {"langevin-steps": "3"}, offers)))
+    assert "Compiling" in caplog.text  # the log would have told
+
+
+def test_a_cell_of_a_sweep_is_the_result_of_its_settings(offers, form):
+    events = list(sweep_events(read_order(form, offers), [0.2, 0.6], [0.01, 0.1]))
+    cells = {(event["row"], event["column"]): event for event in events if event["event"] == "result"}
+    assert set(cells) == {(0, 0), (0, 1), (1, 0), (1, 1)}
+    taken = result_of(restore_events(read_order(form | {"depth": "0.6", "relative-step": "0.01"}, offers)))
+    assert cells[1, 0]["picture"] == taken["picture"] and cells[1, 0]["command"] == taken["command"]
+    done = [event["done"] for event in events if event["event"] == "progress"]
+    assert done == sorted(done) and done[-1] == events[-2]["of"]
+
+
+def test_the_strip_shows_each_stage_from_the_input_to_the_result(offers, form):
+    order = read_order(form | {"ode-steps": "8", "langevin-steps": "6"}, offers)
+    events = [event for event in restore_events(order) if event["event"] in ("latent", "result")]
+    *strip, result = events
+    stages = [event["stage"] for event in strip]
+    assert list(dict.fromkeys(stages)) == ["encoding", "correction", "decoding"] and stages == sorted(
+        stages, key=["encoding", "correction", "decoding"].index
+    )
+    sigmas, moves = itinerary(order.offer.prior.schedule, order.config)
+    assert len(moves) == 8 + 6 + 8 + 1 and set(frames(moves)) >= {0, 8, 14, 23}
+    schedule = order.offer.prior.schedule
+    assert max(event["sigma"] for event in strip) == pytest.approx(float(schedule.sigma(schedule.timestep(0.3))), rel=1e-5)
+    assert sigmas[0] == pytest.approx(0.01, rel=1e-2) and strip[-1]["sigma"] == 0
+    assert psnr(from_uint8(pixels_of(strip[0]["picture"])[None]), from_uint8(NOISE[None]))[0] > 35  # the input with 0.01 of noise
+    np.testing.assert_array_equal(pixels_of(strip[-1]["picture"]), pixels_of(result["picture"]))
+
+
+def test_an_order_that_is_closed_leaves_the_device_to_the_next(offers, form):
+    events = restore_events(read_order(form, offers))
+    for _ in range(3):
+        next(events)
+    events.close()
+    assert result_of(restore_events(read_order(form, offers)))
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"prior": "/etc"}, "'/etc' is not offered"),
+        ({"depth": "2"}, r"depth is \[2.0\]"),
+        ({"depth": "deep"}, "'deep'"),
+        ({"relative-step": "-1"}, "step_size is"),
+        ({"eta": "0"}, "eta is 0.0"),
+        ({"seed": "-1"}, "--seed is -1"),
+        ({"ode-steps": "0"}, "num_steps is 0"),
+        ({"preset": "heavy"}, "heavy"),
+        ({"picture": "data:image/png;base64,bm8gcGljdHVyZQ=="}, "the picture is no picture"),
+        ({"picture": "data:,%"}, "the picture is no picture"),
+        ({"picture": "", "sample": "../../load.py"}, "no picture"),
+        ({"mask": "data:image/png;base64,bm8gcGljdHVyZQ=="}, "the mask is no picture"),
+        ({"mask": data_url(np.zeros((8, 8, 3), np.uint8))}, "the mask is empty"),
+        ({"corruption": "no-such-corruption"}, "corruption"),
+    ],
+)
+def test_what_cannot_be_is_named(offers, form, changes, named):
+    with pytest.raises(UserError, match=named):
+        read_order(form | changes, offers)
+
+
+def test_a_cut_picture_and_a_bomb_are_named(offers, form):
+    half = base64.b64decode(data_url(NOISE).partition(",")[2])[:120]
+    with pytest.raises(UserError, match="the picture"):
+        read_order(form | {"picture": "data:," + base64.b64encode(half).decode()}, offers)
+    file = io.BytesIO()
+    Image.new("1", (8000, 8000)).save(file, "PNG")
+    with pytest.raises(UserError, match="64 million pixels"):
+        read_order(form | {"picture": "data:," + base64.b64encode(file.getvalue()).decode()}, offers)
+
+
+def test_a_grid_has_bounds_and_a_result_that_is_not_finite_is_named(offers, form):
+    with pytest.raises(UserError, match="0 cells"):
+        list(sweep_events(read_order(form, offers), [], [0.1]))
+    with pytest.raises(UserError, match="depth is"):
+        list(sweep_events(read_order(form, offers), [0.5, 1.5], [0.1]))

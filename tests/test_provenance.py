@@ -1,0 +1,110 @@
+import json
+import shlex
+
+import jax
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image, PngImagePlugin
+
+import code_jax
+from checkpoints_convert.checkpoint import write_checkpoint
+from checkpoints_convert.diffusers import write_diffusers
+from code_jax.cli.main import main
+from code_jax.provenance import png_text, prior_hash, read_facts
+
+FAST = ["--ode-steps", "2", "--langevin-steps", "2", "--batch-size", "2"]
+
+
+@pytest.fixture(scope="module")
+def prior(tiny, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("prior") / "tiny"
+    write_diffusers(tiny, folder)
+    return str(folder)
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path_factory, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
+    yield
+    jax.config.update("jax_compilation_cache_dir", None)
+
+
+@pytest.fixture
+def picture(tmp_path):
+    path = tmp_path / "a picture.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (12, 10, 3), np.uint8)).save(path)
+    return path
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["--preset", "global", "--fit", "crop", "--seed", "7"],
+        ["--depth", "0.5,0.2", "--eta", "none", "--samples", "2", "--dynamic-threshold", "0.98,1.3", "--mask"],
+        ["--method", "sdedit", "--depth", "0.123456", "--precision", "bfloat16"],
+    ],
+)
+def test_the_command_that_info_prints_makes_the_result_again(prior, picture, tmp_path, capsys, argv):
+    if "--mask" in argv:
+        mask = tmp_path / "mask.png"
+        Image.fromarray(np.repeat(np.uint8([0, 255]), [5, 5])[None].repeat(12, 0)).save(mask)
+        argv = [*argv, str(mask)]
+    assert main(["restore", str(picture), "--out", str(tmp_path / "out"), "--prior", prior, *FAST, *argv]) == 0
+    result = max((tmp_path / "out").glob("*.png"))
+    capsys.readouterr()
+    assert main(["info", str(result), "--input", str(picture)]) == 0
+    shown = capsys.readouterr().out
+    assert f"version            {code_jax.__version__}" in shown
+    words = shlex.split(shown.splitlines()[-1])
+    assert words[:3] == ["code-jax", "restore", str(picture)]
+    words[words.index("DIR")] = str(tmp_path / "again")
+    if "MASK" in words:
+        words[words.index("MASK")] = str(mask)
+        given_ = np.asarray(Image.open(picture).resize((8, 8), Image.Resampling.LANCZOS))
+        assert np.array_equal(np.asarray(Image.open(result))[:, :3], given_[:, :3])
+    assert main(words[1:]) == 0
+    assert (tmp_path / "again" / result.name).read_bytes() == result.read_bytes()
+
+
+def test_another_input_is_told_apart(prior, picture, tmp_path, capsys):
+    assert main(["restore", str(picture), "--out", str(tmp_path / "out"), "--prior", prior, *FAST]) == 0
+    other = tmp_path / "other.png"
+    Image.open(picture).transpose(Image.Transpose.ROTATE_180).save(other)
+    result = str(tmp_path / "out" / picture.name)
+    assert main(["info", result, "--input", str(other)]) == 2
+    assert "was not made from" in capsys.readouterr().err
+
+
+def test_what_is_not_ours_is_one_line(picture, tmp_path, capsys):
+    (tmp_path / "text.png").write_text("no picture")
+    text = PngImagePlugin.PngInfo()
+    text.add_text("code_jax", "{")
+    Image.new("RGB", (8, 8)).save(tmp_path / "broken.png", pnginfo=text)
+    text = PngImagePlugin.PngInfo()
+    text.add_text("code_jax", "[1]")
+    Image.new("RGB", (8, 8)).save(tmp_path / "list.png", pnginfo=text)
+    for path in (picture, tmp_path / "text.png", tmp_path / "broken.png", tmp_path / "list.png", tmp_path / "absent.png"):
+        assert main(["info", str(path)]) == 2
+        shown = capsys.readouterr().err
+        assert shown.count("\n") == 1 and path.name in shown
+
+
+@given(facts=st.dictionaries(st.text(), st.none() | st.integers() | st.text() | st.lists(st.floats(allow_nan=False))))
+def test_any_facts_are_read_back(facts):
+    import io
+
+    file = io.BytesIO()
+    facts = {name: value for name, value in facts.items() if name not in ("settings", "version")}
+    Image.new("RGB", (8, 8)).save(file, "PNG", pnginfo=png_text(facts))
+    assert read_facts(file) == json.loads(json.dumps(facts)) | {"version": code_jax.__version__}
+
+
+def test_a_priors_hash_is_of_its_weights_in_whatever_format(tiny, prior, tmp_path):
+    write_checkpoint(tiny, tmp_path / "ours")
+    digest = prior_hash(tiny)
+    assert prior_hash(code_jax.load_prior(prior)) == prior_hash(code_jax.load_prior(tmp_path / "ours")) == digest
+    leaves, structure = jax.tree.flatten(tiny.params)
+    nudged = [leaves[0] + 1e-6, *leaves[1:]]
+    assert prior_hash(tiny.replace(params=jax.tree.unflatten(structure, nudged))) != digest
