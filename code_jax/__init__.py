@@ -9,7 +9,8 @@ from code_jax.diffusion.schedule import NoiseSchedule, cosine_schedule, linear_s
 from code_jax.diffusion.thresholding import DynamicThreshold
 from code_jax.editing.confidence import clip_to_confidence
 from code_jax.editing.config import EditConfig, EditProgram, preset
-from code_jax.editing.edit import EditInfo, EditResult, decode, edit, encode, sdedit
+from code_jax.editing.edit import EditInfo, EditResult, decode, edit, encode, round_trip, sdedit
+from code_jax.editing.sweep import SweepGrid, SweepPoint, SweepResult, sweep
 from code_jax.errors import UserError
 from code_jax.images import from_pil, from_uint8, to_pil, to_uint8
 from code_jax.priors.load import load_prior
@@ -24,6 +25,9 @@ __all__ = [
     "EditResult",
     "NoiseSchedule",
     "Prior",
+    "SweepGrid",
+    "SweepPoint",
+    "SweepResult",
     "UserError",
     "__version__",
     "clip_to_confidence",
@@ -38,8 +42,10 @@ __all__ = [
     "load_prior",
     "metrics",
     "preset",
+    "round_trip",
     "scaled_linear_schedule",
     "sdedit",
+    "sweep",
     "to_pil",
     "to_uint8",
 ]

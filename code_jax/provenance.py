@@ -7,19 +7,15 @@ where there was a mask, ``seed``, ``sample`` and ``micro_batch``. No file is nam
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import jax
-import numpy as np
 from PIL import Image, PngImagePlugin
 
 from code_jax.errors import UserError
-from code_jax.priors.prior import Prior
 from code_jax.version import __version__
 
 KEYWORD = "code_jax"  # of the PNG's text chunk
@@ -59,16 +55,6 @@ def read_facts(file: Any) -> dict[str, Any]:
     if not isinstance(facts, dict) or not isinstance(facts.get("settings", {}), dict):
         raise UserError(f"{name} says nothing of its origin: it was not written by code_jax, or saved again by another program")
     return facts
-
-
-def prior_hash(prior: Prior) -> str:
-    """SHA-256 of a prior's weights and schedule, whatever file they came from."""
-    digest = hashlib.sha256(prior.prediction_type.encode())
-    for path, leaf in jax.tree_util.tree_leaves_with_path((prior.params, prior.schedule)):
-        array = np.asarray(leaf)
-        digest.update(f"{jax.tree_util.keystr(path)} {array.dtype} {array.shape}".encode())
-        digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()
 
 
 def command_of(facts: Mapping[str, Any], picture: str = "INPUT", mask: str = "MASK", out: str = "DIR") -> str:

@@ -27,9 +27,10 @@ from code_jax.editing.config import EditConfig
 from code_jax.editing.edit import EditResult, number_of_moves, run_in_segments
 from code_jax.images import from_uint8, to_uint8
 from code_jax.metrics.pixelwise import psnr
+from code_jax.priors.hash import prior_hash
 from code_jax.priors.prior import Prior
 from code_jax.progress import Progress
-from code_jax.provenance import png_text, prior_hash
+from code_jax.provenance import png_text
 
 _SEGMENTS = 10
 _SHEET_ROWS = 40

@@ -28,9 +28,9 @@ from code_jax.demo.order import Offer, Order, read_order
 from code_jax.demo.work import Event, data_url, restore_events, sweep_events
 from code_jax.editing.config import METHODS, PRESETS
 from code_jax.errors import UserError
+from code_jax.priors.hash import prior_hash
 from code_jax.priors.load import bundled_samples
 from code_jax.priors.prior import Prior
-from code_jax.provenance import prior_hash
 
 _PAGE = Path(__file__).parent / "page"
 _LARGEST = 64 * 2**20  # bytes of a request

@@ -27,8 +27,8 @@ class EditProgram:
     Attributes:
         method: "code", "sdedit" or "ddim" (the round trip through the latent).
         num_steps: ODE steps of the encoding, and again of the decoding (shared among its legs); SDEdit's ancestral steps.
-        solver: "ddim", "heun", "midpoint" or "tsit5".
-        grid: "time" (uniform in t) or "geometric" (uniform in log σ).
+        solver: "ddim", "heun", "midpoint", "tsit5" or "reversible_heun".
+        grid: "time" (uniform in t), "geometric" (uniform in log σ) or "rho" (uniform in σ^(1/7)).
         langevin_steps: Langevin steps at each corrected level.
         anneal_levels: step sizes h·γ^j, j < anneal_levels, that these steps are shared among.
         langevin: "variance_preserving" or "unadjusted".

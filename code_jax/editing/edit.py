@@ -13,12 +13,22 @@ import jax.numpy as jnp
 import numpy as np
 
 from code_jax.diffusion.denoiser import Denoiser
-from code_jax.diffusion.probability_flow import noise_levels
+from code_jax.diffusion.probability_flow import REVERSIBLE, noise_levels
 from code_jax.diffusion.schedule import NoiseSchedule
 from code_jax.diffusion.thresholding import DynamicThreshold
 from code_jax.editing.config import EditConfig, EditProgram, Number, canonical, preset
 from code_jax.editing.region import Region, check_mask
-from code_jax.editing.route import Route, Travel, ancestral_moves, depart, follow, langevin_moves, last_move, ode_moves
+from code_jax.editing.route import (
+    Route,
+    Travel,
+    ancestral_moves,
+    depart,
+    follow,
+    langevin_moves,
+    last_move,
+    ode_moves,
+    restart_move,
+)
 from code_jax.errors import UserError
 from code_jax.priors.prior import Prior
 
@@ -85,7 +95,7 @@ def edit(
     config = preset("default", prior.schedule) if config is None else config
     config, keys, images = canonical(config), image_keys(key, images), check_images(prior, images)
     mask = None if mask is None else check_mask(mask, images)
-    return finish(_edit(keys, prior, images, config, mask), config)
+    return finish(_edit(keys, prior, images, per_image(config, len(images)), mask), config)
 
 
 def sdedit(
@@ -126,6 +136,20 @@ def decode(
     return _decode(prior, check_images(prior, x_t), config, final)
 
 
+def round_trip(
+    prior: Prior, x0: jax.Array, *, depth: Number = 0.5, solver: str = "reversible_heun", num_steps: int = 200,
+    grid: str = "geometric", dynamic_threshold: tuple[Number, Number] | None = None,
+) -> tuple[jax.Array, jax.Array]:  # fmt: skip
+    """(x_t, x_0'): `encode`, then `decode` to σ_0 with what the solver remembers of the way up.
+
+    "reversible_heun" retraces its way exactly but for rounding, however few its steps (Kidger et al. 2021, section 3); the
+    shadow that it needs is lost between `encode` and `decode`, whose round trip has a second-order error as Heun's has.
+    """
+    program = EditProgram(num_steps=num_steps, solver=solver, grid=grid)
+    config = canonical(EditConfig(depth=depth, eta=None, dynamic_threshold=dynamic_threshold, program=program))
+    return _round_trip(prior, check_images(prior, x0), config)
+
+
 def route_of(schedule: NoiseSchedule, config: EditConfig) -> Route:
     """The moves of a canonical config's method."""
     program = config.program
@@ -136,7 +160,9 @@ def route_of(schedule: NoiseSchedule, config: EditConfig) -> Route:
         sigmas = levels(times[0], 0.0, num_steps=program.num_steps)
         return ancestral_moves(sigmas, program.solver) + last_move(sigmas[-1], program.solver)
 
-    route = ode_moves(levels(0.0, times[0], num_steps=program.num_steps), program.solver, config.eta)
+    restart = functools.partial(restart_move, solver=program.solver)
+    up = levels(0.0, times[0], num_steps=program.num_steps)
+    route = restart(up[0]) + ode_moves(up, program.solver, config.eta)
     if program.method == "ddim":
         route += ode_moves(levels(times[0], 0.0, num_steps=program.num_steps), program.solver)
         return route + last_move(schedule.sigma(0.0), program.solver)
@@ -145,9 +171,16 @@ def route_of(schedule: NoiseSchedule, config: EditConfig) -> Route:
     rates = anneal(config.anneal_rate, program.langevin_steps, program.anneal_levels)
     for level in range(len(depths)):
         sigma, variance = schedule.sigma(times[level]), schedule.variance(times[level])
-        route += langevin_moves(sigma, step_sizes[level] / variance * rates, program.langevin, program.solver)
+        if program.langevin_steps:
+            route += langevin_moves(sigma, step_sizes[level] / variance * rates, program.langevin, program.solver)
+            route += restart(sigma)
         route += ode_moves(levels(stops[level], stops[level + 1], num_steps=per_leg), program.solver)
     return route + last_move(schedule.sigma(0.0), program.solver)
+
+
+def moves_up(program: EditProgram) -> int:
+    """How many of a route's moves are its way up to the deepest level."""
+    return 0 if program.method == "sdedit" else program.num_steps + (program.solver in REVERSIBLE)
 
 
 def anneal(rate: jax.Array, steps: int, levels: int) -> jax.Array:
@@ -166,7 +199,8 @@ def start(
         sigma = schedule.sigma(0.0)
         noise = config.input_noise * sigma
     z = images + noise * jax.vmap(draw)(keys)
-    return depart(z, None if mask is None else Region(mask, images, z, sigma))
+    region = None if mask is None else Region(mask, images, z, sigma[None].repeat(len(images)))
+    return depart(z, region, config.program.solver)
 
 
 def denoiser_of(prior: Prior, config: EditConfig) -> Denoiser:
@@ -174,16 +208,28 @@ def denoiser_of(prior: Prior, config: EditConfig) -> Denoiser:
     return prior if config.dynamic_threshold is None else DynamicThreshold(prior, *config.dynamic_threshold)
 
 
+def per_image(config: EditConfig, count: int) -> EditConfig:
+    """A canonical config with each number repeated for every image, [count, ...]: what the compiled programs take.
+
+    So a sweep, whose images differ in their numbers, runs the very program of an edit and gives its bytes.
+    """
+    return jax.tree.map(lambda value: jnp.broadcast_to(value, (count, *value.shape)), config)
+
+
 @jax.jit
 def begin(keys: jax.Array, prior: Prior, images: jax.Array, config: EditConfig, mask: jax.Array | None = None) -> Travel:
-    """The state before the first move."""
-    return start(keys, prior.schedule, images, config, mask)
+    """The state before the first move; the config's numbers are `per_image`."""
+
+    def depart_one(key: jax.Array, image: jax.Array, config: EditConfig, mask: jax.Array | None) -> Travel:
+        return _drop(start(key[None], prior.schedule, image[None], config, None if mask is None else mask[None]))
+
+    return jax.vmap(depart_one)(keys, images, config, mask)
 
 
 @functools.partial(jax.jit, donate_argnames="travel")
 def advance(keys: jax.Array, prior: Prior, travel: Travel, config: EditConfig, first: jax.Array, last: jax.Array) -> Travel:
-    """Makes the moves first..last − 1 of an edit; segments in a row give the bytes of one call."""
-    return follow(keys, denoiser_of(prior, config), route_of(prior.schedule, config), travel, first, last)
+    """Makes the moves first..last − 1 of an edit; segments in a row give the bytes of one call. Numbers are `per_image`."""
+    return _follow_each(keys, prior, travel, config, first, last)
 
 
 def segments(
@@ -199,6 +245,7 @@ def segments(
     A state is given up when the next is asked for. `finish` makes the result of the last one.
     """
     config, images = canonical(config), check_images(prior, images)
+    config = per_image(config, len(images))
     travel = begin(keys, prior, images, config, None if mask is None else check_mask(mask, images))
     yield travel
     for first, last in itertools.pairwise(bounds):
@@ -262,28 +309,63 @@ def _any_route(config: EditConfig) -> Route:
 
 @jax.jit
 def _edit(keys: jax.Array, prior: Prior, images: jax.Array, config: EditConfig, mask: jax.Array | None = None) -> Travel:
-    route = route_of(prior.schedule, config)
-    travel = start(keys, prior.schedule, images, config, mask)
-    return follow(keys, denoiser_of(prior, config), route, travel, 0, len(route.kinds))
+    return _follow_each(keys, prior, begin(keys, prior, images, config, mask), config, 0, None)
+
+
+def _follow_each(
+    keys: jax.Array, prior: Prior, travel: Travel, config: EditConfig, first: jax.typing.ArrayLike, last: jax.Array | None
+) -> Travel:
+    """`follow` for each image with its own numbers: routes of the same moves; `last` None is to the end."""
+
+    def follow_one(key: jax.Array, travel: Travel, config: EditConfig) -> Travel:
+        route = route_of(prior.schedule, config)
+        alone = jax.tree.map(lambda leaf: leaf[None], travel)
+        end = len(route.kinds) if last is None else last
+        return _drop(follow(key[None], denoiser_of(prior, config), route, alone, first, end))
+
+    return jax.vmap(follow_one)(keys, travel, config)
 
 
 @jax.jit
 def _encode(prior: Prior, x0: jax.Array, config: EditConfig) -> jax.Array:
-    program, schedule = config.program, prior.schedule
-    sigmas = noise_levels(schedule, 0.0, schedule.timestep(config.depth), program.num_steps, program.grid)
-    route = ode_moves(sigmas, program.solver, config.eta)
-    z = follow(_no_keys(x0), denoiser_of(prior, config), route, depart(x0), 0, program.num_steps).z
-    return z * jax.lax.rsqrt(1 + sigmas[-1] ** 2)
+    route, sigma = _leg_up(prior.schedule, config)
+    z = follow(_no_keys(x0), denoiser_of(prior, config), route, depart(x0, None, route.solver), 0, len(route.kinds)).z
+    return z * jax.lax.rsqrt(1 + sigma**2)
 
 
 @functools.partial(jax.jit, static_argnums=3)
 def _decode(prior: Prior, x_t: jax.Array, config: EditConfig, final: bool) -> jax.Array:
-    program, schedule = config.program, prior.schedule
-    sigmas = noise_levels(schedule, schedule.timestep(config.depth), 0.0, program.num_steps, program.grid)
-    route = ode_moves(sigmas, program.solver)
-    route = route + last_move(sigmas[-1], program.solver) if final else route
-    z = x_t * jnp.sqrt(1 + sigmas[0] ** 2)
-    return follow(_no_keys(x_t), denoiser_of(prior, config), route, depart(z), 0, len(route.kinds)).z
+    sigmas = _levels_down(prior.schedule, config)
+    route = restart_move(sigmas[0], config.program.solver) + ode_moves(sigmas, config.program.solver)
+    route = route + last_move(sigmas[-1], config.program.solver) if final else route
+    travel = depart(x_t * jnp.sqrt(1 + sigmas[0] ** 2), None, route.solver)
+    return follow(_no_keys(x_t), denoiser_of(prior, config), route, travel, 0, len(route.kinds)).z
+
+
+@jax.jit
+def _round_trip(prior: Prior, x0: jax.Array, config: EditConfig) -> tuple[jax.Array, jax.Array]:
+    keys, denoiser, (up, sigma) = _no_keys(x0), denoiser_of(prior, config), _leg_up(prior.schedule, config)
+    there = follow(keys, denoiser, up, depart(x0, None, up.solver), 0, len(up.kinds))
+    down = ode_moves(_levels_down(prior.schedule, config), up.solver)
+    back = follow(keys, denoiser, down, there, 0, len(down.kinds))
+    return there.z * jax.lax.rsqrt(1 + sigma**2), back.z
+
+
+def _leg_up(schedule: NoiseSchedule, config: EditConfig) -> tuple[Route, jax.Array]:
+    """The route from σ_0 up to the depth, and the σ there."""
+    program = config.program
+    sigmas = noise_levels(schedule, 0.0, schedule.timestep(config.depth), program.num_steps, program.grid)
+    return restart_move(sigmas[0], program.solver) + ode_moves(sigmas, program.solver, config.eta), sigmas[-1]
+
+
+def _levels_down(schedule: NoiseSchedule, config: EditConfig) -> jax.Array:
+    program = config.program
+    return noise_levels(schedule, schedule.timestep(config.depth), 0.0, program.num_steps, program.grid)
+
+
+def _drop(travel: Travel) -> Travel:
+    """One image's state without its axis of images."""
+    return jax.tree.map(lambda leaf: leaf[0], travel)
 
 
 def _no_keys(images: jax.Array) -> jax.Array:

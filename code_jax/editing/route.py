@@ -19,7 +19,7 @@ import numpy as np
 
 from code_jax.diffusion.denoiser import Denoiser, eps_at
 from code_jax.diffusion.langevin import langevin_coefficients
-from code_jax.diffusion.probability_flow import NFE_PER_STEP, find_solver, ode_step
+from code_jax.diffusion.probability_flow import NFE_PER_STEP, REVERSIBLE, Memory, find_solver, ode_step
 from code_jax.editing.region import Region
 
 ODE, AFFINE = 0, 1
@@ -73,6 +73,13 @@ def ode_moves(sigmas: jax.Array, solver: str, eta: jax.Array | float = jnp.inf) 
     return _route(ODE, sigmas[:-1], sigmas[1:], zero, zero, 1 + eta * sigmas[1:], solver)
 
 
+def restart_move(sigma: jax.Array, solver: str) -> Route:
+    """The evaluation at σ [] from which a reversible solver sets out; no move at all for another solver."""
+    sigmas = jnp.atleast_1d(sigma)[: solver in REVERSIBLE]
+    zero = jnp.zeros(())
+    return _route(AFFINE, sigmas, sigmas, zero, zero, jnp.array(jnp.inf), solver)
+
+
 def langevin_moves(sigma: jax.Array, relative_steps: jax.Array, kind: str, solver: str) -> Route:
     """Langevin steps of dimensionless sizes h/(1 − ᾱ) [n] at noise level σ []."""
     a, b = langevin_coefficients(kind, relative_steps)
@@ -102,17 +109,20 @@ class Travel(flax.struct.PyTreeNode):
         clipped: True where clipping changed a value at any move. bool [B, H, W, C].
         squared_eps: mean ε² per dimension at the last affine move but the final one; about 1 on a typical latent. [B].
         region: what the change is limited to; None is the whole image.
+        memory: what a reversible solver remembers, a shadow of z and the slope at it; None for another.
     """
 
     z: jax.Array
     clipped: jax.Array
     squared_eps: jax.Array
     region: Region | None = None
+    memory: Memory = None
 
 
-def depart(z: jax.Array, region: Region | None = None) -> Travel:
+def depart(z: jax.Array, region: Region | None = None, solver: str = "ddim") -> Travel:
     """The start of a route."""
-    return Travel(z, jnp.zeros(z.shape, bool), jnp.full(z.shape[0], jnp.nan, z.dtype), region)
+    memory = (z, jnp.zeros_like(z)) if solver in REVERSIBLE else None
+    return Travel(z, jnp.zeros(z.shape, bool), jnp.full(z.shape[0], jnp.nan, z.dtype), region, memory)
 
 
 def follow(
@@ -122,25 +132,32 @@ def follow(
     solver, kinds = find_solver(route.solver), jnp.array(route.kinds)
 
     def along_ode(k: jax.Array, travel: Travel) -> Travel:
-        return travel.replace(z=ode_step(solver, denoiser, route.sigma[k], route.sigma_next[k], travel.z))
+        z, memory = ode_step(solver, denoiser, route.sigma[k], route.sigma_next[k], travel.z, travel.memory)
+        return travel.replace(z=z, memory=memory)
 
     def affine(k: jax.Array, travel: Travel) -> Travel:
-        z, keep = travel.z, route.sigma_next[k] == 0
+        z, a, b = travel.z, route.eps_coefficient[k], route.noise_coefficient[k]
         eps = eps_at(denoiser, z, route.sigma[k])
         noise = jax.vmap(lambda key: jax.random.normal(jax.random.fold_in(key, k), z.shape[1:], z.dtype))(keys)
+        keep = (route.sigma_next[k] == 0) | (a == 0)  # the last move, or a restart, which correct nothing
         squared = jnp.where(keep, travel.squared_eps, jnp.mean(eps**2, axis=(1, 2, 3)))
-        return travel.replace(z=z + route.eps_coefficient[k] * eps + route.noise_coefficient[k] * noise, squared_eps=squared)
+        z = z + a * eps + b * noise
+        memory = None if travel.memory is None else (z, eps)
+        return travel.replace(z=z, squared_eps=squared, memory=memory)
 
     def move(k: jax.Array, travel: Travel) -> Travel:
         if len(set(route.kinds)) == 1:
             travel = (along_ode, affine)[route.kinds[0]](k, travel)
         else:
             travel = jax.lax.switch(kinds[k], (along_ode, affine), k, travel)
-        bound = route.bound[k]
-        travel = travel.replace(z=jnp.clip(travel.z, -bound, bound), clipped=travel.clipped | (jnp.abs(travel.z) > bound))
-        if travel.region is None:
-            return travel
-        z, region = travel.region.after(travel.z, route.sigma[k], route.sigma_next[k])
-        return travel.replace(z=z, region=region)
+        bound, moved = route.bound[k], travel.z
+        travel = travel.replace(z=jnp.clip(moved, -bound, bound), clipped=travel.clipped | (jnp.abs(moved) > bound))
+        if travel.region is not None:
+            z, region = travel.region.after(travel.z, route.sigma[k], route.sigma_next[k])
+            travel = travel.replace(z=z, region=region)
+        if travel.memory is not None:  # what moves z moves its shadow
+            shadow, slope = travel.memory
+            travel = travel.replace(memory=(shadow + (travel.z - moved), slope))
+        return travel
 
     return jax.lax.fori_loop(first, last, move, travel)

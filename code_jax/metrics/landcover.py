@@ -76,5 +76,6 @@ def landcover(network: LandCover, images: Any) -> tuple[jax.Array, jax.Array]:
 
 @jax.jit
 def _landcover(network: LandCover, images: jax.Array) -> tuple[jax.Array, jax.Array]:
-    logits, features = network.network.apply({"params": network.params}, images)  # type: ignore[misc]
+    output: Any = network.network.apply({"params": network.params}, images)
+    logits, features = output
     return logits, features

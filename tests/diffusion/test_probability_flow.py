@@ -1,3 +1,4 @@
+import dataclasses
 import itertools
 
 import jax
@@ -7,9 +8,10 @@ import pytest
 from scipy.integrate import solve_ivp
 
 import code_jax
+from code_jax.diffusion.probability_flow import noise_levels
 from tests.oracles import gaussian, gaussian_flow, mixture
 
-ORDERS = {"ddim": 1, "heun": 2, "midpoint": 2, "tsit5": 5}
+ORDERS = {"ddim": 1, "heun": 2, "midpoint": 2, "tsit5": 5, "reversible_heun": 2}
 
 
 def ends(schedule, depth):
@@ -102,3 +104,45 @@ def test_round_trip_returns_to_the_image():
         options = {"depth": 0.7, "solver": "tsit5", "num_steps": 100, "grid": "geometric"}
         back = code_jax.decode(prior, code_jax.encode(prior, x0, **options), **options, final=False)
         np.testing.assert_allclose(back, x0, atol=1e-6)
+
+
+def test_the_rho_grid_is_edms():
+    schedule = code_jax.linear_schedule()
+    got = noise_levels(schedule, 800.0, 0.0, 12, "rho")
+    high, low = float(schedule.sigma(800.0)), float(schedule.sigma(0.0))
+    i = np.arange(13) / 12
+    np.testing.assert_allclose(got, (high ** (1 / 7) + i * (low ** (1 / 7) - high ** (1 / 7))) ** 7, rtol=2e-5)
+
+
+@pytest.mark.parametrize("num_steps", [3, 12, 60])
+@pytest.mark.parametrize("threshold", [None, (0.98, 1.3)])
+def test_reversible_heun_retraces_its_way_however_few_its_steps(num_steps, threshold):
+    with jax.enable_x64(True):
+        prior = mixture(jnp.array(np.random.default_rng(0).uniform(-0.7, 0.7, (4, 4, 1))), 0.2)
+        x0 = jax.random.uniform(jax.random.key(0), (3, 4, 4, 1), minval=-1)
+        options = {"depth": 0.5, "num_steps": num_steps, "dynamic_threshold": threshold}
+        x_t, back = code_jax.round_trip(prior, x0, **options)
+        np.testing.assert_allclose(back, x0, atol=1e-6)
+        assert float(jnp.abs(x_t - x0).max()) > 0.1  # it went somewhere
+        heun = code_jax.round_trip(prior, x0, **options, solver="heun")[1]
+        assert float(jnp.abs(heun - x0).max()) > 1e-5
+        forgotten = code_jax.decode(prior, x_t, **options, solver="reversible_heun", grid="geometric", final=False)
+        assert float(jnp.abs(forgotten - x0).max()) > 1e-5
+
+
+def test_a_reversible_solver_goes_through_an_edit():
+    with jax.enable_x64(True):
+        prior = mixture(jnp.full((4, 4, 1), 0.4), 0.3)
+        x0 = jax.random.uniform(jax.random.key(0), (2, 4, 4, 1), minval=-1)
+        program = code_jax.EditProgram(num_steps=9, solver="reversible_heun", langevin_steps=0)
+        config = code_jax.EditConfig(depth=0.5, eta=None, input_noise=0.0, program=program)
+        result = code_jax.edit(jax.random.key(0), prior, x0, config)
+        # Back at x_0 but for the last move, which is the posterior mean at σ_0.
+        t = jnp.zeros(2)
+        sigma = prior.schedule.sigma(0.0)
+        expected = x0 - sigma * prior.eps(x0 / jnp.sqrt(1 + sigma**2), t)
+        np.testing.assert_allclose(result.images, jnp.clip(expected, -1, 1), atol=1e-6)
+        assert result.info.nfe == 1 + 9 + 9 + 1
+        program = dataclasses.replace(program, langevin_steps=3)
+        corrected = code_jax.edit(jax.random.key(0), prior, x0, config.replace(program=program, eta=1.0))
+        assert corrected.info.nfe == 1 + 9 + 3 + 1 + 9 + 1 and bool(corrected.info.finite.all())

@@ -9,7 +9,7 @@ import pytest
 
 import code_jax
 from code_jax.editing.config import canonical
-from code_jax.editing.edit import _edit, image_keys, number_of_moves, run_in_segments
+from code_jax.editing.edit import _edit, image_keys, number_of_moves, per_image, run_in_segments
 from code_jax.editing.route import depart, follow, ode_moves
 from code_jax.models.config import UNet2DConfig
 from code_jax.models.unet import UNet2DModel
@@ -139,7 +139,7 @@ def test_edit_raises_the_likelihood_of_what_the_prior_finds_unlikely():
 
 def hlo(prior, config, count=2):
     images = jnp.zeros((count, *prior.image_shape))
-    return _edit.lower(image_keys(jax.random.key(0), images), prior, images, canonical(config)).compile()
+    return _edit.lower(image_keys(jax.random.key(0), images), prior, images, per_image(canonical(config), count)).compile()
 
 
 def test_the_program_has_no_callback_no_collective_and_no_weights_in_it(unet_prior):

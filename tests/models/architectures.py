@@ -57,6 +57,8 @@ OPTIONS = {
     "centred-input": _TINY | {"center_input_sample": True},
     "more-layers-and-channels": _TINY | {"layers_per_block": 2, "in_channels": 1, "out_channels": 2},
 }
+ARCHITECTURES = OPTIONS | {"cifar10": CIFAR10, "celebahq-256": CELEBAHQ256}
+GOLDEN_SIZE = {"celebahq-256": 32}  # of the recorded input: the same weights, at a size that a plain test run affords
 
 
 def weights(shapes: dict[str, tuple[int, ...]]) -> dict[str, np.ndarray]:

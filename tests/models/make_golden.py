@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from diffusers import UNet2DModel
 
-from tests.models.architectures import CIFAR10, OPTIONS, inputs, weights
+from tests.models.architectures import ARCHITECTURES, GOLDEN_SIZE, inputs, weights
 
 GOLDEN = Path(__file__).with_name("golden.npz")
 
@@ -25,5 +25,5 @@ def reference(config: dict, size: int | None = None) -> tuple[np.ndarray, dict[s
 
 
 if __name__ == "__main__":
-    outputs = {name: reference(config)[0] for name, config in {**OPTIONS, "cifar10": CIFAR10}.items()}
+    outputs = {name: reference(config, GOLDEN_SIZE.get(name))[0] for name, config in ARCHITECTURES.items()}
     np.savez_compressed(GOLDEN, **outputs)

@@ -7,7 +7,7 @@ import code_jax
 from checkpoints_convert.state_dict import expected_params, from_state_dict, to_state_dict
 from code_jax.models.config import UNet2DConfig
 from code_jax.models.unet import UNet2DModel
-from tests.models.architectures import CELEBAHQ256, CIFAR10, OPTIONS, inputs, weights
+from tests.models.architectures import ARCHITECTURES, CELEBAHQ256, CIFAR10, GOLDEN_SIZE, OPTIONS, inputs, weights
 
 GOLDEN = "tests/models/golden.npz"
 
@@ -27,22 +27,20 @@ def assert_close(got, expected):
     assert float(np.abs(got - expected).max() / np.abs(expected).max()) <= 1e-5
 
 
-@pytest.mark.parametrize("name", [*OPTIONS, "cifar10"])
+@pytest.mark.parametrize("name", ARCHITECTURES)
 def test_outputs_equal_those_recorded_from_diffusers(name, request):
-    config = CIFAR10 if name == "cifar10" else OPTIONS[name]
+    config, size = ARCHITECTURES[name], GOLDEN_SIZE.get(name)
     expected = np.load(request.config.rootpath / GOLDEN)[name]
-    assert_close(ours(config, weights(shapes(config))), expected)
+    assert_close(ours(config, weights(shapes(config)), size), expected)
 
 
 @pytest.mark.parity
-@pytest.mark.parametrize("name", [*OPTIONS, "cifar10", "celebahq-256"])
+@pytest.mark.parametrize("name", ARCHITECTURES)
 def test_outputs_equal_diffusers(name):
     from tests.models.make_golden import reference
 
-    config = {**OPTIONS, "cifar10": CIFAR10, "celebahq-256": CELEBAHQ256}[name]
-    size = 64 if name == "celebahq-256" else None  # convolutional: the same weights at a size that two cores manage
-    expected, state = reference(config, size)
-    assert_close(ours(config, state, size), expected)
+    expected, state = reference(ARCHITECTURES[name])
+    assert_close(ours(ARCHITECTURES[name], state), expected)
 
 
 def test_parameters_count_as_published():

@@ -1,0 +1,206 @@
+"""``code-jax sweep``: pictures at every point of a grid of settings."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import math
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from code_jax.cli import restore
+from code_jax.errors import UserError
+
+_EPILOG = """an axis is a list, A,B,C, or a range, A:B:N of N values: geometric for step sizes, else linear
+
+examples:
+  code-jax sweep photo.png --out grid --step-size 1e-6:1e-3:6 --depth 0.2:1:5 --eta 1.5,1.7,2,none --seeds 2
+  code-jax sweep folder --out grid --relative-step 0.005:0.1:4 --depth 0.2,0.4
+"""
+_MAX_VALUES = 10_000
+
+
+def add_to(commands: Any) -> None:
+    """Adds the command to the parser."""
+    parser = commands.add_parser(
+        "sweep", help="restore at every point of a grid", epilog=_EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("inputs", nargs="+", metavar="INPUT", help="pictures and folders of pictures")
+    add("--out", type=Path, required=True, help="folder for cells/, sweep.csv, the contact sheet and the plot")
+    step = parser.add_mutually_exclusive_group()
+    step.add_argument("--step-size", type=_geometric, default=(), metavar="AXIS", help="Langevin step h")
+    step.add_argument("--relative-step", type=_geometric, default=(), metavar="AXIS", help="the same as h/(1 - alpha_bar)")
+    add("--depth", type=_linear, default=(), metavar="AXIS", help="noise level in (0, 1]")
+    add("--eta", type=_etas, default=(), metavar="AXIS", help="confidence of the clipping, or none")
+    add("--anneal-rate", type=_linear, default=(), metavar="AXIS", help="factor between levels of the step size")
+    add("--seeds", type=_count, default=1, help="how many seeds, from --seed on (default: 1)")
+    add("--seed", type=_count, default=0)
+    add("--prior", default="eurosat-64", help="bundled name, hub id or folder (default: eurosat-64)")
+    add("--method", default="code", metavar="code|sdedit|ddim", help="default: code")
+    add("--preset", default="default", help="default, local or global: of what is no axis")
+    add("--anneal-levels", type=_count, help="levels of the step size")
+    add("--langevin-steps", type=_count, help="Langevin steps")
+    add("--langevin", help="variance_preserving or unadjusted")
+    add("--ode-steps", type=_count, help="steps of the ODE each way")
+    add("--solver", help="ddim, heun, midpoint, tsit5 or reversible_heun")
+    add("--grid", help="time, geometric or rho")
+    add("--input-noise", type=_number, help="noise given to the input, in units of sigma_0; 0 shares encodings among seeds")
+    add("--dynamic-threshold", type=_linear, help="QUANTILE,S_MAX; off by default")
+    add("--batch-size", type=_count, help="pictures on a device at a time (default: the one of 4 to 8 that pads least)")
+    add("--precision", default="float32", help="float32 or bfloat16, inside the network")
+    add("--fit", choices=("resize", "crop"), default="resize", help="how a picture gets the prior's size")
+    add("--reference", type=Path, help="clean source of the input, or a folder of them with the inputs' names")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Sweeps; 1 if some inputs failed."""
+    from code_jax.batch.files import check_output, find_sources, read_picture
+
+    if args.batch_size is not None and args.batch_size < 1:
+        raise UserError(f"--batch-size is {args.batch_size}; it must be at least 1")
+    if not 0 <= args.seed <= args.seed + max(args.seeds, 1) <= 2**32:
+        raise UserError(f"--seed is {args.seed}; it must be from 0 to {2**32 - max(args.seeds, 1)}")
+    if args.reference is not None and not args.reference.exists():
+        raise UserError(f"the reference {str(args.reference)!r} does not exist")
+    file_reference = args.reference if args.reference is not None and args.reference.is_file() else None
+    sources = find_sources(args.inputs, args.out, None if file_reference else args.reference)
+    if file_reference:
+        if len(sources) > 1:
+            raise UserError(f"--reference {str(file_reference)!r} is one picture for {len(sources)} inputs; give a folder")
+        sources = [sources[0]._replace(reference=file_reference)]
+    check_output(args.out, [])
+
+    import jax
+    import jax.numpy as jnp
+    import numpy as np
+    from PIL import Image
+
+    from code_jax.batch.progress import Progress
+    from code_jax.batch.restore import fold_keys, image_key
+    from code_jax.batch.sweep_report import Swept, write_report
+    from code_jax.editing.sweep import sweep
+    from code_jax.images import from_uint8
+    from code_jax.priors.load import cache_folder, load_prior
+
+    jax.config.update("jax_compilation_cache_dir", str(cache_folder() / "xla"))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+    prior = load_prior(args.prior, precision=args.precision)
+    grid, config = plan(args, prior.schedule)
+    swept, failed = [], 0
+    for source in sources:
+        try:
+            pixels = read_picture(source.path, prior.image_shape, args.fit)
+            reference = source.reference
+            clean = None if reference is None else read_picture(reference, prior.image_shape, args.fit)
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+            failed += 1
+            print(f"code-jax: failed {str(source.path)!r}: {str(error) or type(error).__name__}", file=sys.stderr)
+        else:
+            swept.append(Swept(source.path, source.output.relative_to(args.out).as_posix(), pixels, clean))
+    if not swept:
+        return 1
+
+    digests = [hashlib.sha256(item.pixels.tobytes()).hexdigest() for item in swept]
+    keys = [[image_key(args.seed + seed, digest, 0) for digest in digests] for seed in range(grid.seeds)]
+    progress: list[Progress] = []
+
+    def after(done: int, total: int) -> None:
+        progress[:] = progress or [Progress(total)]
+        progress[0].advance(done)
+
+    begun = time.monotonic()
+    pictures = from_uint8(np.stack([item.pixels for item in swept]))
+    words = np.array(keys, np.uint32)
+    key = jnp.stack([fold_keys(row) for row in words])
+    result = sweep(key, prior, pictures, grid, config, micro_batch=args.batch_size, after=after)
+    seconds = time.monotonic() - begun
+    rows = write_report(args.out, swept, result, prior.schedule, args.seed, _options(args, config))
+
+    broken = sum(not row["finite"] for row in rows)
+    print(f"{len(result.points)} points, {len(swept)} pictures, not finite {broken}, failed {failed}; results are in {args.out}")
+    alone = result.info.nfe * len(rows)
+    print(f"{result.evaluations} evaluations (each point by itself: {alone}), micro-batch {result.micro_batch}, {seconds:.1f} s")
+    return 1 if failed or broken else 0
+
+
+def plan(args: argparse.Namespace, schedule: Any) -> tuple[Any, Any]:
+    """The grid and the config of everything else; warns of steps beyond their stability limit."""
+    from code_jax.editing.sweep import SweepGrid
+
+    own = argparse.Namespace(**vars(args) | dict.fromkeys(("depth", "step_size", "relative_step", "eta", "anneal_rate")))
+    config = restore.configure(own, schedule)
+    grid = SweepGrid(args.step_size, args.relative_step, args.depth, args.eta, args.anneal_rate, args.seeds)
+    points = grid.points(config, schedule)
+    if config.program.method == "code":
+        times = 2 if config.program.langevin == "unadjusted" else 0.5
+        variances = {point.depth: float(schedule.variance(schedule.timestep(point.depth))) for point in points}
+        beyond = sum(point.step_size > times * variances[point.depth] * (1 + 1e-6) for point in points)
+        if beyond:
+            meaning = "the chain diverges" if times == 2 else "the step is cut to it"
+            print(f"code-jax: warning: {beyond} of {len(points)} points have a step beyond the limit "
+                  f"{times:g}·(1 - alpha_bar): {meaning}", file=sys.stderr)  # fmt: skip
+    return grid, config
+
+
+def _options(args: argparse.Namespace, config: Any) -> list[str]:
+    """What ``code-jax restore`` needs to do as this run does, apart from a point's settings; every default is spelt out."""
+    import numpy as np
+
+    program = config.program
+    options = {"prior": args.prior, "precision": args.precision, "fit": args.fit, "method": program.method}
+    options |= {"ode-steps": program.num_steps, "solver": program.solver, "grid": program.grid}
+    options |= {"langevin": program.langevin, "langevin-steps": program.langevin_steps, "anneal-levels": program.anneal_levels}
+    options["input-noise"] = float(np.asarray(config.input_noise))
+    if config.dynamic_threshold is not None:
+        options["dynamic-threshold"] = ",".join(str(float(np.asarray(value))) for value in config.dynamic_threshold)
+    return [word for name, value in options.items() for word in (f"--{name}", str(value))]
+
+
+def _geometric(text: str) -> tuple[float, ...]:
+    return _axis(text, geometric=True)
+
+
+def _linear(text: str) -> tuple[float, ...]:
+    return _axis(text)
+
+
+def _etas(text: str) -> tuple[float | None, ...]:
+    return tuple(value for part in text.split(",") for value in ((None,) if part == "none" else _linear(part)))
+
+
+def _axis(text: str, *, geometric: bool = False) -> tuple[float, ...]:
+    """A,B,C as given, or A:B:N, rounded to five digits so that what a sheet shows is what was used."""
+    if ":" not in text:
+        return tuple(_number(part) for part in text.split(","))
+    parts = text.split(":")
+    if len(parts) != 3:
+        raise argparse.ArgumentTypeError(f"{text!r} is no range; write FIRST:LAST:COUNT, such as 0.2:1:5")
+    first, last, count = _number(parts[0]), _number(parts[1]), _count(parts[2])
+    if not 1 <= count <= _MAX_VALUES:
+        raise argparse.ArgumentTypeError(f"{text!r} has {count} values; give from 1 to {_MAX_VALUES}")
+    if geometric and not (first > 0 and last > 0):
+        raise argparse.ArgumentTypeError(f"{text!r} is geometric; its ends must be positive")
+    shares = [k / max(count - 1, 1) for k in range(count)]
+    values = [first * (last / first) ** share if geometric else first + (last - first) * share for share in shares]
+    return tuple(float(f"{value:.5g}") for value in values)
+
+
+def _number(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
+    if not math.isfinite(number):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a finite number")
+    return number
+
+
+def _count(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
