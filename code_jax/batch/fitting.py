@@ -11,7 +11,7 @@ Box = tuple[int, int, int, int]  # left, top, right, bottom
 
 
 def region(shape: tuple[int, ...], image_shape: tuple[int, ...], fit: str) -> Box:
-    """What of a picture [H, W, ...] is shown to the prior: all of it, or for "crop" the largest centre of the prior's proportions.
+    """What of a picture [H, W, ...] a prior is shown: all of it, or for "crop" the largest centre of the prior's proportions.
 
     Example:
         >>> region((100, 300, 3), (64, 64, 3), "crop"), region((100, 300, 3), (64, 64, 3), "resize")
@@ -27,7 +27,7 @@ def region(shape: tuple[int, ...], image_shape: tuple[int, ...], fit: str) -> Bo
 
 
 def fitted(pixels: np.ndarray, image_shape: tuple[int, ...], fit: str) -> np.ndarray:
-    """A picture [H, W, C] as the prior sees it: of its size, or for "tile" as it is, mirrored at its edges where it is smaller."""
+    """A picture [H, W, C] as a prior sees it: of its size, or for "tile" as it is, mirrored at its edges where smaller."""
     left, top, right, bottom = region(pixels.shape, image_shape, fit)
     if fit != "tile":
         return resized(pixels[top:bottom, left:right], (image_shape[0], image_shape[1]))

@@ -60,7 +60,12 @@ class Manifest:
         if kind is None:
             self._rewrite()
 
-    def find(self, name: str, sample: int, file_hash: str | None) -> Line | None:
+    @property
+    def done(self) -> int:
+        """Number of results that it tells of."""
+        return sum(line["status"] == "done" for lines in self._lines.values() for line in lines.values())
+
+    def find(self, name: str, sample: int | None, file_hash: str | None) -> Line | None:
         """The line of a result of this content, or of the failure of its input."""
         lines = self._lines.get(name, {})
         line = lines.get(sample) or lines.get(None)
@@ -118,6 +123,11 @@ def read_lines(path: Path) -> Iterator[Line]:
         return
     except OSError as error:
         raise UserError(f"{str(path)!r} cannot be read: {error.strerror}") from error
+
+
+def names_given(path: Path) -> dict[str, str]:
+    """Outputs (relative, without ending) by the inputs (absolute paths) that a manifest says they are of."""
+    return {line["input"]: line["name"] for line in read_lines(path) if "input" in line}
 
 
 def is_intact(path: Path, digest: str) -> bool:

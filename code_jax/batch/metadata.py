@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from PIL import ExifTags, Image
 from PIL.PngImagePlugin import PngInfo
 
-from code_jax.provenance import KEYWORD
+from code_jax.provenance import png_text
 
 # Of EXIF: what was seen, by whom, when, where and with what; not the file's layout, thumbnail or orientation.
 _EXIF = (0x010E, 0x010F, 0x0110, 0x0131, 0x0132, 0x013B, 0x8298)  # description, make, model, software, date, artist, copyright
@@ -24,13 +25,11 @@ class Metadata(NamedTuple):
     dpi: tuple[float, float] | None = None
     icc_profile: bytes | None = None
 
-    def png_text(self, facts: str | None = None) -> PngInfo:
-        """The text as a PNG writer wants it, with the facts of `code_jax.provenance`."""
-        info = PngInfo()
+    def png_text(self, facts: Mapping[str, Any] | None = None) -> PngInfo:
+        """The text as a PNG's writer wants it, with the facts of `code_jax.provenance`."""
+        info = PngInfo() if facts is None else png_text(facts)
         for keyword, value in self.text:
             info.add_itxt(keyword, value)
-        if facts is not None:
-            info.add_text(KEYWORD, facts)
         return info
 
 

@@ -1,4 +1,4 @@
-"""A picture as it comes: any mode that Pillow reads, upright, in sRGB, with its transparency and what stays true of its metadata."""
+"""A picture as it comes: any mode that Pillow reads, upright, in sRGB, with its transparency and metadata."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def _read(opened: Image.Image, name: str, animated: str) -> Picture:
         if animated == "refuse":
             raise PictureError(f"it has {getattr(opened, 'n_frames', 'several')} frames")
         warnings.append("it has several frames; the first is taken")
-    if opened.mode not in _DEEP and any(";16" in str(tile) for tile in opened.tile):
+    if opened.mode not in _DEEP and any(";16" in str(tile) for tile in getattr(opened, "tile", ())):
         warnings.append("its 16 bits a colour are reduced to 8")
     opened.load()
     metadata = read_metadata(opened, warnings)
@@ -148,14 +148,11 @@ def _deep(picture: Image.Image) -> tuple[np.ndarray, None]:
 def _to_srgb(picture: Image.Image, profile: Any, warnings: list[str]) -> Image.Image:
     """A picture "L", "RGB", "CMYK" or "LAB" as "L" or "RGB" in sRGB."""
     gray = picture.mode == "L"
-    if picture.mode == "LAB":
-        source = ImageCms.createProfile("LAB")
-    elif not profile:
+    if picture.mode != "LAB" and not profile:
         return picture if gray else picture.convert("RGB")
-    else:
-        source = io.BytesIO(profile)
     try:
-        source = ImageCms.ImageCmsProfile(source)
+        lab = picture.mode == "LAB"
+        source = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB") if lab else io.BytesIO(profile))
         if ImageCms.getProfileDescription(source).startswith("sRGB"):
             return picture if gray else picture.convert("RGB")
         converted = ImageCms.profileToProfile(picture, source, ImageCms.createProfile("sRGB"), outputMode="RGB")

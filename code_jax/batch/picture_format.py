@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Any, NamedTuple
 
@@ -61,7 +62,7 @@ def encode_picture(
     metadata: Metadata | None = None,
     *,
     quality: int | None = None,
-    facts: str | None = None,
+    facts: Mapping[str, Any] | None = None,
 ) -> tuple[bytes, list[str]]:
     """The bytes of a file, and warnings of what its format cannot hold.
 
@@ -96,7 +97,7 @@ def encode_picture(
     return file.getvalue(), warnings
 
 
-def _options(kind: str, metadata: Metadata, quality: int | None, facts: str | None) -> dict[str, Any]:
+def _options(kind: str, metadata: Metadata, quality: int | None, facts: Mapping[str, Any] | None) -> dict[str, Any]:
     options: dict[str, Any] = {"icc_profile": metadata.icc_profile} if metadata.icc_profile else {}
     if metadata.exif and kind != "BMP":
         options["exif"] = metadata.exif

@@ -80,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
     from PIL import Image
 
     from code_jax.batch.progress import Progress
-    from code_jax.batch.restore import fold_keys, image_key
+    from code_jax.batch.job import fold_keys, image_key
     from code_jax.batch.sweep_report import Swept, write_report
     from code_jax.editing.sweep import sweep
     from code_jax.images import from_uint8

@@ -14,7 +14,7 @@ from PIL import Image
 
 import code_jax
 from checkpoints_convert.diffusers import write_diffusers
-from code_jax.batch.restore import image_key
+from code_jax.batch.job import image_key
 from code_jax.cli.main import main
 from code_jax.cli.sweep import _axis, _etas
 
