@@ -3,7 +3,8 @@
 Blind image restoration and editing with a pretrained diffusion model: no training, no mask, no knowledge of the damage.
 """
 
-from code_jax import metrics
+from code_jax import corruptions, metrics
+from code_jax.corruptions.registry import corrupt
 from code_jax.diffusion.langevin import langevin_step
 from code_jax.diffusion.schedule import NoiseSchedule, cosine_schedule, linear_schedule, scaled_linear_schedule
 from code_jax.diffusion.thresholding import DynamicThreshold
@@ -33,6 +34,8 @@ __all__ = [
     "UserError",
     "__version__",
     "clip_to_confidence",
+    "corrupt",
+    "corruptions",
     "cosine_schedule",
     "decode",
     "edit",

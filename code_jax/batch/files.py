@@ -19,9 +19,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from code_jax.batch.durable import write_durably
 from code_jax.batch.fitting import eight_bits, fitted
-from code_jax.batch.metadata import Metadata
 from code_jax.batch.picture import Picture, PictureError, decode_picture
-from code_jax.batch.picture_format import encode_picture
 from code_jax.errors import UserError
 
 EXTENSIONS = frozenset(
@@ -139,13 +137,16 @@ def read_bytes(path: Path) -> bytes:
         raise PictureError(error.strerror or str(error)) from error
 
 
-def read_picture(path: Path | IO[bytes], shape: tuple[int, int, int], fit: str) -> np.ndarray:
+def read_picture(path: Path | IO[bytes], shape: tuple[int, int, int] | None, fit: str) -> np.ndarray:
     """A picture as uint8 [H, W, C] as a prior of `shape` [H, W, C] sees it, upright, fitted as `fitting.FITS` says.
+
+    Without a shape it has its own size and colour's three channels.
 
     Raises:
         PictureError: if the file is no whole picture; the message says why.
     """
-    return eight_bits(fitted(open_picture(path).pixels, shape, fit), shape[2])
+    pixels = open_picture(path).pixels
+    return eight_bits(pixels, 3) if shape is None else eight_bits(fitted(pixels, shape, fit), shape[2])
 
 
 def open_picture(path: Path | IO[bytes]) -> Picture:

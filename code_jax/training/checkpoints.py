@@ -28,7 +28,7 @@ class Checkpoints:
     def __init__(self, folder: Path, keep: int) -> None:
         policies = [checkpoint_managers.LatestN(keep), checkpoint_managers.BestN(get_metric_fn=_loss, reverse=True, n=1)]
         options = ocp.CheckpointManagerOptions(
-            preservation_policy=checkpoint_managers.AnyPreservationPolicy(policies), enable_async_checkpointing=True
+            preservation_policy=checkpoint_managers.AnyPreservationPolicy(policies), best_fn=_loss, best_mode="min"
         )
         self._manager = ocp.CheckpointManager((folder / "checkpoints").absolute(), options=options)
 

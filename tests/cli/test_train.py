@@ -10,6 +10,7 @@ import sys
 import time
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
@@ -43,12 +44,12 @@ def run(data, out, *more):
     return subprocess.run(command(data, out, *more), capture_output=True, text=True, check=False)
 
 
-def state_of(data, out):
-    """The state of the last checkpoint."""
+def state_of(data, out, step=None):
+    """The state of a checkpoint, the last one unless told."""
     recipe = find_recipe(str(data / "recipe.json"))[1]
     like = init_state(recipe, tiny_prior(**ONE_LEVEL).params)
     with Checkpoints(out, 2) as checkpoints:
-        return checkpoints.restore(checkpoints.latest(), like)
+        return checkpoints.restore(checkpoints.latest() if step is None else step, like)
 
 
 def losses_of(out):
@@ -65,7 +66,7 @@ def straight(data, tmp_path_factory):
     return out
 
 
-def test_a_training_leaves_losses_samples_and_a_prior_that_loads(straight):
+def test_a_training_leaves_losses_samples_and_a_prior_that_loads(data, straight):
     rows = losses_of(straight)
     assert [int(row["step"]) for row in rows] == [20, 40, 60]
     assert float(rows[-1]["train_loss"]) < float(rows[0]["train_loss"])
@@ -75,7 +76,19 @@ def test_a_training_leaves_losses_samples_and_a_prior_that_loads(straight):
         assert grid.size == (32, 32)
     prior, losses = code_jax.load_prior(straight / "prior"), [float(row["validation_loss"]) for row in rows]
     best = rows[int(np.argmin(losses))]["step"]
-    assert prior.prediction_type == "v_prediction" and (straight / "checkpoints" / best).is_dir()
+    assert prior.prediction_type == "v_prediction"
+    with Checkpoints(straight, 2) as checkpoints:
+        assert checkpoints.best() == int(best)
+    jax.tree.map(np.testing.assert_array_equal, prior.params, state_of(data, straight, int(best)).ema)
+
+
+def test_the_last_checkpoints_and_the_best_are_kept(data, tmp_path):
+    state = init_state(find_recipe(str(data / "recipe.json"))[1], tiny_prior(**ONE_LEVEL).params)
+    with Checkpoints(tmp_path, 2) as checkpoints:
+        for step, loss in enumerate((3.0, 1.0, 2.0, 5.0, 4.0)):
+            checkpoints.save(state.replace(step=jnp.int32(step)), loss)
+        assert checkpoints.best() == 1 and checkpoints.latest() == 4
+    assert sorted(os.listdir(tmp_path / "checkpoints")) == ["1", "3", "4"]
 
 
 @pytest.mark.parametrize("when", ["between checkpoints", "during a checkpoint"])

@@ -15,8 +15,9 @@ from code_jax.demo.work import data_url, frames, itinerary, restore_events, swee
 from code_jax.errors import UserError
 from code_jax.images import from_uint8
 from code_jax.metrics import psnr
+from code_jax.priors.hash import prior_hash
 from code_jax.priors.load import load_prior
-from code_jax.provenance import prior_hash, read_facts
+from code_jax.provenance import read_facts
 
 NOISE = np.random.default_rng(0).integers(0, 256, (8, 8, 3), np.uint8)
 FAST = {"ode-steps": "2", "langevin-steps": "2", "seed": "5"}

@@ -1,0 +1,104 @@
+"""Colours of ImageNet-C-bar (Mintun, Kirillov & Xie 2021): film looks, false colours, turned hues, dithering.
+
+Every corruption takes (image float64 [H, W, 3] in [0, 1], severity 1 to 5, rng) and returns the same shape, perhaps out of range.
+Severity s is the published level s of 10. The film looks keep the low byte of what overflows, as the published program.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+LUMA = np.array([0.2126, 0.7152, 0.0722])  # ITU-R BT.709
+GREYS = 14  # levels of `color_dither` before the severity is taken off
+
+
+def bleach_bypass(image: np.ndarray, severity: int, rng: np.random.Generator) -> np.ndarray:
+    """The silver left in the film: s/10 of an overlay of the picture with its own luma Y.
+
+    2·x·Y in the shadows, 1 − 2(1 − Y)(1 − x) in the lights, mixed by clip(10(Y − 0.45), 0, 1).
+    """
+    x = np.rint(255 * image)
+    luma = (image @ LUMA)[..., None]
+    lights = np.clip(10 * (luma - 0.45), 0, 1)
+    overlay = (1 - lights) * (2 * x % 256) * luma + lights * (255 - 2 * (1 - luma) * (255 - x))
+    return _low_byte(x + severity / 10 * (overlay - x))
+
+
+def technicolor(image: np.ndarray, severity: int, rng: np.random.Generator) -> np.ndarray:
+    """The three-strip process: each channel times the other two's mattes, 1 − (channel − mean of the others); s/10 of it."""
+    x = np.rint(255 * image)
+    matte = 1 + (x.sum(-1, keepdims=True) - 3 * x) / 510
+    film = x * matte[..., [1, 0, 0]] * matte[..., [2, 2, 1]]
+    return _low_byte(x + severity / 10 * (film - x))
+
+
+def pseudocolor(image: np.ndarray, severity: int, rng: np.random.Generator) -> np.ndarray:
+    """s/20 of false colours: the luma looks up a ramp between five random colours, a blend of straight and smooth steps.
+
+    The smooth step climbs by the difference of the colours modulo 256, as that of bytes does, so that bands can end in an edge.
+    """
+    smoothness = rng.uniform(0.25, 0.75)
+    colours = rng.integers(0, 255, (5, 3))
+    luma = np.clip(image @ LUMA, 0, 1)
+    band = np.minimum(luma * 4, 3).astype(int)
+    t = (luma * 4 - band)[..., None]
+    low, high = colours[band], colours[band + 1]
+    straight = low + t * (high - low)
+    smooth = low + t * t * (3 - 2 * t) * ((high - low) % 256)
+    ramp = (straight + smoothness * (smooth - straight)) / 255
+    return image + severity / 20 * (ramp - image)
+
+
+def hue_shift(image: np.ndarray, severity: int, rng: np.random.Generator) -> np.ndarray:
+    """Hue turned by s·18 degrees to either side; value and chroma stay."""
+    return turn_hue(image, rng.choice([-1, 1]) * severity / 20)
+
+
+def turn_hue(image: np.ndarray, turns: float) -> np.ndarray:
+    """HSV's hue moved by `turns` (1 is the full circle), for float [H, W, 3].
+
+    Example:
+        >>> turn_hue(np.array([[[0.8, 0.2, 0.2]]]), 1 / 3).round(6).tolist()
+        [[[0.2, 0.8, 0.2]]]
+    """
+    r, g, b = np.moveaxis(image, -1, 0)
+    value = image.max(-1)
+    chroma = value - image.min(-1)
+    span = np.where(chroma > 0, chroma, 1)
+    sextant = np.where(value == r, (g - b) / span, np.where(value == g, 2 + (b - r) / span, 4 + (r - g) / span))
+    # Each channel is the value less the chroma times a trapezium over the hue's circle of six sextants.
+    k = (np.array([5, 3, 1]) + sextant[..., None] + 6 * turns) % 6
+    return value[..., None] - chroma[..., None] * np.clip(np.minimum(k, 4 - k), 0, 1)
+
+
+def color_dither(image: np.ndarray, severity: int, rng: np.random.Generator) -> np.ndarray:
+    """Error diffusion (Floyd & Steinberg 1976) to 14 − s levels a channel; the first row and column receive no error.
+
+    Bytes lose their fractions after each share. Pixels with equal x + 2y do not depend on each other, and are one step.
+    """
+    levels = GREYS - severity
+    height, width = image.shape[:2]
+    x = np.rint(255 * image)
+    out, error = np.empty_like(x), np.empty_like(x)
+    for front in range(width + 2 * (height - 1)):
+        row = np.arange(max(0, (front - width + 2) // 2), min(height, front // 2 + 1))
+        column = front - 2 * row
+        value = x[row, column]
+        for dy, dx, share in ((-1, -1, 1), (-1, 0, 5), (-1, 1, 3), (0, -1, 7)):
+            reached = (row > 0) & (column > 0) & (column + dx < width)
+            to = row[reached], column[reached]
+            value[reached] = np.floor(np.clip(value[reached] + error[to[0] + dy, to[1] + dx] * share / 16, 0, 255))
+        nearest = np.floor(255 * np.floor(levels * value / 256) / (levels - 1))
+        out[row, column], error[row, column] = nearest, value - nearest
+    return out / 255
+
+
+def _low_byte(x: np.ndarray) -> np.ndarray:
+    return np.trunc(x) % 256 / 255
+
+
+FAMILY: dict[str, Callable[[np.ndarray, int, np.random.Generator], np.ndarray]] = {
+    corruption.__name__: corruption for corruption in (bleach_bypass, color_dither, hue_shift, pseudocolor, technicolor)
+}

@@ -1,0 +1,99 @@
+"""The corruptions by name, in families, and the one function that applies them."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import numbers
+from typing import Any
+
+import numpy as np
+
+from code_jax.corruptions import bar_colour, bar_noise, bar_warp, blur, digital, masking, noise, weather
+from code_jax.corruptions.family import Corruption
+from code_jax.errors import UserError, brief
+
+_MODULES = (noise, blur, weather, digital, masking, bar_noise, bar_colour, bar_warp)
+_REGISTRY: dict[str, Corruption] = {name: function for module in _MODULES for name, function in module.FAMILY.items()}
+
+FAMILIES: dict[str, tuple[str, ...]] = {module.__name__.rpartition(".")[2]: tuple(module.FAMILY) for module in _MODULES}
+"""Names by kind: noise, blur, weather, digital and masking, and those of ImageNet-C-bar."""
+
+ALL_NAMES: tuple[str, ...] = tuple(_REGISTRY)
+"""Every corruption: the paper's and sparkles."""
+
+NAMES: tuple[str, ...] = tuple(name for name in ALL_NAMES if name != "sparkles")
+"""The paper's corruptions."""
+
+SIZES = 32, 1024
+"""Pixels of a side, at least and at most."""
+
+
+def corrupt(image: np.ndarray, name: str, severity: int = 5, seed: int = 0) -> np.ndarray:
+    """Damages a picture in one of the ways of the paper's table.
+
+    The kinds and their strengths are those of ImageNet-C (Hendrycks & Dietterich 2019) and ImageNet-C-bar (Mintun et al.
+    2021); lengths published in pixels are of 256 and go with the shorter side.
+
+    Args:
+        image: uint8 [H, W, 3], H and W from 32 to 1024.
+        name: one of `code_jax.corruptions.ALL_NAMES`.
+        severity: 1 to 5.
+        seed: any whole number from 0 on; what is random depends on seed and name alone, and no global state is touched.
+
+    Returns:
+        uint8 [H, W, 3], a new array.
+
+    Raises:
+        UserError: for another dtype, shape, size, severity or seed, or an unknown name (the nearest is suggested).
+
+    Example:
+        >>> grey = np.full((64, 64, 3), 128, np.uint8)
+        >>> corrupt(grey, "brightness", severity=2)[0, 0].tolist()
+        [179, 179, 179]
+    """
+    _check(image, severity, seed)
+    check_name(name)
+    rng = np.random.default_rng([int(seed), *name.encode()])
+    damaged = _REGISTRY[name](image / 255.0, int(severity), rng)
+    return np.round(damaged.clip(0, 1) * 255).astype(np.uint8)
+
+
+def check_name(name: str) -> None:
+    """Raises UserError for an unknown name, with the nearest known one."""
+    if name not in ALL_NAMES:
+        near = difflib.get_close_matches(str(name), ALL_NAMES, n=1, cutoff=0)
+        raise UserError(f"there is no corruption {brief(name)}; the nearest is {near[0]!r}")
+
+
+def picture_seed(seed: int, image: np.ndarray) -> int:
+    """A seed of one picture in a run: from the run's seed and the SHA-256 of shape and pixels, not from name or order.
+
+    Example:
+        >>> black = np.zeros((32, 64, 3), np.uint8)
+        >>> picture_seed(0, black) == picture_seed(0, black.copy())
+        True
+        >>> len({picture_seed(0, black), picture_seed(1, black), picture_seed(0, black.reshape(64, 32, 3))})
+        3
+    """
+    digest = hashlib.sha256(f"{seed} {image.shape}".encode() + np.ascontiguousarray(image).tobytes())
+    return int.from_bytes(digest.digest()[:8], "big")
+
+
+def _check(image: Any, severity: Any, seed: Any) -> None:
+    found = getattr(image, "dtype", type(image).__name__)
+    if found != np.uint8:
+        raise UserError(f"the image is {found}; corrupt takes a uint8 array")
+    if image.ndim != 3 or image.shape[2] != 3:
+        raise UserError(f"the image has the shape {brief(image.shape)}; corrupt takes [H, W, 3], one picture at a time")
+    height, width, _ = image.shape
+    if not SIZES[0] <= min(height, width) <= max(height, width) <= SIZES[1]:
+        raise UserError(f"the image is {width}x{height} pixels; sides must be from {SIZES[0]} to {SIZES[1]}: resize it first")
+    if not _is_whole(severity) or not 1 <= severity <= 5:
+        raise UserError(f"severity is {brief(severity)}; it must be a whole number from 1 to 5")
+    if not _is_whole(seed) or seed < 0:
+        raise UserError(f"seed is {brief(seed)}; it must be a whole number from 0 on")
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
