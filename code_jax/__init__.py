@@ -8,6 +8,7 @@ from code_jax.corruptions.registry import corrupt
 from code_jax.diffusion.langevin import langevin_step
 from code_jax.diffusion.schedule import NoiseSchedule, cosine_schedule, linear_schedule, scaled_linear_schedule
 from code_jax.diffusion.thresholding import DynamicThreshold
+from code_jax.diffusion.tiling import Tiled, tiled
 from code_jax.editing.confidence import clip_to_confidence
 from code_jax.editing.config import EditConfig, EditProgram, preset
 from code_jax.editing.edit import EditInfo, EditResult, decode, edit, encode, round_trip, sdedit
@@ -29,6 +30,7 @@ __all__ = [
     "SweepGrid",
     "SweepPoint",
     "SweepResult",
+    "Tiled",
     "UserError",
     "__version__",
     "clip_to_confidence",
@@ -49,6 +51,7 @@ __all__ = [
     "scaled_linear_schedule",
     "sdedit",
     "sweep",
+    "tiled",
     "to_pil",
     "to_uint8",
 ]

@@ -28,14 +28,26 @@ def from_uint8(images: Any) -> jax.Array:
     return jnp.asarray(images, jnp.float32) / 127.5 - 1
 
 
-def to_uint8(images: jax.Array) -> np.ndarray:
+def to_uint8(images: jax.typing.ArrayLike) -> np.ndarray:
     """Floats in [−1, 1], any shape, as the nearest uint8; values outside are clipped.
 
     Example:
         >>> to_uint8(jnp.array([-1.0, 0.0, 2.0])).tolist()
         [0, 128, 255]
     """
-    return np.asarray(jnp.round(jnp.clip(images, -1, 1) * 127.5 + 127.5).astype(jnp.uint8))
+    return quantized(images, np.uint8)
+
+
+def quantized(images: jax.typing.ArrayLike, dtype: type[np.unsignedinteger]) -> np.ndarray:
+    """Floats in [−1, 1], any shape, as the nearest of the integers of an unsigned type; NaN is 0. Computed by NumPy, on the host.
+
+    Example:
+        >>> quantized(np.array([-1.0, 1.0]), np.uint16).tolist()
+        [0, 65535]
+    """
+    half = np.float32(np.iinfo(dtype).max / 2)
+    values = np.clip(np.nan_to_num(np.asarray(images, np.float32), nan=-1.0), -1, 1)
+    return np.rint(values * half + half).astype(dtype)
 
 
 def from_pil(pictures: Sequence[Image.Image]) -> jax.Array:

@@ -66,8 +66,9 @@ def command_of(facts: Mapping[str, Any], picture: str = "INPUT", mask: str = "MA
     """
     words = ["code-jax", "restore", picture, "--out", out]
     for name, value in facts.get("settings", {}).items():
-        if value is not None:
-            words += [f"--{_OPTIONS.get(name, name).replace('_', '-')}", _word(value)]
+        if value is not None and value is not False:
+            option = f"--{_OPTIONS.get(name, name).replace('_', '-')}"
+            words += [option] if value is True else [option, _word(value)]
     if "mask_hash" in facts:
         words += ["--mask", mask]
     words += ["--seed", str(facts.get("seed", 0))]

@@ -1,99 +1,156 @@
-"""Pictures on disk: which ones, what they hold, and where their results go."""
+"""Files to restore: which ones, and where their results go."""
 
 from __future__ import annotations
 
+import hashlib
+import io
+import itertools
 import os
+import stat
 import uuid
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, NamedTuple
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from code_jax.batch.durable import write_durably
+from code_jax.batch.fitting import eight_bits, fitted
+from code_jax.batch.picture import Picture, PictureError, decode_picture
 from code_jax.errors import UserError
 
-EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
-FITS = ("resize", "crop")
+EXTENSIONS = frozenset(
+    ".png .apng .jpg .jpeg .jfif .webp .bmp .dib .tif .tiff .gif .avif .heic .heif .jp2 .j2k .ppm .pgm .pbm .pnm .tga .qoi".split()
+)
+_MOST_BYTES = 2**31
+_LONGEST_NAME = 240  # bytes, which leaves room for a sample's number and an ending within the file systems' 255
 
 
 class Source(NamedTuple):
-    """A picture to restore: its path, its output's path without ending, and its clean source if there is one."""
+    """A picture to restore: its path, its output's path without ending, its clean source if there is one, or why it cannot be."""
 
     path: Path
     output: Path
     reference: Path | None
+    problem: str | None = None
 
 
-def find_sources(inputs: Sequence[str | Path], out: Path, reference: Path | None = None) -> list[Source]:
+def find_sources(
+    inputs: Sequence[str | Path], out: Path, reference: Path | None = None, *, suffix: str = "",
+    names: Mapping[str, str] | None = None,
+) -> list[Source]:  # fmt: skip
     """The pictures of files and folders (searched in depth, sub-folders mirrored in the output), sorted within each.
 
-    A folder's own ``clean/`` with a picture for each of the folder's is taken as the clean sources, not as input.
+    A folder's own ``clean/`` with a picture for each of the folder's is taken as the clean sources, not as input. Every
+    source has an output of its own, whatever the inputs' names and the file system's idea of case.
+
+    Args:
+        inputs: files and folders.
+        out: the output folder; inside an input it is passed over.
+        reference: folder of clean sources.
+        suffix: added to the outputs' names.
+        names: outputs (relative, without ending) that inputs (absolute paths) were given before; they keep them.
 
     Raises:
         UserError: if an input does not exist, or there is no picture at all.
     """
-    found: list[tuple[Path, Path, Path | None]] = []
+    found: list[tuple[Path, Path, Path | None, str | None]] = []
     for entry in map(Path, inputs):
         if entry.is_dir():
+            if entry.resolve() == out.resolve():
+                raise UserError(f"--out {str(out)!r} is an input folder; choose another, which may be inside it")
             clean = reference or _own_references(entry)
-            for path in sorted(entry.rglob("*")):
+            passed_over = {folder.resolve() for folder in (out, clean) if folder is not None}
+            for path, problem in _walk(entry, passed_over, ()):
                 inside = path.relative_to(entry)
-                if path.suffix.lower() in EXTENSIONS and path.is_file() and not _within(path, clean) and not _within(path, out):
-                    found.append((path, inside, clean and clean / inside))
-        elif entry.exists():
-            found.append((entry, Path(entry.name), reference and reference / entry.name))
+                found.append((path, inside, clean and clean / inside, problem))
+        elif os.path.lexists(entry):
+            found.append((entry, Path(entry.name), reference and reference / entry.name, None))
         else:
             raise UserError(f"input {str(entry)!r} does not exist")
     if not found:
-        raise UserError(f"no picture in {', '.join(map(str, inputs))}: looked for {', '.join(EXTENSIONS)}")
-    taken = Counter(inside.with_suffix("") for _, inside, _ in found)
-    sources, seen = [], Counter[Path]()
-    for path, inside, clean_path in found:
-        target = inside.with_suffix("") if taken[inside.with_suffix("")] == 1 else inside
-        seen[target] += 1
-        if seen[target] > 1:
-            target = target.with_name(f"{target.name}_{seen[target]}")
-        sources.append(Source(path, out / target, clean_path if clean_path and clean_path.is_file() else None))
+        raise UserError(f"no picture in {', '.join(map(str, inputs))}: looked for {', '.join(sorted(EXTENSIONS))}")
+    wanted = [_shortened(inside.with_name(inside.stem + suffix)) for _, inside, _, _ in found]
+    clashes = Counter(map(_folded, wanted))
+    names = names or {}
+    others = {_folded(Path(name)) for owner, name in names.items() if os.path.exists(owner)}
+    used = {"contact_sheet"}
+    sources = []
+    for (path, inside, clean_path, problem), output in zip(found, wanted, strict=True):
+        given = names.get(os.path.abspath(path))
+        if given is not None and _folded(Path(given)) not in used:
+            output = Path(given)
+        else:
+            if clashes[_folded(output)] > 1:
+                output = _shortened(inside.with_name(inside.name + suffix))
+            output = next(each for each in _numbered(output) if _folded(each) not in used | others)
+        used.add(_folded(output))
+        sources.append(Source(path, out / output, clean_path if clean_path and clean_path.is_file() else None, problem))
     return sources
 
 
-def check_output(out: Path, sources: Sequence[Source]) -> None:
-    """Makes the output folder; raises UserError if it cannot be written, or a result would overwrite an input."""
+def check_output(out: Path, sources: Sequence[Source], endings: Sequence[str] = (".png",), samples: int = 1) -> None:
+    """Makes the output folders; raises UserError if one cannot be written, or a result would overwrite an input.
+
+    endings: those that results may have.
+    """
+    inputs = {os.path.realpath(source.path): source.path for source in sources}
+    for source in sources:
+        for name in result_names(source.output.name, samples):
+            for ending in endings:
+                overwritten = inputs.get(os.path.realpath(source.output.with_name(name + ending)))
+                if overwritten is not None:
+                    raise UserError(f"--out {str(out)!r} would overwrite the input {overwritten}; choose another folder")
     try:
-        out.mkdir(parents=True, exist_ok=True)
+        for folder in {out, *(source.output.parent for source in sources)}:
+            folder.mkdir(parents=True, exist_ok=True)
         probe = out / f".{uuid.uuid4().hex}"
         probe.touch()
         probe.unlink()
     except OSError as error:
         raise UserError(f"the output folder {str(out)!r} cannot be written: {error.strerror}") from error
-    inputs = {source.path.resolve() for source in sources}
-    for source in sources:
-        if Path(f"{source.output}.png").resolve() in inputs:
-            raise UserError(f"--out {str(out)!r} would overwrite the input {source.path}; choose another folder")
+
+
+def result_names(name: str, samples: int) -> list[str]:
+    """The names, without ending, of an input's results: its own, or numbered from 1 where there are several samples."""
+    return [name] if samples == 1 else [f"{name}_{sample + 1}" for sample in range(samples)]
+
+
+def read_bytes(path: Path) -> bytes:
+    """A regular file's bytes.
+
+    Raises:
+        PictureError: if it cannot be read; the message says why.
+    """
+    try:
+        status = os.stat(path)
+        if not stat.S_ISREG(status.st_mode):  # a pipe would be waited for, a device read for ever
+            raise PictureError("it is no regular file")
+        if status.st_size > _MOST_BYTES:
+            raise PictureError("it is larger than 2 GiB")
+        return path.read_bytes()
+    except OSError as error:
+        raise PictureError(error.strerror or str(error)) from error
 
 
 def read_picture(path: Path | IO[bytes], shape: tuple[int, int, int] | None, fit: str) -> np.ndarray:
-    """A picture as uint8 [H, W, 3] of a prior's size (None: its own), upright: squashed ("resize"), or its centre ("crop").
+    """A picture as uint8 [H, W, C] as a prior of `shape` [H, W, C] sees it, upright, fitted as `fitting.FITS` says.
+
+    Without a shape it has its own size and colour's three channels.
 
     Raises:
-        OSError, ValueError: if the file is no whole picture; the message says why.
+        PictureError: if the file is no whole picture; the message says why.
     """
-    with Image.open(path) as picture:
-        upright = ImageOps.exif_transpose(picture)
-    if upright.mode in ("I", "I;16", "I;16B", "I;16L", "F"):
-        values = np.asarray(upright, np.float64)
-        upright = Image.fromarray(np.clip(values / (257 if values.max() > 255 else 1), 0, 255).round().astype(np.uint8))
-    upright = upright.convert("RGB")
-    height, width, _ = shape or (upright.height, upright.width, 3)
-    if upright.size != (width, height):
-        if fit == "crop":
-            upright = ImageOps.fit(upright, (width, height), Image.Resampling.LANCZOS)
-        else:
-            upright = upright.resize((width, height), Image.Resampling.LANCZOS)
-    return np.asarray(upright)
+    pixels = open_picture(path).pixels
+    return eight_bits(pixels, 3) if shape is None else eight_bits(fitted(pixels, shape, fit), shape[2])
+
+
+def open_picture(path: Path | IO[bytes]) -> Picture:
+    """A file's picture; errors as `read_picture`."""
+    return decode_picture(read_bytes(path), path.name) if isinstance(path, Path) else decode_picture(path.read())
 
 
 def read_mask(path: Path | IO[bytes], shape: tuple[int, int, int], fit: str) -> np.ndarray:
@@ -102,14 +159,30 @@ def read_mask(path: Path | IO[bytes], shape: tuple[int, int, int], fit: str) -> 
 
 
 def write_picture(picture: Image.Image, path: Path, text: PngInfo | None = None) -> None:
-    """Writes a PNG, with text if there is any, under a temporary name, then renames it: there is never half a picture."""
+    """Writes a PNG, with text if there is any, making its folder: there is never half a picture."""
+    file = io.BytesIO()
+    picture.save(file, "PNG", pnginfo=text)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")
+    write_durably(path, file.getvalue())
+
+
+def _walk(folder: Path, passed_over: set[Path], above: tuple[Path, ...]) -> Iterator[tuple[Path, str | None]]:
+    """Pictures below a folder in order, links to folders followed; each with what is wrong with it, if anything is."""
+    real = folder.resolve()
+    if real in above:
+        yield folder, "a link that leads back to a folder above it"
+        return
     try:
-        picture.save(temporary, "PNG", pnginfo=text)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        entries = sorted(folder.iterdir())
+    except OSError as error:
+        yield folder, error.strerror
+        return
+    for entry in entries:
+        if entry.is_dir():
+            if entry.resolve() not in passed_over:
+                yield from _walk(entry, passed_over, (*above, real))
+        elif entry.suffix.lower() in EXTENSIONS and not entry.name.startswith("."):
+            yield entry, None
 
 
 def _own_references(folder: Path) -> Path | None:
@@ -118,5 +191,18 @@ def _own_references(folder: Path) -> Path | None:
     return clean if pictures and all((clean / path.name).is_file() for path in pictures) else None
 
 
-def _within(path: Path, folder: Path | None) -> bool:
-    return folder is not None and path.resolve().is_relative_to(folder.resolve())
+def _shortened(path: Path) -> Path:
+    name = os.fsencode(path.name)
+    if len(name) <= _LONGEST_NAME:
+        return path
+    kept = name[: _LONGEST_NAME - 9].decode("utf-8", "ignore")
+    return path.with_name(f"{kept}-{hashlib.sha256(name).hexdigest()[:8]}")
+
+
+def _numbered(path: Path) -> Iterator[Path]:
+    yield path
+    yield from (path.with_name(f"{path.name}_{number}") for number in itertools.count(2))
+
+
+def _folded(path: Path) -> str:
+    return path.as_posix().casefold()

@@ -1,225 +1,202 @@
-"""Restoring files: batches of one fixed size through one compiled program, a result and a manifest line for each picture.
+"""Restoring files: read and written by threads while the device computes, a result and a line of the manifest for each.
 
 A picture's key comes from the seed and the hash of its pixels, and every batch has the same size (padded), so that a result
-depends on neither its name, its neighbours, their order, nor the number of devices.
+depends on neither its name, its neighbours, their order, nor the number of devices; nor on when a run was killed and taken up.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import hashlib
-import itertools
-import json
+import collections
+import contextlib
+import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple, TextIO
+from typing import Any
 
 import jax
 import numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
-from PIL import Image
 
-from code_jax.batch.contact_sheet import contact_sheet
-from code_jax.batch.files import Source, read_picture, write_picture
-from code_jax.editing.config import EditConfig
-from code_jax.editing.edit import EditResult, number_of_moves, run_in_segments
-from code_jax.images import from_uint8, to_uint8
-from code_jax.metrics.pixelwise import psnr
+from code_jax.batch.durable import remove_leftovers
+from code_jax.batch.engine import Engine, Restored, sharding
+from code_jax.batch.files import Source
+from code_jax.batch.interruption import Dropped, Interruption
+from code_jax.batch.job import Job
+from code_jax.batch.lock import locked
+from code_jax.batch.manifest import NAME, Line, Manifest
+from code_jax.batch.prefetch import prefetch
+from code_jax.batch.report import SHEET_ROWS, Summary, write_sheet
+from code_jax.batch.result import Written, line_of, write_result
+from code_jax.batch.work import Prepared, Work, prepare
+from code_jax.editing.config import EditConfig, canonical, excessive_step
+from code_jax.editing.edit import number_of_moves
+from code_jax.errors import UserError
 from code_jax.priors.hash import prior_hash
 from code_jax.priors.prior import Prior
 from code_jax.progress import Progress
-from code_jax.provenance import png_text
 
-_SEGMENTS = 10
-_SHEET_ROWS = 40
-
-
-@dataclasses.dataclass(frozen=True)
-class Job:
-    """What to do with each picture.
-
-    Attributes:
-        samples: results a picture.
-        seed: of the run.
-        micro_batch: pictures on each device at a time.
-        fit: "resize" or "crop".
-        compare: write ``contact_sheet.png``.
-        settings: what the manifest says of the settings.
-        mask: where the pictures may change, bool [H, W]; None is everywhere.
-    """
-
-    samples: int = 1
-    seed: int = 0
-    micro_batch: int = 8
-    fit: str = "resize"
-    compare: bool = False
-    settings: dict[str, Any] = dataclasses.field(default_factory=dict)
-    mask: np.ndarray | None = None
-
-
-class Work(NamedTuple):
-    """One result to make: of which picture (uint8 [H, W, 3]), the how-manyeth sample."""
-
-    source: Source
-    pixels: np.ndarray
-    digest: str
-    sample: int
-
-
-@dataclasses.dataclass
-class Summary:
-    """What a run did: counts, seconds, evaluations an image, and PSNR to the clean source before and after where there is one."""
-
-    done: int = 0
-    failed: int = 0
-    seconds: float = 0.0
-    nfe: int = 0
-    before: list[float] = dataclasses.field(default_factory=list)
-    after: list[float] = dataclasses.field(default_factory=list)
+_THREADS = min(8, (os.cpu_count() or 1) + 1)
 
 
 def restore_files(sources: Sequence[Source], out: Path, prior: Prior, config: EditConfig, job: Job) -> Summary:
-    """Restores the pictures into `out` and writes ``manifest.jsonl``; a failure is named on stderr and stops nothing."""
-    summary, begun = Summary(nfe=number_of_moves(config)[1]), time.monotonic()
-    batch = job.micro_batch * jax.local_device_count()
-    batches = -(-len(sources) * job.samples // batch)
-    bounds = np.unique(np.linspace(0, number_of_moves(config)[0], _SEGMENTS + 1).astype(int))
-    progress = Progress(batches * int(bounds[-1]))
-    weights, prior = prior_hash(prior), jax.device_put(prior, _sharding())
-    rows: dict[Source, tuple[np.ndarray, list[np.ndarray]]] = {}
-    with open(out / "manifest.jsonl", "w", encoding="utf-8") as manifest:
-        work = _work(sources, prior, job, summary, manifest)
-        while group := list(itertools.islice(work, batch)):
-            started = time.monotonic()
-            result = _restore_group(group, batch, prior, config, job, bounds, progress)
-            images, finite = to_uint8(result.images), np.asarray(result.info.finite)
-            facts = {"nfe": summary.nfe, "seconds": round((time.monotonic() - started) / len(group), 3)}
-            clipped, squared = np.asarray(result.info.clipped), np.asarray(result.info.squared_score)
-            for i, item in enumerate(group):
-                if not finite[i]:
-                    reason = "the result is not finite: the step size is likely too large"
-                    _fail(item.source, reason, job, summary, manifest)
-                    continue
-                path = Path(f"{item.source.output}{f'_{item.sample + 1}' if job.samples > 1 else ''}.png")
-                write_picture(Image.fromarray(images[i]), path, png_text(facts_of(item.digest, item.sample, weights, job)))
-                row = facts | {"clipped": float(clipped[i]), "hash": item.digest, "sample": item.sample}
-                row["squared_score"] = None if np.isnan(squared[i]) else float(squared[i])
-                _note(manifest, item.source, job, output=str(path), status="done", **row)
-                summary.done += 1
-                _compare_with_reference(item, images[i], prior, job, summary)
-                if job.compare and (item.source in rows or len(rows) < _SHEET_ROWS):
-                    rows.setdefault(item.source, (item.pixels, []))[1].append(images[i])
-    if rows:
-        write_picture(_sheet(rows, prior, job), out / "contact_sheet.png")
-    summary.seconds = time.monotonic() - begun
-    return summary
+    """Restores the pictures into `out`, which exists; what an earlier run of the same settings made is kept.
 
+    A picture that fails is named on stderr and stops nothing. SIGINT or SIGTERM stops after the batch in flight, a second one
+    within it.
 
-def image_key(seed: int, digest: str, sample: int) -> np.ndarray:
-    """Words uint32 [6] that a picture's key is folded from: the seed, four words of the pixels' SHA-256, the sample."""
-    return np.array([seed, *np.frombuffer(bytes.fromhex(digest)[:16], ">u4"), sample], np.uint32)
-
-
-def facts_of(digest: str, sample: int, weights: str, job: Job) -> dict[str, Any]:
-    """What a result says of its origin (`code_jax.provenance`)."""
-    facts = {"settings": job.settings, "prior_hash": weights, "input_hash": digest}
-    if job.mask is not None:
-        facts["mask_hash"] = hashlib.sha256(job.mask.tobytes()).hexdigest()
-    return facts | {"seed": job.seed, "sample": sample, "micro_batch": job.micro_batch}
-
-
-@jax.jit
-def fold_keys(words: jax.Array) -> jax.Array:
-    """Typed keys [B] of the words uint32 [B, 6] of `image_key`."""
-
-    def fold(row: jax.Array) -> jax.Array:
-        key = jax.random.key(row[0])
-        for i in range(1, 6):
-            key = jax.random.fold_in(key, row[i])
-        return key
-
-    return jax.vmap(fold)(words)
-
-
-def _work(sources: Sequence[Source], prior: Prior, job: Job, summary: Summary, manifest: TextIO) -> Iterator[Work]:
-    for source in sources:
-        try:
-            pixels = read_picture(source.path, prior.image_shape, job.fit)
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-            _fail(source, str(error) or type(error).__name__, job, summary, manifest)
-            continue
-        digest = hashlib.sha256(pixels.tobytes()).hexdigest()
-        for sample in range(job.samples):
-            yield Work(source, pixels, digest, sample)
-
-
-def _restore_group(
-    group: list[Work], batch: int, prior: Prior, config: EditConfig, job: Job, bounds: np.ndarray, progress: Progress
-) -> EditResult:
-    padding = batch - len(group)
-    words = np.stack([image_key(job.seed, item.digest, item.sample) for item in group] + [np.zeros(6, np.uint32)] * padding)
-    pixels = np.stack([item.pixels for item in group] + [np.zeros_like(group[0].pixels)] * padding)
-    keys, images = jax.device_put((fold_keys(words), from_uint8(pixels)), _sharding("batch"))
-    done = 0
-
-    def after(moves: int) -> None:
-        nonlocal done
-        progress.advance(moves - done)
-        done = moves
-
-    return run_in_segments(keys, prior, images, config, bounds, after, job.mask)
-
-
-def _psnr(a: np.ndarray, b: np.ndarray) -> float:
-    """Of two pictures, uint8 [H, W, 3]."""
-    return float(psnr(from_uint8(a[None]), from_uint8(b[None]))[0])
-
-
-def _sharding(*axes: str) -> NamedSharding:
-    mesh = Mesh(np.array(jax.local_devices()), ("batch",))
-    return NamedSharding(mesh, PartitionSpec(*axes))
-
-
-def _note(manifest: TextIO, source: Source, job: Job, **facts: Any) -> None:
-    line = {"input": str(source.path), "settings": job.settings, "seed": job.seed, "micro_batch": job.micro_batch} | facts
-    manifest.write(json.dumps(line) + "\n")
-    manifest.flush()
-
-
-def _fail(source: Source, reason: str, job: Job, summary: Summary, manifest: TextIO) -> None:
-    summary.failed += 1
-    print(f"code-jax: failed {str(source.path)!r}: {reason}", file=sys.stderr)
-    _note(manifest, source, job, output=None, status="failed", error=reason)
-
-
-def _reference(source: Source, prior: Prior, job: Job) -> np.ndarray | None:
-    if source.reference is None:
-        return None
+    Raises:
+        UserError: if `out` holds results of other settings, another process is at work in it, or it cannot be written any more.
+    """
+    begun = time.monotonic()
+    weights = prior_hash(prior)
     try:
-        return read_picture(source.reference, prior.image_shape, job.fit)
-    except (OSError, ValueError) as error:
-        print(f"code-jax: the clean source {str(source.reference)!r} cannot be read: {error}", file=sys.stderr)
-        return None
+        with (
+            warnings.catch_warnings(),
+            locked(out / f".{NAME}.lock"),
+            Manifest(out / NAME, job.identity(weights), overwrite=job.overwrite) as manifest,
+            Interruption() as interruption,
+            ThreadPoolExecutor(_THREADS) as pool,
+        ):
+            warnings.filterwarnings("ignore", module="PIL")  # what matters of them is in a picture's own
+            for folder in {out, *(source.output.parent for source in sources)}:
+                remove_leftovers(folder)
+            run = _Run(sources, out, prior, config, job, weights, manifest, interruption, pool)
+            run.run()
+    except OSError as error:
+        where = error.filename if isinstance(error.filename, str) else str(out)
+        raise UserError(
+            f"{where!r} cannot be written: {error.strerror or error}; what was written is whole, the same command goes on from it"
+        ) from error
+    run.summary.seconds = time.monotonic() - begun
+    return run.summary
 
 
-def _compare_with_reference(item: Work, image: np.ndarray, prior: Prior, job: Job, summary: Summary) -> None:
-    clean = _reference(item.source, prior, job)
-    if clean is not None:
-        summary.before.append(_psnr(item.pixels, clean))
-        summary.after.append(_psnr(image, clean))
+class _Run:
+    """One pass over the sources."""
 
+    def __init__(
+        self, sources: Sequence[Source], out: Path, prior: Prior, config: EditConfig, job: Job, weights: str,
+        manifest: Manifest, interruption: Interruption, pool: ThreadPoolExecutor,
+    ) -> None:  # fmt: skip
+        self.sources, self.out, self.job, self.weights, self.config = sources, out, job, weights, canonical(config)
+        self.manifest, self.interruption, self.pool = manifest, interruption, pool
+        self.shape, self.schedule = prior.image_shape, prior.schedule
+        self.engine = Engine(jax.device_put(prior, sharding()), config, job)
+        self.summary = Summary(nfe=number_of_moves(config)[1])
+        self.writing: collections.deque[tuple[Source, Future[Written]]] = collections.deque()
+        self.outputs: dict[str, dict[int, str]] = {}
 
-def _sheet(rows: dict[Source, tuple[np.ndarray, list[np.ndarray]]], prior: Prior, job: Job) -> Image.Image:
-    names = ["result"] if job.samples == 1 else [f"sample {i + 1}" for i in range(job.samples)]
-    cells, with_clean = [], False
-    for source, (pixels, images) in rows.items():
-        clean = _reference(source, prior, job)
-        with_clean = with_clean or clean is not None
-        padded: list[np.ndarray | None] = [pixels, *images, *[None] * (job.samples - len(images)), clean]
-        captions = ["" if clean is None or cell is None or cell is clean else f"{_psnr(cell, clean):.1f} dB" for cell in padded]
-        cells.append((source.path.name, padded, captions))
-    if not with_clean:
-        cells = [(label, pictures[:-1], captions[:-1]) for label, pictures, captions in cells]
-    return contact_sheet(["input", *names, *(["clean source"] if with_clean else [])], cells)
+    def run(self) -> None:
+        """Restores all there is to do, or as much as an interruption lets it."""
+        ahead = 2 if self.job.fit == "tile" else self.engine.batch + _THREADS
+        prepared = prefetch(self.pool, self._prepare, self.sources, ahead)
+        missing = len(self.sources) * self.job.samples - self.manifest.done
+        self.progress = Progress(max(-(-missing // self.engine.batch), 1) * self.engine.moves)
+        computing, first = 0.0, None
+        with contextlib.closing(prepared), contextlib.suppress(Dropped):
+            for group in self.engine.groups(self._todo(prepared)):
+                started = time.monotonic()
+                first = first or started
+                restored = self._compute(group)
+                seconds = time.monotonic() - started
+                computing += seconds
+                self._write(group, restored, round(seconds / len(group), 3))
+                if self.interruption.signal is not None:
+                    break
+        if first is not None:
+            self.summary.waited = max(1 - computing / (time.monotonic() - first), 0.0)
+        self._settle(0)
+        self.summary.signal = self.interruption.signal
+        if self.job.compare and self.summary.signal is None:
+            write_sheet(self.sources, self.outputs, self.out, self.shape, self.job)
+
+    def _prepare(self, source: Source) -> Prepared:
+        return prepare(source, self.out, self.shape, self.job, self.manifest)
+
+    def _todo(self, prepared: Iterable[Prepared]) -> Iterator[Work]:
+        """The results to make; what holds already, or cannot be, is counted on the way."""
+        for each in prepared:
+            if self.interruption.signal is not None:
+                return
+            for text in each.warnings:
+                self._warn(each.source, text)
+            for line in each.earlier:
+                self.summary.count(line)
+                if line["status"] == "done":
+                    self.summary.kept += 1
+                    self._note_output(line["name"], line["sample"], line["output"])
+                else:
+                    self._say(f"failed {str(each.source.path)!r} earlier: {line['error']} (--retry-failed tries again)")
+            if each.failure is not None and not each.earlier:
+                line = {"input": os.path.abspath(each.source.path), "name": each.name, "sample": None}
+                self._fail(each.source, line | {"file_hash": each.file_hash, "error": each.failure})
+            yield from each.todo
+
+    def _compute(self, group: list[Work]) -> list[Restored]:
+        done = 0
+
+        def after(moves: int) -> None:
+            nonlocal done
+            self.interruption.checkpoint()
+            self.progress.advance(moves - done)
+            done = moves
+
+        return self.engine.restore(group, after)
+
+    def _write(self, group: list[Work], restored: list[Restored], seconds: float) -> None:
+        self._settle(2 * self.engine.batch)
+        for work, (image, finite, facts) in zip(group, restored, strict=True):
+            if finite:
+                facts["seconds"] = seconds
+                self.writing.append((work.source, self.pool.submit(self._write_one, image, work, facts)))
+            else:
+                self._fail(work.source, line_of(work) | {"error": f"the result is not finite: {self._blame()}"})
+
+    def _write_one(self, image: np.ndarray, work: Work, facts: dict[str, Any]) -> Written:
+        written = write_result(image, work, self.out, self.shape, self.job, self.weights, facts)
+        if written.line["status"] == "done":
+            self.manifest.add(written.line)
+        return written
+
+    def _settle(self, left: int) -> None:
+        """Waits until no more than so many results are being written, and counts those that are."""
+        while len(self.writing) > left or (self.writing and self.writing[0][1].done()):
+            source, future = self.writing.popleft()
+            line, texts = future.result()
+            for text in texts:
+                self._warn(source, text)
+            if line["status"] == "failed":
+                self._fail(source, line)
+                continue
+            self.summary.count(line)
+            self.summary.done += 1
+            self._note_output(line["name"], line["sample"], line["output"])
+
+    def _fail(self, source: Source, line: Line) -> None:
+        self._say(f"failed {str(source.path)!r}: {line['error']}")
+        line = line | {"output": None, "status": "failed"}
+        self.manifest.add(line)
+        self.summary.count(line)
+
+    def _note_output(self, name: str, sample: int, output: str) -> None:
+        if self.job.compare and (name in self.outputs or len(self.outputs) < SHEET_ROWS):
+            self.outputs.setdefault(name, {})[sample] = output
+
+    def _blame(self) -> str:
+        excess = excessive_step(self.config, self.schedule)
+        if excess is not None and self.config.program.langevin == "unadjusted":
+            return f"the step size {excess[0]:.3g} is beyond its limit {excess[1]:.3g}"
+        if self.job.settings.get("precision") == "bfloat16":
+            return "try --precision float32"
+        if not np.isfinite(self.config.eta):
+            return "try a smaller --depth, or clipping (--eta 2)"
+        return "try a smaller --depth; if that does not help, the prior's weights are broken"
+
+    def _warn(self, source: Source, text: str) -> None:
+        self._say(f"warning: {str(source.path)!r}: {text}")
+
+    def _say(self, text: str) -> None:
+        print(f"code-jax: {text}", file=sys.stderr)

@@ -52,6 +52,7 @@ def _hash(picture: Path, result: Path, facts: dict[str, Any]) -> str:
 
     with Image.open(result) as opened:
         width, height = opened.size
+    height, width = facts.get("size", (height, width))  # what the prior saw, where the result was brought back to another size
     try:
         pixels = read_picture(picture, (height, width, 3), facts.get("settings", {}).get("fit", "resize"))
     except (OSError, ValueError, SyntaxError) as error:

@@ -20,6 +20,9 @@ _EPILOG = """examples:
 """
 
 
+_PLACES = {"keep_size": False, "format": "png", "quality": None, "animated": "first", "suffix": ""}
+
+
 def add_to(commands: Any) -> None:
     """Adds the command to the parser."""
     parser = commands.add_parser(
@@ -49,7 +52,19 @@ def add_to(commands: Any) -> None:
     add("--seed", type=int, default=0)
     add("--batch-size", type=count, default=8, help="pictures on a device at a time; results belong to it (default: 8)")
     add("--precision", default="float32", help="float32 or bfloat16, inside the network")
-    add("--fit", choices=("resize", "crop"), default="resize", help="how a picture gets the prior's size")
+    add(
+        "--fit",
+        choices=("resize", "crop", "tile"),
+        default="resize",
+        help="squash, take the centre, or restore the whole by windows",
+    )
+    add("--keep-size", action="store_true", help="bring results back to their originals' sizes")
+    add("--format", choices=("png", "same", "webp", "jpeg"), default="png", help="of the results (default: png)")
+    add("--quality", type=count, help="1..100 of lossy formats (default: 95 for JPEG, lossless for WebP)")
+    add("--suffix", default="", help="added to the results' names")
+    add("--animated", choices=("first", "refuse"), default="first", help="of several frames take the first, or refuse the file")
+    add("--overwrite", action="store_true", help="replace results of other settings in the same folder")
+    add("--retry-failed", action="store_true", help="try again what failed in an earlier run")
     add("--mask", type=Path, help="picture, bright where the inputs may change; the rest is returned exactly")
     add("--reference", type=Path, help="folder of clean sources with the inputs' names")
     add("--compare", action="store_true", help="write contact_sheet.png")
@@ -59,29 +74,44 @@ def add_to(commands: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Restores; 1 if some inputs failed."""
     from code_jax.batch.files import check_output, find_sources
+    from code_jax.batch.manifest import NAME, names_given
+    from code_jax.batch.picture_format import possible_endings
 
     check_counts(args)
-    sources = find_sources(args.inputs, args.out, args.reference)
-    check_output(args.out, sources)
+    _check_places(args)
+    sources = find_sources(args.inputs, args.out, args.reference, suffix=args.suffix, names=names_given(args.out / NAME))
+    check_output(args.out, sources, possible_endings(args.format), args.samples)
 
-    from code_jax.batch.restore import Job, restore_files
+    from code_jax.batch.job import Job
+    from code_jax.batch.restore import restore_files
     from code_jax.priors.load import load_prior
 
     keep_compiled()
     prior = load_prior(args.prior, precision=args.precision)
     config = configure(args, prior.schedule)
+    places = {name: getattr(args, name) for name in ("keep_size", "format", "quality", "animated")}
     settings = {"prior": args.prior, "precision": args.precision, "fit": args.fit} | describe(config)
+    settings |= {name: value for name, value in (places | {"suffix": args.suffix}).items() if value != _PLACES[name]}
     mask = None if args.mask is None else _mask(args.mask, prior.image_shape, args.fit)
-    job = Job(args.samples, args.seed, args.batch_size, args.fit, args.compare, settings, mask)
+    job = Job(
+        args.samples, args.seed, args.batch_size, args.fit, args.compare, settings, mask,
+        overwrite=args.overwrite, retry_failed=args.retry_failed, **places,
+    )  # fmt: skip
     summary = restore_files(sources, args.out, prior, config, job)
+    _print_summary(summary, args.out)
+    return 128 + summary.signal if summary.signal else 1 if summary.failed else 0
 
-    print(f"restored {summary.done}, failed {summary.failed}; results are in {args.out}")
-    print(f"{summary.nfe} evaluations an image, {summary.seconds:.1f} s")
+
+def _print_summary(summary: Any, out: Path) -> None:
+    kept = f", done before {summary.kept}" if summary.kept else ""
+    print(f"restored {summary.done}{kept}, failed {summary.failed}; results are in {str(out)!r}")
+    print(f"{summary.nfe} evaluations an image, {summary.seconds:.1f} s, {summary.waited:.1%} of it waiting for files")
     if summary.before:
-        count = len(summary.before)
-        before, after = sum(summary.before) / count, sum(summary.after) / count
-        print(f"PSNR to the clean source, mean of {count}: {before:.2f} dB before, {after:.2f} dB after")
-    return 1 if summary.failed else 0
+        number = len(summary.before)
+        before, after = sum(summary.before) / number, sum(summary.after) / number
+        print(f"PSNR to the clean source, mean of {number}: {before:.2f} dB before, {after:.2f} dB after")
+    if summary.signal:
+        print("interrupted: the same command goes on from here")
 
 
 def configure(args: argparse.Namespace, schedule: Any) -> Any:
@@ -89,7 +119,7 @@ def configure(args: argparse.Namespace, schedule: Any) -> Any:
     import jax.numpy as jnp
     import numpy as np
 
-    from code_jax.editing.config import canonical, preset
+    from code_jax.editing.config import canonical, excessive_step, preset
 
     depth = None if args.depth is None else jnp.array(args.depth)
     if depth is not None and not np.all((np.array(args.depth) > 0) & (np.array(args.depth) <= 1)):
@@ -110,17 +140,11 @@ def configure(args: argparse.Namespace, schedule: Any) -> Any:
             program[name] = getattr(args, name)
     config = canonical(config.replace(**values, program=dataclasses.replace(config.program, **program)))
 
-    variance = schedule.variance(schedule.timestep(jnp.atleast_1d(config.depth)))
-    kind = config.program.langevin
-    limit = variance * (2 if kind == "unadjusted" else 0.5)
-    beyond = np.atleast_1d(config.step_size > limit * (1 + 1e-6))
-    if config.program.method == "code" and np.any(beyond):
-        worst = int(np.argmax(beyond))
-        step = float(np.broadcast_to(config.step_size, beyond.shape)[worst])
-        meaning = "the chain diverges" if kind == "unadjusted" else "the step is cut to it"
-        print(
-            f"code-jax: warning: step size {step:.3g} is beyond the limit {float(limit[worst]):.3g}: {meaning}", file=sys.stderr
-        )
+    excess = excessive_step(config, schedule)
+    if excess is not None:
+        meaning = "the chain diverges" if config.program.langevin == "unadjusted" else "the step is cut to it"
+        step, limit = excess
+        print(f"code-jax: warning: step size {step:.3g} is beyond the limit {limit:.3g}: {meaning}", file=sys.stderr)
     return config
 
 
@@ -148,6 +172,15 @@ def _mask(path: Path, shape: tuple[int, int, int], fit: str) -> Any:
         return read_mask(path, shape, fit)
     except (OSError, ValueError, SyntaxError) as error:
         raise UserError(f"the mask {str(path)!r} cannot be read: {error}") from error
+
+
+def _check_places(args: argparse.Namespace) -> None:
+    if args.quality is not None and not 1 <= args.quality <= 100:
+        raise UserError(f"--quality is {args.quality}; it must be from 1 to 100")
+    if "/" in args.suffix or "\0" in args.suffix:
+        raise UserError(f"--suffix is {args.suffix!r}; it is a part of a name, without a slash")
+    if args.mask is not None and args.fit == "tile":
+        raise UserError("--mask is of a prior's size, and not for --fit tile")
 
 
 def check_counts(args: argparse.Namespace) -> None:

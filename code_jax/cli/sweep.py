@@ -79,12 +79,12 @@ def run(args: argparse.Namespace) -> int:
     import numpy as np
     from PIL import Image
 
-    from code_jax.batch.progress import Progress
-    from code_jax.batch.restore import fold_keys, image_key
+    from code_jax.batch.job import fold_keys, image_key
     from code_jax.batch.sweep_report import Swept, write_report
     from code_jax.editing.sweep import sweep
     from code_jax.images import from_uint8
     from code_jax.priors.load import cache_folder, load_prior
+    from code_jax.progress import Progress
 
     jax.config.update("jax_compilation_cache_dir", str(cache_folder() / "xla"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)

@@ -20,7 +20,7 @@ from PIL import Image
 
 import code_jax
 from code_jax.batch.files import read_mask, read_picture
-from code_jax.batch.restore import Job, facts_of, fold_keys, image_key
+from code_jax.batch.job import Job, fold_keys, image_key
 from code_jax.cli.main import parse
 from code_jax.cli.restore import check_counts, configure, describe
 from code_jax.editing.config import EditConfig
@@ -70,7 +70,7 @@ class Order(NamedTuple):
     @property
     def facts(self) -> dict[str, Any]:
         """What the result's PNG says of its origin."""
-        return facts_of(self.digest, 0, self.offer.weights, self.job)
+        return self.job.facts(self.digest, 0, self.offer.weights)
 
     def with_point(self, depth: float, relative_step: float) -> Order:
         """The same at another depth and h/(1 − ᾱ)."""
@@ -119,7 +119,7 @@ def python_of(order: Order) -> str:
         [
             "import hashlib, code_jax",
             "from code_jax.batch.files import read_mask, read_picture",
-            "from code_jax.batch.restore import fold_keys, image_key",
+            "from code_jax.batch.job import fold_keys, image_key",
             f"prior = code_jax.load_prior({order.offer.name!r}, precision={order.offer.precision!r})",
             f"pixels = {reading}",
             *([f"mask = read_mask(MASK, prior.image_shape, {order.job.fit!r})"] if masked else []),

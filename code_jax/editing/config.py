@@ -143,6 +143,21 @@ def canonical(config: EditConfig) -> EditConfig:
     return jax.tree.map(lambda value: jnp.asarray(value, float), config)
 
 
+def excessive_step(config: EditConfig, schedule: NoiseSchedule) -> tuple[float, float] | None:
+    """(Langevin step size, its limit) of a canonical config at the first level where it is too large; None where none is.
+
+    The unadjusted chain diverges beyond 2(1 − ᾱ_t) on a unit Gaussian; the other's steps end at (1 − ᾱ_t)/2.
+    """
+    variances = schedule.variance(schedule.timestep(jnp.atleast_1d(config.depth)))
+    limits = np.asarray(variances * (2 if config.program.langevin == "unadjusted" else 0.5))
+    steps = np.broadcast_to(np.asarray(config.step_size), limits.shape)
+    beyond = steps > limits * (1 + 1e-6)
+    if config.program.method != "code" or not beyond.any():
+        return None
+    worst = int(np.argmax(beyond))
+    return float(steps[worst]), float(limits[worst])
+
+
 def _in_range(name: str, value: Any, holds: Callable[[np.ndarray], Any], wanted: str) -> None:
     if not isinstance(value, jax.core.Tracer) and not np.all(holds(np.asarray(value, float))):
         raise UserError(f"{name} is {np.asarray(value).tolist()}; it must be {wanted}")

@@ -16,6 +16,7 @@ from code_jax.diffusion.denoiser import Denoiser
 from code_jax.diffusion.probability_flow import REVERSIBLE, noise_levels
 from code_jax.diffusion.schedule import NoiseSchedule
 from code_jax.diffusion.thresholding import DynamicThreshold
+from code_jax.diffusion.tiling import Tiled
 from code_jax.editing.config import EditConfig, EditProgram, Number, canonical, preset
 from code_jax.editing.region import Region, check_mask
 from code_jax.editing.route import (
@@ -68,7 +69,7 @@ def edit(
 
     Args:
         key: a typed PRNG key: one per image [B], or one [] from which image i takes ``fold_in(key, i)``.
-        prior: what an image should look like; `code_jax.load_prior`.
+        prior: what an image should look like; `code_jax.load_prior`, or `code_jax.tiled` for images larger than a prior's.
         images: [B, H, W, C] floating, in [−1, 1]; `code_jax.from_uint8` makes them.
         config: an `EditConfig`; `code_jax.preset` gives one that fits the prior. None is the default preset.
         mask: where an image may change, [H, W] or [B, H, W]. Outside, every pixel of the input is returned exactly, and the
@@ -204,8 +205,12 @@ def start(
 
 
 def denoiser_of(prior: Prior, config: EditConfig) -> Denoiser:
-    """The prior, thresholded if the config says so."""
-    return prior if config.dynamic_threshold is None else DynamicThreshold(prior, *config.dynamic_threshold)
+    """The prior, thresholded if the config says so: window by window where it is tiled, which is what the prior knows."""
+    if config.dynamic_threshold is None:
+        return prior
+    if isinstance(prior, Tiled):
+        return prior.replace(denoiser=DynamicThreshold(prior.denoiser, *config.dynamic_threshold))
+    return DynamicThreshold(prior, *config.dynamic_threshold)
 
 
 def per_image(config: EditConfig, count: int) -> EditConfig:

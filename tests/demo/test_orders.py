@@ -9,13 +9,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from code_jax.batch.restore import psnr
 from code_jax.cli.main import main
 from code_jax.demo.order import Offer, python_of, read_order
 from code_jax.demo.work import data_url, frames, itinerary, restore_events, sweep_events
 from code_jax.errors import UserError
+from code_jax.images import from_uint8
+from code_jax.metrics import psnr
+from code_jax.priors.hash import prior_hash
 from code_jax.priors.load import load_prior
-from code_jax.provenance import prior_hash, read_facts
+from code_jax.provenance import read_facts
 
 NOISE = np.random.default_rng(0).integers(0, 256, (8, 8, 3), np.uint8)
 FAST = {"ode-steps": "2", "langevin-steps": "2", "seed": "5"}
@@ -110,7 +112,7 @@ def test_the_strip_shows_each_stage_from_the_input_to_the_result(offers, form):
     schedule = order.offer.prior.schedule
     assert max(event["sigma"] for event in strip) == pytest.approx(float(schedule.sigma(schedule.timestep(0.3))), rel=1e-5)
     assert sigmas[0] == pytest.approx(0.01, rel=1e-2) and strip[-1]["sigma"] == 0
-    assert psnr(pixels_of(strip[0]["picture"]), NOISE) > 35  # the input with 0.01 of noise
+    assert psnr(from_uint8(pixels_of(strip[0]["picture"])[None]), from_uint8(NOISE[None]))[0] > 35  # the input with 0.01 of noise
     np.testing.assert_array_equal(pixels_of(strip[-1]["picture"]), pixels_of(result["picture"]))
 
 

@@ -1,0 +1,37 @@
+"""A lock that two runs on one folder cannot both hold, and that no dead one keeps: the kernel's, on an open file."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import socket
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from code_jax.errors import UserError
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Holds the lock file `path`, which stays (removing it would let a third run in); it goes with the process, however it ends.
+
+    Raises:
+        UserError: names the process that holds it.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+                holder = os.pread(descriptor, 200, 0).decode(errors="replace").strip() or "another process"
+                raise UserError(f"{holder} is at work in {str(path.parent)!r}; wait for it, or choose another --out") from None
+            print(f"code-jax: warning: {str(path)!r} cannot be locked ({error.strerror}): run once at a time", file=sys.stderr)
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
+        yield
+    finally:
+        os.close(descriptor)

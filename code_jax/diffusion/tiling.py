@@ -1,0 +1,146 @@
+"""Overlapping windows: a denoiser of one size as a denoiser of any larger one.
+
+A window of a large picture's x_t is a small picture's x_t at the same noise level, so that the prior knows its score. The score
+of the large x_t is taken to be the weighted average of the windows' scores, at every evaluation (Bar-Tal et al. 2023,
+MultiDiffusion, equation 5, for ε instead of a denoised step): all windows move together, as one picture, and none has a border.
+The weights are a window's sin² in each direction: they fall to nearly 0 at its border, so that none of it is seen.
+"""
+
+from __future__ import annotations
+
+import math
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import NamedSharding
+
+from code_jax.diffusion.denoiser import Denoiser
+from code_jax.diffusion.schedule import NoiseSchedule
+from code_jax.errors import UserError
+
+Shape = tuple[int, int, int]
+
+
+class Tiled(flax.struct.PyTreeNode):
+    """A denoiser of pictures larger than the wrapped one's; `tiled` makes it.
+
+    Windows are computed `chunk` at a time, so that memory does not grow with their number beyond the picture's own. Their places
+    are traced: pictures of different sizes on one canvas share a program, and no window is computed for empty canvas.
+
+    Attributes:
+        denoiser: what is wrapped.
+        corners: top and left of each window; those from `count` on are unused. int32 [K, 2].
+        count: number of windows. int32 [].
+        row_scale, column_scale: reciprocal sums of the windows' weights at each row and column, 0 outside the picture. [H], [W].
+        image_shape: (H, W, C) of the canvas, static.
+        window: (h, w) of a window, static.
+        chunk: windows computed at a time, static.
+        sharding: how a chunk lies on devices, static; None leaves it to the compiler.
+    """
+
+    denoiser: Denoiser
+    corners: jax.Array
+    count: jax.Array
+    row_scale: jax.Array
+    column_scale: jax.Array
+    image_shape: Shape = flax.struct.field(pytree_node=False)
+    window: tuple[int, int] = flax.struct.field(pytree_node=False)
+    chunk: int = flax.struct.field(pytree_node=False)
+    sharding: NamedSharding | None = flax.struct.field(pytree_node=False, default=None)
+
+    @property
+    def schedule(self) -> NoiseSchedule:
+        """The wrapped denoiser's schedule."""
+        return self.denoiser.schedule
+
+    def eps(self, x: jax.Array, t: jax.Array) -> jax.Array:
+        """ε [B, H, W, C] at x_t and t [B]; 0 where the canvas is empty."""
+        batch, (height, width), channels = x.shape[0], self.window, x.shape[3]
+        size = (batch, height, width, channels)
+        weight = jnp.outer(window_weight(height), window_weight(width))[..., None].astype(x.dtype)
+        times = jnp.tile(t, self.chunk)
+
+        def add_chunk(number: jax.Array, total: jax.Array) -> jax.Array:
+            first = number * self.chunk
+            corners = jax.lax.dynamic_slice(self.corners, (first, 0), (self.chunk, 2))
+            windows = jax.vmap(lambda corner: jax.lax.dynamic_slice(x, (0, *corner, 0), size))(corners).reshape(-1, *size[1:])
+            if self.sharding is not None:
+                windows = jax.lax.with_sharding_constraint(windows, self.sharding)
+            eps = weight * self.denoiser.eps(windows, times).reshape(self.chunk, *size)
+            eps = jnp.where(jnp.arange(self.chunk)[:, None, None, None, None] < self.count - first, eps, 0)
+
+            def add(i: jax.Array, total: jax.Array) -> jax.Array:  # one after the other: the order of sums does not vary
+                place = (0, *corners[i], 0)
+                return jax.lax.dynamic_update_slice(total, jax.lax.dynamic_slice(total, place, size) + eps[i], place)
+
+            return jax.lax.fori_loop(0, self.chunk, add, total)
+
+        chunks = (self.count + self.chunk - 1) // self.chunk
+        total = jax.lax.fori_loop(0, chunks, add_chunk, jnp.zeros_like(x))
+        return total * self.row_scale[:, None, None].astype(x.dtype) * self.column_scale[None, :, None].astype(x.dtype)
+
+
+def tiled(
+    denoiser: Denoiser, size: tuple[int, int], *, canvas: int | None = None, chunk: int = 8,
+    sharding: NamedSharding | None = None,
+) -> Tiled:  # fmt: skip
+    """A prior of one size for pictures of size (H, W), each at least its own.
+
+    Windows overlap by half or more: 4 evaluations of the network cover a pixel on average.
+
+    Args:
+        denoiser: a `code_jax.Prior`.
+        size: (H, W) of the picture.
+        canvas: side of the square that holds the picture at its top left; None is the picture's own size. What lies outside of
+            the picture gets ε = 0. Sizes that share a canvas share a compiled program.
+        chunk: windows computed at a time.
+        sharding: how the windows of a chunk lie on devices.
+
+    Raises:
+        UserError: if the size is smaller than the prior's or larger than the canvas.
+
+    Example:
+        >>> import code_jax, jax.numpy as jnp
+        >>> schedule = code_jax.linear_schedule()
+        >>> prior = code_jax.Prior.from_function(lambda params, x, t: 0.5 * x, (), schedule, (8, 8, 3))
+        >>> wide = tiled(prior, (10, 31))
+        >>> wide.eps(jnp.ones((1, 10, 31, 3)), jnp.zeros(1)).round(6).tolist()[0][0][0]
+        [0.5, 0.5, 0.5]
+    """
+    window, channels = denoiser.image_shape[:2], denoiser.image_shape[2]  # type: ignore[attr-defined]
+    canvas_size = size if canvas is None else (canvas, canvas)
+    if any(not least <= have <= most for least, have, most in zip(window, size, canvas_size, strict=True)):
+        raise UserError(f"a picture of {size[0]}x{size[1]} is not tiled by windows of {window[0]}x{window[1]} on this canvas")
+    starts = [window_starts(length, side) for length, side in zip(size, window, strict=True)]
+    corners = np.stack(np.meshgrid(*starts, indexing="ij"), axis=-1).reshape(-1, 2)
+    most = math.prod(len(window_starts(length, side)) for length, side in zip(canvas_size, window, strict=True))
+    room = np.zeros((-(-most // chunk) * chunk, 2), np.int32)
+    room[: len(corners)] = corners
+    rows, columns = (_scale(*each) for each in zip(starts, window, canvas_size, strict=True))
+    count = jnp.int32(len(corners))
+    return Tiled(denoiser, jnp.array(room), count, rows, columns, (*canvas_size, channels), window, chunk, sharding)
+
+
+def window_starts(length: int, side: int) -> np.ndarray:
+    """Where windows of a side begin along a length: evenly, overlapping by half or a little more.
+
+    Example:
+        >>> window_starts(20, 8).tolist()
+        [0, 4, 8, 12]
+    """
+    steps = -(-2 * (length - side) // side)
+    return np.rint(np.linspace(0, length - side, steps + 1)).astype(np.int32)
+
+
+def window_weight(side: int) -> jax.Array:
+    """sin²(π(i + ½)/side), positive everywhere. [side]."""
+    return jnp.sin(jnp.pi * (jnp.arange(side) + 0.5) / side) ** 2
+
+
+def _scale(starts: np.ndarray, side: int, length: int) -> jax.Array:
+    total = np.zeros(length)
+    for start in starts:
+        total[start : start + side] += np.asarray(window_weight(side))
+    return jnp.array(np.divide(1, total, out=np.zeros(length), where=total > 0), float)
