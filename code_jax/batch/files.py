@@ -23,8 +23,8 @@ from code_jax.batch.picture import Picture, PictureError, decode_picture
 from code_jax.errors import UserError
 
 EXTENSIONS = frozenset(
-    ".png .apng .jpg .jpeg .jfif .webp .bmp .dib .tif .tiff .gif .avif .heic .heif .jp2 .j2k .ppm .pgm .pbm .pnm .tga .qoi".split()
-)
+    [".png", ".apng", ".jpg", ".jpeg", ".jfif", ".webp", ".bmp", ".dib", ".tif", ".tiff", ".gif", ".avif", ".heic", ".heif"]
+) | {".jp2", ".j2k", ".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".qoi"}
 _MOST_BYTES = 2**31
 _LONGEST_NAME = 240  # bytes, which leaves room for a sample's number and an ending within the file systems' 255
 
