@@ -12,7 +12,8 @@ import code_jax
 from checkpoints_convert.checkpoint import write_checkpoint
 from checkpoints_convert.diffusers import write_diffusers
 from code_jax.cli.main import main
-from code_jax.provenance import png_text, prior_hash, read_facts
+from code_jax.priors.hash import prior_hash
+from code_jax.provenance import png_text, read_facts
 
 FAST = ["--ode-steps", "2", "--langevin-steps", "2", "--batch-size", "2"]
 
