@@ -136,7 +136,7 @@ def read_bytes(path: Path) -> bytes:
         raise PictureError(error.strerror or str(error)) from error
 
 
-def read_picture(path: Path | IO[bytes], shape: tuple[int, int, int] | None, fit: str) -> np.ndarray:
+def read_picture(path: str | Path | IO[bytes], shape: tuple[int, int, int] | None, fit: str) -> np.ndarray:
     """A picture as uint8 [H, W, C] as a prior of `shape` [H, W, C] sees it, upright, fitted as `fitting.FITS` says.
 
     Without a shape it has its own size and colour's three channels.
@@ -148,9 +148,11 @@ def read_picture(path: Path | IO[bytes], shape: tuple[int, int, int] | None, fit
     return eight_bits(pixels, 3) if shape is None else eight_bits(fitted(pixels, shape, fit), shape[2])
 
 
-def open_picture(path: Path | IO[bytes]) -> Picture:
+def open_picture(path: str | Path | IO[bytes]) -> Picture:
     """A file's picture; errors as `read_picture`."""
-    return decode_picture(read_bytes(path), path.name) if isinstance(path, Path) else decode_picture(path.read())
+    if isinstance(path, (str, Path)):
+        return decode_picture(read_bytes(Path(path)), Path(path).name)
+    return decode_picture(path.read())
 
 
 def read_mask(path: Path | IO[bytes], shape: tuple[int, int, int], fit: str) -> np.ndarray:

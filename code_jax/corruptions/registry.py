@@ -52,8 +52,8 @@ def corrupt(image: np.ndarray, name: str, severity: int = 5, seed: int = 0) -> n
         >>> corrupt(grey, "brightness", severity=2)[0, 0].tolist()
         [179, 179, 179]
     """
-    _check(image, severity, seed)
     check_name(name)
+    _check(image, severity, seed)
     rng = np.random.default_rng([int(seed), *name.encode()])
     damaged = _REGISTRY[name](image / 255.0, int(severity), rng)
     return np.round(damaged.clip(0, 1) * 255).astype(np.uint8)

@@ -156,5 +156,7 @@ def _numbers(form: Mapping[str, Any], name: str) -> list[float]:
 
 
 def _corruptions() -> list[str]:
-    """Names of the corruptions that a page may offer; none where they are not installed."""
-    return []
+    """Names of the corruptions that a page may offer."""
+    from code_jax.corruptions import NAMES
+
+    return list(NAMES)

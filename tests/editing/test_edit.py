@@ -88,7 +88,7 @@ def test_no_eta_is_infinite_eta_and_clips_nothing(prior):
 
 def test_edit_without_correction_is_encode_then_decode(prior):
     x0 = images_of(prior)
-    program = code_jax.EditProgram(num_steps=20, langevin_steps=0)
+    program = code_jax.EditProgram(num_steps=20, solver="ddim", grid="time", langevin_steps=0)
     config = code_jax.EditConfig(depth=0.4, eta=1.7, input_noise=0.0, program=program)
     x_t = code_jax.encode(prior, x0, depth=0.4, num_steps=20, eta=1.7)
     expected = jnp.clip(code_jax.decode(prior, x_t, depth=0.4, num_steps=20), -1, 1)
@@ -100,7 +100,7 @@ def test_ddim_is_encode_then_decode():
     with jax.enable_x64(True):
         prior = mixture(jnp.full((4, 4, 1), 0.4), 0.3)
         x0, options = images_of(prior), {"depth": 0.4, "num_steps": 300}
-        program = code_jax.EditProgram(method="ddim", num_steps=300)
+        program = code_jax.EditProgram(method="ddim", num_steps=300, solver="ddim", grid="time")
         config = code_jax.EditConfig(depth=0.4, eta=None, input_noise=0.0, program=program)
         result = code_jax.edit(jax.random.key(0), prior, x0, config)
         expected = code_jax.decode(prior, code_jax.encode(prior, x0, **options), **options)
@@ -110,7 +110,7 @@ def test_ddim_is_encode_then_decode():
 
 def test_several_depths_run_each_leg(prior):
     two = code_jax.EditConfig(depth=jnp.array([0.5, 0.2]), step_size=jnp.array([0.01, 0.001]), program=SMALL)
-    assert code_jax.edit(jax.random.key(0), prior, images_of(prior), two).info.nfe == 6 + 2 * 5 + 2 * 3 + 1
+    assert code_jax.edit(jax.random.key(0), prior, images_of(prior), two).info.nfe == 2 * 6 + 2 * 5 + 2 * (2 * 3) + 1
 
 
 def test_sdedit_from_the_deepest_level_draws_from_the_prior():
