@@ -41,9 +41,10 @@ def steps_of(solver: str, nfe: int) -> int:
 def setting(args: argparse.Namespace) -> tuple[code_jax.Prior, jax.Array]:
     """The prior and its images."""
     if not args.prior:
-        mean = jnp.array(np.random.default_rng(0).uniform(-0.6, 0.6, (8, 8, 3)))
-        x0 = mean + 0.2 * jax.random.normal(jax.random.key(0), (args.images, 8, 8, 3))
-        return mixture(mean, 0.2), jnp.clip(x0, -1, 1)
+        rng = np.random.default_rng(0)  # jax.random's draws depend on the precision
+        mean = rng.uniform(-0.6, 0.6, (8, 8, 3))
+        x0 = np.clip(mean + 0.2 * rng.standard_normal((args.images, 8, 8, 3)), -1, 1)
+        return mixture(jnp.array(mean), 0.2), jnp.array(x0)
     folder = resources.files("code_jax") / "priors" / "samples" / "clean"
     with resources.as_file(folder) as path:
         pictures = [Image.open(file) for file in sorted(path.glob("*.png"))[: args.images]]
