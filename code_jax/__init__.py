@@ -3,8 +3,10 @@
 Blind image restoration and editing with a pretrained diffusion model: no training, no mask, no knowledge of the damage.
 """
 
-from code_jax import corruptions, metrics
-from code_jax.corruptions.registry import corrupt
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from code_jax import metrics
 from code_jax.diffusion.langevin import langevin_step
 from code_jax.diffusion.schedule import NoiseSchedule, cosine_schedule, linear_schedule, scaled_linear_schedule
 from code_jax.diffusion.thresholding import DynamicThreshold
@@ -18,6 +20,10 @@ from code_jax.images import from_pil, from_uint8, to_pil, to_uint8
 from code_jax.priors.load import load_prior
 from code_jax.priors.prior import Prior
 from code_jax.version import __version__
+
+if TYPE_CHECKING:
+    from code_jax import corruptions
+    from code_jax.corruptions import corrupt
 
 __all__ = [
     "DynamicThreshold",
@@ -55,3 +61,12 @@ __all__ = [
     "to_pil",
     "to_uint8",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Corruptions when they are first asked for: SciPy's signals take as long to import as all of this package."""
+    if name == "corruptions":
+        return importlib.import_module("code_jax.corruptions")
+    if name == "corrupt":
+        return __getattr__("corruptions").corrupt
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

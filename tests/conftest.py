@@ -3,6 +3,7 @@ import jax.numpy as jnp
 import pytest
 
 import code_jax
+from checkpoints_convert.diffusers import write_diffusers
 from code_jax.models.config import UNet2DConfig
 from code_jax.models.unet import UNet2DModel
 
@@ -31,3 +32,19 @@ ONE_LEVEL = {"block_out_channels": (8,), "down_block_types": ("DownBlock2D",), "
 @pytest.fixture(scope="session")
 def tiny():
     return tiny_prior()
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(tiny, tmp_path_factory):
+    """The tiny prior on disk, for a command line."""
+    folder = tmp_path_factory.mktemp("prior") / "tiny"
+    write_diffusers(tiny, folder)
+    return str(folder)
+
+
+@pytest.fixture
+def own_cache(tmp_path_factory, monkeypatch):
+    """The session's own cache folder in place of the user's; commands run in this process leave JAX's setting as it was."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
+    yield
+    jax.config.update("jax_compilation_cache_dir", None)

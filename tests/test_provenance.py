@@ -10,26 +10,13 @@ from PIL import Image, PngImagePlugin
 
 import code_jax
 from checkpoints_convert.checkpoint import write_checkpoint
-from checkpoints_convert.diffusers import write_diffusers
 from code_jax.cli.main import main
 from code_jax.priors.hash import prior_hash
 from code_jax.provenance import png_text, read_facts
 
 FAST = ["--ode-steps", "2", "--langevin-steps", "2", "--batch-size", "2"]
 
-
-@pytest.fixture(scope="module")
-def prior(tiny, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("prior") / "tiny"
-    write_diffusers(tiny, folder)
-    return str(folder)
-
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path_factory, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
-    yield
-    jax.config.update("jax_compilation_cache_dir", None)
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 @pytest.fixture
@@ -47,12 +34,12 @@ def picture(tmp_path):
         ["--method", "sdedit", "--depth", "0.123456", "--precision", "bfloat16"],
     ],
 )
-def test_the_command_that_info_prints_makes_the_result_again(prior, picture, tmp_path, capsys, argv):
+def test_the_command_that_info_prints_makes_the_result_again(tiny_folder, picture, tmp_path, capsys, argv):
     if "--mask" in argv:
         mask = tmp_path / "mask.png"
         Image.fromarray(np.repeat(np.uint8([0, 255]), [5, 5])[None].repeat(12, 0)).save(mask)
         argv = [*argv, str(mask)]
-    assert main(["restore", str(picture), "--out", str(tmp_path / "out"), "--prior", prior, *FAST, *argv]) == 0
+    assert main(["restore", str(picture), "--out", str(tmp_path / "out"), "--prior", tiny_folder, *FAST, *argv]) == 0
     result = max((tmp_path / "out").glob("*.png"))
     capsys.readouterr()
     assert main(["info", str(result), "--input", str(picture)]) == 0
@@ -69,8 +56,8 @@ def test_the_command_that_info_prints_makes_the_result_again(prior, picture, tmp
     assert (tmp_path / "again" / result.name).read_bytes() == result.read_bytes()
 
 
-def test_another_input_is_told_apart(prior, picture, tmp_path, capsys):
-    assert main(["restore", str(picture), "--out", str(tmp_path / "out"), "--prior", prior, *FAST]) == 0
+def test_another_input_is_told_apart(tiny_folder, picture, tmp_path, capsys):
+    assert main(["restore", str(picture), "--out", str(tmp_path / "out"), "--prior", tiny_folder, *FAST]) == 0
     other = tmp_path / "other.png"
     Image.open(picture).transpose(Image.Transpose.ROTATE_180).save(other)
     result = str(tmp_path / "out" / picture.name)
@@ -102,10 +89,10 @@ def test_any_facts_are_read_back(facts):
     assert read_facts(file) == json.loads(json.dumps(facts)) | {"version": code_jax.__version__}
 
 
-def test_a_priors_hash_is_of_its_weights_in_whatever_format(tiny, prior, tmp_path):
+def test_a_priors_hash_is_of_its_weights_in_whatever_format(tiny, tiny_folder, tmp_path):
     write_checkpoint(tiny, tmp_path / "ours")
     digest = prior_hash(tiny)
-    assert prior_hash(code_jax.load_prior(prior)) == prior_hash(code_jax.load_prior(tmp_path / "ours")) == digest
+    assert prior_hash(code_jax.load_prior(tiny_folder)) == prior_hash(code_jax.load_prior(tmp_path / "ours")) == digest
     leaves, structure = jax.tree.flatten(tiny.params)
     nudged = [leaves[0] + 1e-6, *leaves[1:]]
     assert prior_hash(tiny.replace(params=jax.tree.unflatten(structure, nudged))) != digest

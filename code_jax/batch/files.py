@@ -17,9 +17,9 @@ import numpy as np
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from code_jax.batch.durable import write_durably
 from code_jax.batch.fitting import eight_bits, fitted
 from code_jax.batch.picture import Picture, PictureError, decode_picture
+from code_jax.durable import write_durably
 from code_jax.errors import UserError
 
 EXTENSIONS = frozenset(

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from code_jax.batch.durable import write_durably
+from code_jax.durable import write_durably
 from code_jax.errors import UserError
 
 NAME = "manifest.jsonl"

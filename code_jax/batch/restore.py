@@ -20,7 +20,6 @@ from typing import Any
 import jax
 import numpy as np
 
-from code_jax.batch.durable import remove_leftovers
 from code_jax.batch.engine import Engine, Restored, sharding
 from code_jax.batch.files import Source
 from code_jax.batch.interruption import Dropped, Interruption
@@ -31,6 +30,7 @@ from code_jax.batch.prefetch import prefetch
 from code_jax.batch.report import SHEET_ROWS, Summary, write_sheet
 from code_jax.batch.result import Written, line_of, write_result
 from code_jax.batch.work import Prepared, Work, prepare
+from code_jax.durable import remove_leftovers
 from code_jax.editing.config import EditConfig, canonical, excessive_step
 from code_jax.editing.edit import number_of_moves
 from code_jax.errors import UserError

@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from code_jax.batch.durable import write_durably
 from code_jax.batch.files import read_picture, result_names
 from code_jax.batch.fitting import eight_bits, luminance, resized
 from code_jax.batch.job import Job
@@ -16,6 +15,7 @@ from code_jax.batch.manifest import Line
 from code_jax.batch.picture import PictureError
 from code_jax.batch.picture_format import encode_picture
 from code_jax.batch.work import Work
+from code_jax.durable import write_durably
 from code_jax.images import quantized
 
 

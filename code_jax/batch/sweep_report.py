@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
-import os
-import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,26 +17,30 @@ from code_jax.batch.contact_sheet import contact_sheet
 from code_jax.batch.files import write_picture
 from code_jax.batch.scatter_plot import scatter_plot
 from code_jax.diffusion.schedule import NoiseSchedule
+from code_jax.durable import write_durably
 from code_jax.editing.sweep import SweepPoint, SweepResult
 from code_jax.images import from_uint8, to_uint8
 from code_jax.metrics import psnr, ssim
+from code_jax.provenance import command_of, png_text
 
 _SHEET_CELLS = 400
 _AXES = ("step_size", "relative_step", "depth", "eta", "anneal_rate", "seed")
 
 
 class Swept(NamedTuple):
-    """One input of a sweep: its file, a name for its cells, its pixels uint8 [H, W, 3], and its clean source's if it has one."""
+    """One input of a sweep: its file, a name for its cells, its pixels uint8 [H, W, 3], their SHA-256, and its clean source's."""
 
     path: Path
     name: str
     pixels: np.ndarray
+    digest: str
     reference: np.ndarray | None
 
 
 def write_report(
-    out: Path, inputs: Sequence[Swept], result: SweepResult, schedule: NoiseSchedule, seed: int, options: Sequence[str]
-) -> list[dict[str, Any]]:
+    out: Path, inputs: Sequence[Swept], result: SweepResult, schedule: NoiseSchedule, seed: int,
+    facts_of: Callable[[SweepPoint, str], dict[str, Any]],
+) -> list[dict[str, Any]]:  # fmt: skip
     """Writes everything and returns the rows of ``sweep.csv``, one for each point of each input.
 
     Args:
@@ -46,14 +49,14 @@ def write_report(
         result: the sweep's.
         schedule: the prior's.
         seed: the run's, to which a point's is added.
-        options: what ``code-jax restore`` needs beside the point's settings to give the same bytes.
+        facts_of: what ``code-jax restore`` would note of a point (its seed the run's and its own) of pixels of a SHA-256.
     """
     images = to_uint8(jnp.asarray(result.images))
     depths, steps = (np.array([getattr(point, name) for point in result.points]) for name in ("depth", "step_size"))
     relative = steps / np.asarray(schedule.variance(schedule.timestep(depths)))
     rows = []
     for i, swept in enumerate(inputs):
-        facts = {
+        metrics = {
             f"{name}_{other}": metric(images[:, i], pixels)
             for other, pixels in (("input", swept.pixels), ("reference", swept.reference))
             for name, metric in (("psnr", _psnr), ("ssim", _ssim))
@@ -62,14 +65,15 @@ def write_report(
         for p, point in enumerate(result.points):
             cell = out / "cells" / swept.name / f"{p:04d}.png"
             finite = bool(result.info.finite[p, i])
-            if finite:
-                write_picture(Image.fromarray(images[p, i]), cell)
             own = point._replace(seed=seed + point.seed)
+            facts = facts_of(own, swept.digest)
+            if finite:
+                write_picture(Image.fromarray(images[p, i]), cell, png_text(facts))
             rows.append(
                 {"input": str(swept.path), "point": p}
                 | _plain(own)
                 | {"relative_step": float(f"{relative[p]:.4g}")}
-                | {name: _number(values[p]) if finite else "" for name, values in facts.items()}
+                | {name: _number(values[p]) if finite else "" for name, values in metrics.items()}
                 | {
                     "clipped": _number(result.info.clipped[p, i]),
                     "squared_score": _number(result.info.squared_score[p, i]),
@@ -77,7 +81,7 @@ def write_report(
                     "nfe": result.info.nfe,
                     "micro_batch": result.micro_batch,
                     "output": str(cell) if finite else "",
-                    "command": reproduction(swept.path, out / "reproduced" / f"{p:04d}", own, result.micro_batch, options),
+                    "command": command_of(facts, str(swept.path), out=str(out / "reproduced" / f"{p:04d}")),
                 }
             )
     _write_csv(out / "sweep.csv", rows)
@@ -85,14 +89,6 @@ def write_report(
         write_picture(sheet, out / ("contact_sheet.png" if number == 1 else f"contact_sheet_{number}.png"))
     write_picture(_plot(rows), out / "plot.png")
     return rows
-
-
-def reproduction(path: Path, out: Path, point: SweepPoint, micro_batch: int, options: Sequence[str]) -> str:
-    """The ``code-jax restore`` command that gives a cell's bytes, for a shell."""
-    words = ["code-jax", "restore", str(path), "--out", str(out)]
-    for name, value in _plain(point).items():
-        words += [f"--{name.replace('_', '-')}", str(value)]
-    return shlex.join([*words, "--batch-size", str(micro_batch), *options])
 
 
 def _plain(point: SweepPoint) -> dict[str, Any]:
@@ -114,12 +110,11 @@ def _number(value: Any) -> float | str:
 
 def _write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     names = list(dict.fromkeys(name for row in rows for name in row))
-    aside = path.with_name(f".{path.name}.tmp")
-    with open(aside, "w", encoding="utf-8", newline="") as file:
-        table = csv.DictWriter(file, names, restval="")
-        table.writeheader()
-        table.writerows(rows)
-    os.replace(aside, path)
+    file = io.StringIO(newline="")
+    table = csv.DictWriter(file, names, restval="")
+    table.writeheader()
+    table.writerows(rows)
+    write_durably(path, file.getvalue().encode())
 
 
 def _varied(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:

@@ -1,10 +1,9 @@
-"""Types of arguments: a mistake is one line that names the value."""
+"""Types of arguments: a mistake is one line that names the option and the value."""
 
 from __future__ import annotations
 
+import argparse
 import math
-
-from code_jax.errors import UserError
 
 
 def number(text: str) -> float:
@@ -12,7 +11,7 @@ def number(text: str) -> float:
     try:
         return float(text)
     except ValueError:
-        raise UserError(f"{text!r} is not a number") from None
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
 
 
 def numbers(text: str) -> list[float]:
@@ -30,4 +29,4 @@ def count(text: str) -> int:
     try:
         return int(text)
     except ValueError:
-        raise UserError(f"{text!r} is not a whole number") from None
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None

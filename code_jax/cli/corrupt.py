@@ -32,6 +32,7 @@ def run(args: argparse.Namespace) -> int:
     from PIL import Image
 
     from code_jax.batch.files import check_output, find_sources, read_picture, write_picture
+    from code_jax.batch.picture import PictureError
     from code_jax.corruptions.registry import NAMES, check_name, corrupt, picture_seed
 
     names = list(NAMES) if args.corruption == "all" else list(dict.fromkeys(args.corruption.split(",")))
@@ -55,11 +56,10 @@ def run(args: argparse.Namespace) -> int:
                 clean = read_picture(source.path, None, "resize")
                 seed = picture_seed(args.seed, clean)
                 damaged = {name: corrupt(clean, name, args.severity, seed) for name in names}
-            except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+            except (PictureError, UserError) as error:
                 failed += 1
-                reason = str(error) or type(error).__name__
-                print(f"code-jax: failed {str(source.path)!r}: {reason}", file=sys.stderr)
-                _note(manifest, input=str(source.path), output=None, status="failed", error=reason)
+                print(f"code-jax: failed {str(source.path)!r}: {error}", file=sys.stderr)
+                _note(manifest, input=str(source.path), output=None, status="failed", error=str(error))
                 continue
             for name, picture in damaged.items():
                 path = Path(f"{paths[name]}.png")

@@ -6,6 +6,7 @@ import argparse
 import importlib.util
 from typing import Any
 
+from code_jax.cli.compiled import keep_compiled
 from code_jax.errors import UserError
 
 _EPILOG = """examples:
@@ -35,12 +36,9 @@ def run(args: argparse.Namespace) -> int:
     if not 0 <= args.port < 65536:
         raise UserError(f"--port is {args.port}; it must be from 0 to 65535")
 
-    import jax
-
     from code_jax.demo.server import serve
-    from code_jax.priors.load import cache_folder, load_prior
+    from code_jax.priors.load import load_prior
 
-    jax.config.update("jax_compilation_cache_dir", str(cache_folder() / "xla"))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+    keep_compiled()
     names = list(dict.fromkeys(args.prior or ["eurosat-64"]))
     return serve({name: load_prior(name, precision=args.precision) for name in names}, args.precision, args.host, args.port)

@@ -48,6 +48,7 @@ def _hash(picture: Path, result: Path, facts: dict[str, Any]) -> str:
     from PIL import Image
 
     from code_jax.batch.files import read_picture
+    from code_jax.batch.picture import PictureError
     from code_jax.errors import UserError
 
     with Image.open(result) as opened:
@@ -55,6 +56,6 @@ def _hash(picture: Path, result: Path, facts: dict[str, Any]) -> str:
     height, width = facts.get("size", (height, width))  # what the prior saw, where the result was brought back to another size
     try:
         pixels = read_picture(picture, (height, width, 3), facts.get("settings", {}).get("fit", "resize"))
-    except (OSError, ValueError, SyntaxError) as error:
+    except PictureError as error:
         raise UserError(f"{picture} cannot be read: {error}") from error
     return hashlib.sha256(pixels.tobytes()).hexdigest()

@@ -42,10 +42,10 @@ def add_to(commands: Any) -> None:
     add("--anneal-rate", type=number, help="factor between levels of the step size")
     add("--anneal-levels", type=count, help="levels of the step size")
     add("--langevin-steps", type=count, help="Langevin steps at each depth")
-    add("--langevin", help="variance_preserving or unadjusted")
+    add("--langevin", help="variance_preserving, unadjusted or averaged")
     add("--ode-steps", type=count, help="steps of the ODE each way")
-    add("--solver", help="ddim, heun, midpoint or tsit5")
-    add("--grid", help="time or geometric")
+    add("--solver", help="ddim, heun, midpoint, tsit5 or reversible_heun")
+    add("--grid", help="time, geometric or rho")
     add("--input-noise", type=number, help="noise given to the input, in units of sigma_0")
     add("--dynamic-threshold", type=numbers, help="QUANTILE,S_MAX; off by default")
     add("--samples", type=count, default=1, help="results a picture")
@@ -90,11 +90,11 @@ def run(args: argparse.Namespace) -> int:
     prior = load_prior(args.prior, precision=args.precision)
     config = configure(args, prior.schedule)
     places = {name: getattr(args, name) for name in ("keep_size", "format", "quality", "animated")}
-    settings = {"prior": args.prior, "precision": args.precision, "fit": args.fit} | describe(config)
-    settings |= {name: value for name, value in (places | {"suffix": args.suffix}).items() if value != _PLACES[name]}
+    noted = settings(args, config)
+    noted |= {name: value for name, value in (places | {"suffix": args.suffix}).items() if value != _PLACES[name]}
     mask = None if args.mask is None else _mask(args.mask, prior.image_shape, args.fit)
     job = Job(
-        args.samples, args.seed, args.batch_size, args.fit, args.compare, settings, mask,
+        args.samples, args.seed, args.batch_size, args.fit, args.compare, noted, mask,
         overwrite=args.overwrite, retry_failed=args.retry_failed, **places,
     )  # fmt: skip
     summary = restore_files(sources, args.out, prior, config, job)
@@ -119,6 +119,7 @@ def configure(args: argparse.Namespace, schedule: Any) -> Any:
     import jax.numpy as jnp
     import numpy as np
 
+    from code_jax.diffusion.langevin import consequence
     from code_jax.editing.config import canonical, excessive_step, preset
 
     depth = None if args.depth is None else jnp.array(args.depth)
@@ -142,10 +143,15 @@ def configure(args: argparse.Namespace, schedule: Any) -> Any:
 
     excess = excessive_step(config, schedule)
     if excess is not None:
-        meaning = "the chain diverges" if config.program.langevin == "unadjusted" else "the step is cut to it"
         step, limit = excess
+        meaning = consequence(config.program.langevin)
         print(f"code-jax: warning: step size {step:.3g} is beyond the limit {limit:.3g}: {meaning}", file=sys.stderr)
     return config
+
+
+def settings(args: argparse.Namespace, config: Any) -> dict[str, Any]:
+    """What a result says of the arguments and the canonical config they make."""
+    return {"prior": args.prior, "precision": args.precision, "fit": args.fit} | describe(config)
 
 
 def describe(config: Any) -> dict[str, Any]:
@@ -167,10 +173,11 @@ def _shortest(value: Any) -> Any:
 
 def _mask(path: Path, shape: tuple[int, int, int], fit: str) -> Any:
     from code_jax.batch.files import read_mask
+    from code_jax.batch.picture import PictureError
 
     try:
         return read_mask(path, shape, fit)
-    except (OSError, ValueError, SyntaxError) as error:
+    except PictureError as error:
         raise UserError(f"the mask {str(path)!r} cannot be read: {error}") from error
 
 

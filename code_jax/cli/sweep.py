@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from code_jax.cli import restore
+from code_jax.cli.arguments import count, number
+from code_jax.cli.compiled import keep_compiled
 from code_jax.errors import UserError
 
 _EPILOG = """an axis is a list, A,B,C, or a range, A:B:N of N values: geometric for step sizes, else linear
@@ -36,20 +38,20 @@ def add_to(commands: Any) -> None:
     add("--depth", type=_linear, default=(), metavar="AXIS", help="noise level in (0, 1]")
     add("--eta", type=_etas, default=(), metavar="AXIS", help="confidence of the clipping, or none")
     add("--anneal-rate", type=_linear, default=(), metavar="AXIS", help="factor between levels of the step size")
-    add("--seeds", type=_count, default=1, help="how many seeds, from --seed on (default: 1)")
-    add("--seed", type=_count, default=0)
+    add("--seeds", type=count, default=1, help="how many seeds, from --seed on (default: 1)")
+    add("--seed", type=count, default=0)
     add("--prior", default="eurosat-64", help="bundled name, hub id or folder (default: eurosat-64)")
     add("--method", default="code", metavar="code|sdedit|ddim", help="default: code")
     add("--preset", default="default", help="default, local or global: of what is no axis")
-    add("--anneal-levels", type=_count, help="levels of the step size")
-    add("--langevin-steps", type=_count, help="Langevin steps")
+    add("--anneal-levels", type=count, help="levels of the step size")
+    add("--langevin-steps", type=count, help="Langevin steps")
     add("--langevin", help="variance_preserving, unadjusted or averaged")
-    add("--ode-steps", type=_count, help="steps of the ODE each way")
+    add("--ode-steps", type=count, help="steps of the ODE each way")
     add("--solver", help="ddim, heun, midpoint, tsit5 or reversible_heun")
     add("--grid", help="time, geometric or rho")
-    add("--input-noise", type=_number, help="noise given to the input, in units of sigma_0; 0 shares encodings among seeds")
+    add("--input-noise", type=_finite, help="noise given to the input, in units of sigma_0; 0 shares encodings among seeds")
     add("--dynamic-threshold", type=_linear, help="QUANTILE,S_MAX; off by default")
-    add("--batch-size", type=_count, help="pictures on a device at a time (default: the one of 4 to 8 that pads least)")
+    add("--batch-size", type=count, help="pictures on a device at a time (default: the one of 4 to 8 that pads least)")
     add("--precision", default="float32", help="float32 or bfloat16, inside the network")
     add("--fit", choices=("resize", "crop"), default="resize", help="how a picture gets the prior's size")
     add("--reference", type=Path, help="clean source of the input, or a folder of them with the inputs' names")
@@ -74,20 +76,20 @@ def run(args: argparse.Namespace) -> int:
         sources = [sources[0]._replace(reference=file_reference)]
     check_output(args.out, [])
 
-    import jax
     import jax.numpy as jnp
     import numpy as np
-    from PIL import Image
 
-    from code_jax.batch.job import fold_keys, image_key
+    from code_jax.batch.job import Job, fold_keys, image_key
+    from code_jax.batch.picture import PictureError
     from code_jax.batch.sweep_report import Swept, write_report
-    from code_jax.editing.sweep import sweep
+    from code_jax.editing.config import canonical
+    from code_jax.editing.sweep import SweepPoint, sweep
     from code_jax.images import from_uint8
-    from code_jax.priors.load import cache_folder, load_prior
+    from code_jax.priors.hash import prior_hash
+    from code_jax.priors.load import load_prior
     from code_jax.progress import Progress
 
-    jax.config.update("jax_compilation_cache_dir", str(cache_folder() / "xla"))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+    keep_compiled()
     prior = load_prior(args.prior, precision=args.precision)
     grid, config = plan(args, prior.schedule)
     swept, failed = [], 0
@@ -96,16 +98,16 @@ def run(args: argparse.Namespace) -> int:
             pixels = read_picture(source.path, prior.image_shape, args.fit)
             reference = source.reference
             clean = None if reference is None else read_picture(reference, prior.image_shape, args.fit)
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        except PictureError as error:
             failed += 1
-            print(f"code-jax: failed {str(source.path)!r}: {str(error) or type(error).__name__}", file=sys.stderr)
+            print(f"code-jax: failed {str(source.path)!r}: {error}", file=sys.stderr)
         else:
-            swept.append(Swept(source.path, source.output.relative_to(args.out).as_posix(), pixels, clean))
+            name, digest = source.output.relative_to(args.out).as_posix(), hashlib.sha256(pixels.tobytes()).hexdigest()
+            swept.append(Swept(source.path, name, pixels, digest, clean))
     if not swept:
         return 1
 
-    digests = [hashlib.sha256(item.pixels.tobytes()).hexdigest() for item in swept]
-    keys = [[image_key(args.seed + seed, digest, 0) for digest in digests] for seed in range(grid.seeds)]
+    keys = [[image_key(args.seed + seed, item.digest, 0) for item in swept] for seed in range(grid.seeds)]
     progress: list[Progress] = []
 
     def after(done: int, total: int) -> None:
@@ -118,7 +120,15 @@ def run(args: argparse.Namespace) -> int:
     key = jnp.stack([fold_keys(row) for row in words])
     result = sweep(key, prior, pictures, grid, config, micro_batch=args.batch_size, after=after)
     seconds = time.monotonic() - begun
-    rows = write_report(args.out, swept, result, prior.schedule, args.seed, _options(args, config))
+    weights = prior_hash(prior)
+
+    def facts(point: SweepPoint, digest: str) -> dict[str, Any]:
+        """What `restore` would say of a cell."""
+        numbers = {name: value for name, value in point._asdict().items() if name != "seed"}
+        settings = restore.settings(args, canonical(config.replace(**numbers)))
+        return Job(seed=point.seed, micro_batch=result.micro_batch, settings=settings).facts(digest, 0, weights)
+
+    rows = write_report(args.out, swept, result, prior.schedule, args.seed, facts)
 
     broken = sum(not row["finite"] for row in rows)
     print(f"{len(result.points)} points, {len(swept)} pictures, not finite {broken}, failed {failed}; results are in {args.out}")
@@ -129,6 +139,7 @@ def run(args: argparse.Namespace) -> int:
 
 def plan(args: argparse.Namespace, schedule: Any) -> tuple[Any, Any]:
     """The grid and the config of everything else; warns of steps beyond their stability limit."""
+    from code_jax.diffusion.langevin import STEP_LIMITS, consequence
     from code_jax.editing.sweep import SweepGrid
 
     own = argparse.Namespace(**vars(args) | dict.fromkeys(("depth", "step_size", "relative_step", "eta", "anneal_rate")))
@@ -136,28 +147,14 @@ def plan(args: argparse.Namespace, schedule: Any) -> tuple[Any, Any]:
     grid = SweepGrid(args.step_size, args.relative_step, args.depth, args.eta, args.anneal_rate, args.seeds)
     points = grid.points(config, schedule)
     if config.program.method == "code":
-        times = 0.5 if config.program.langevin == "variance_preserving" else 2
+        kind = config.program.langevin
+        times = STEP_LIMITS[kind]
         variances = {point.depth: float(schedule.variance(schedule.timestep(point.depth))) for point in points}
         beyond = sum(point.step_size > times * variances[point.depth] * (1 + 1e-6) for point in points)
         if beyond:
-            meaning = "the chain diverges" if times == 2 else "the step is cut to it"
             print(f"code-jax: warning: {beyond} of {len(points)} points have a step beyond the limit "
-                  f"{times:g}·(1 - alpha_bar): {meaning}", file=sys.stderr)  # fmt: skip
+                  f"{times:g}·(1 - alpha_bar): {consequence(kind)}", file=sys.stderr)  # fmt: skip
     return grid, config
-
-
-def _options(args: argparse.Namespace, config: Any) -> list[str]:
-    """What ``code-jax restore`` needs to do as this run does, apart from a point's settings; every default is spelt out."""
-    import numpy as np
-
-    program = config.program
-    options = {"prior": args.prior, "precision": args.precision, "fit": args.fit, "method": program.method}
-    options |= {"ode-steps": program.num_steps, "solver": program.solver, "grid": program.grid}
-    options |= {"langevin": program.langevin, "langevin-steps": program.langevin_steps, "anneal-levels": program.anneal_levels}
-    options["input-noise"] = float(np.asarray(config.input_noise))
-    if config.dynamic_threshold is not None:
-        options["dynamic-threshold"] = ",".join(str(float(np.asarray(value))) for value in config.dynamic_threshold)
-    return [word for name, value in options.items() for word in (f"--{name}", str(value))]
 
 
 def _geometric(text: str) -> tuple[float, ...]:
@@ -175,32 +172,22 @@ def _etas(text: str) -> tuple[float | None, ...]:
 def _axis(text: str, *, geometric: bool = False) -> tuple[float, ...]:
     """A,B,C as given, or A:B:N, rounded to five digits so that what a sheet shows is what was used."""
     if ":" not in text:
-        return tuple(_number(part) for part in text.split(","))
+        return tuple(_finite(part) for part in text.split(","))
     parts = text.split(":")
     if len(parts) != 3:
         raise argparse.ArgumentTypeError(f"{text!r} is no range; write FIRST:LAST:COUNT, such as 0.2:1:5")
-    first, last, count = _number(parts[0]), _number(parts[1]), _count(parts[2])
-    if not 1 <= count <= _MAX_VALUES:
-        raise argparse.ArgumentTypeError(f"{text!r} has {count} values; give from 1 to {_MAX_VALUES}")
+    first, last, steps = _finite(parts[0]), _finite(parts[1]), count(parts[2])
+    if not 1 <= steps <= _MAX_VALUES:
+        raise argparse.ArgumentTypeError(f"{text!r} has {steps} values; give from 1 to {_MAX_VALUES}")
     if geometric and not (first > 0 and last > 0):
         raise argparse.ArgumentTypeError(f"{text!r} is geometric; its ends must be positive")
-    shares = [k / max(count - 1, 1) for k in range(count)]
+    shares = [k / max(steps - 1, 1) for k in range(steps)]
     values = [first * (last / first) ** share if geometric else first + (last - first) * share for share in shares]
     return tuple(float(f"{value:.5g}") for value in values)
 
 
-def _number(text: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
-    if not math.isfinite(number):
+def _finite(text: str) -> float:
+    value = number(text)
+    if not math.isfinite(value):
         raise argparse.ArgumentTypeError(f"{text!r} is not a finite number")
-    return number
-
-
-def _count(text: str) -> int:
-    try:
-        return int(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
+    return value

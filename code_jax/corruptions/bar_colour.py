@@ -6,9 +6,9 @@ Severity s is the published level s of 10. The film looks keep the low byte of w
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
+
+from code_jax.corruptions.family import family
 
 LUMA = np.array([0.2126, 0.7152, 0.0722])  # ITU-R BT.709
 GREYS = 14  # levels of `color_dither` before the severity is taken off
@@ -99,6 +99,4 @@ def _low_byte(x: np.ndarray) -> np.ndarray:
     return np.trunc(x) % 256 / 255
 
 
-FAMILY: dict[str, Callable[[np.ndarray, int, np.random.Generator], np.ndarray]] = {
-    corruption.__name__: corruption for corruption in (bleach_bypass, color_dither, hue_shift, pseudocolor, technicolor)
-}
+FAMILY = family(bleach_bypass, color_dither, hue_shift, pseudocolor, technicolor)

@@ -6,10 +6,9 @@ Severity s is the published level s of 10; lengths are fractions of `textures.si
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 
+from code_jax.corruptions.family import family
 from code_jax.corruptions.textures import caustics, cell_distance, filtered_noise, plasma, side, turbulence
 
 GREY = 128 / 255  # of what covers
@@ -155,21 +154,18 @@ def _rays(image: np.ndarray, centre: np.ndarray, radius: float, power: float, rn
     return np.clip(weight, 0, 1)[..., None]
 
 
-FAMILY: dict[str, Callable[[np.ndarray, int, np.random.Generator], np.ndarray]] = {
-    corruption.__name__: corruption
-    for corruption in (
-        blue_noise,
-        blue_noise_sample,
-        brownish_noise,
-        caustic_noise,
-        checkerboard_cutout,
-        concentric_sine_waves,
-        inverse_sparkles,
-        lines,
-        perlin_noise,
-        plasma_noise,
-        single_frequency_greyscale,
-        sparkles,
-        voronoi_noise,
-    )
-}
+FAMILY = family(
+    blue_noise,
+    blue_noise_sample,
+    brownish_noise,
+    caustic_noise,
+    checkerboard_cutout,
+    concentric_sine_waves,
+    inverse_sparkles,
+    lines,
+    perlin_noise,
+    plasma_noise,
+    single_frequency_greyscale,
+    sparkles,
+    voronoi_noise,
+)

@@ -7,11 +7,10 @@ where each pixel is fetched from, in rows and columns; what lies outside the pic
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 from scipy import ndimage
 
+from code_jax.corruptions.family import family
 from code_jax.corruptions.textures import caustics, side
 
 
@@ -209,19 +208,16 @@ def _fetch_inside(image: np.ndarray, y: np.ndarray, x: np.ndarray) -> np.ndarray
     return np.where(inside[..., None], _fetch(image, y - 0.5, x - 0.5, outside="nearest"), image)
 
 
-FAMILY: dict[str, Callable[[np.ndarray, int, np.random.Generator], np.ndarray]] = {
-    corruption.__name__: corruption
-    for corruption in (
-        caustic_refraction,
-        chromatic_aberration,
-        circular_motion_blur,
-        fish_eye,
-        perspective_no_bars,
-        pinch_and_twirl,
-        quadrilateral_no_bars,
-        ripple,
-        scatter,
-        transverse_chromatic_aberration,
-        water_drop,
-    )
-}
+FAMILY = family(
+    caustic_refraction,
+    chromatic_aberration,
+    circular_motion_blur,
+    fish_eye,
+    perspective_no_bars,
+    pinch_and_twirl,
+    quadrilateral_no_bars,
+    ripple,
+    scatter,
+    transverse_chromatic_aberration,
+    water_drop,
+)

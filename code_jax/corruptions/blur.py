@@ -7,7 +7,7 @@ import math
 import numpy as np
 from scipy import ndimage, signal
 
-from code_jax.corruptions.family import Family, relative_size
+from code_jax.corruptions.family import family, relative_size
 
 
 def gaussian_blur(image: np.ndarray, severity: int, rng: np.random.Generator) -> np.ndarray:
@@ -77,4 +77,4 @@ def _strew(image: np.ndarray, distance: int, rng: np.random.Generator) -> np.nda
     return image.reshape(count, 3)[links[:count] - count].reshape(image.shape)
 
 
-FAMILY: Family = {"gaussian_blur": gaussian_blur, "glass_blur": glass_blur, "motion_blur": motion_blur}
+FAMILY = family(gaussian_blur, glass_blur, motion_blur)

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 from scipy import fft, ndimage
 
-from code_jax.corruptions.family import Family, relative_size
+from code_jax.corruptions.family import family, relative_size
 
 
 def brightness(image: np.ndarray, severity: int, rng: np.random.Generator) -> np.ndarray:
@@ -87,11 +87,4 @@ def _picture(image: np.ndarray) -> Image.Image:
     return Image.fromarray(np.round(image * 255).astype(np.uint8))
 
 
-FAMILY: Family = {
-    "brightness": brightness,
-    "contrast": contrast,
-    "saturate": saturate,
-    "jpeg_compression": jpeg_compression,
-    "pixelate": pixelate,
-    "elastic_transform": elastic_transform,
-}
+FAMILY = family(brightness, contrast, saturate, jpeg_compression, pixelate, elastic_transform)

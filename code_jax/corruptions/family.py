@@ -12,6 +12,11 @@ Corruption = Callable[[np.ndarray, int, np.random.Generator], np.ndarray]
 Family = dict[str, Corruption]
 
 
+def family(*corruptions: Corruption) -> Family:
+    """The corruptions by their functions' names."""
+    return {corruption.__name__: corruption for corruption in corruptions}
+
+
 def relative_size(image: np.ndarray) -> float:
     """The shorter side over 256 pixels: what published lengths are multiplied by.
 

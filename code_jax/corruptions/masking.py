@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from code_jax.corruptions.family import Family
+from code_jax.corruptions.family import family
 
 _SHARE = 0.08
 
@@ -26,7 +26,4 @@ def _colours(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
     return rng.integers(0, 256, shape) / 255
 
 
-FAMILY: Family = {
-    "masking_random_color": masking_random_color,
-    "masking_vline_random_color": masking_vline_random_color,
-}
+FAMILY = family(masking_random_color, masking_vline_random_color)

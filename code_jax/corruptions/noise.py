@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from code_jax.corruptions.family import Family
+from code_jax.corruptions.family import family
 
 
 def gaussian_noise(image: np.ndarray, severity: int, rng: np.random.Generator) -> np.ndarray:
@@ -32,9 +32,4 @@ def speckle_noise(image: np.ndarray, severity: int, rng: np.random.Generator) ->
     return image + image * sigma * rng.standard_normal(image.shape)
 
 
-FAMILY: Family = {
-    "gaussian_noise": gaussian_noise,
-    "shot_noise": shot_noise,
-    "impulse_noise": impulse_noise,
-    "speckle_noise": speckle_noise,
-}
+FAMILY = family(gaussian_noise, shot_noise, impulse_noise, speckle_noise)

@@ -6,7 +6,7 @@ import numpy as np
 from scipy import ndimage
 
 from code_jax.corruptions.blur import smear
-from code_jax.corruptions.family import Family, relative_size
+from code_jax.corruptions.family import family, relative_size
 from code_jax.corruptions.frost import frost
 
 _LUMA = np.array([0.299, 0.587, 0.114])
@@ -94,4 +94,4 @@ def _relief(wet: np.ndarray, size: float) -> np.ndarray:
     return ndimage.uniform_filter(embossed.clip(0, 255), 3)
 
 
-FAMILY: Family = {"fog": fog, "frost": frost, "snow": snow, "spatter": spatter}
+FAMILY = family(fog, frost, snow, spatter)

@@ -171,12 +171,8 @@ def _decoded(url: Any, what: str, read: Any, shape: tuple[int, int, int], fit: s
 def _corrupted(pixels: np.ndarray, form: Mapping[str, Any], args: argparse.Namespace) -> np.ndarray:
     if not form.get("corruption"):
         return pixels
-    corrupt = getattr(code_jax, "corrupt", None)
-    if corrupt is None:
-        raise UserError("this code_jax has no corruptions")
     try:
         severity = int(form.get("severity", 5))
     except ValueError:
         raise UserError(f"severity is {form['severity']!r}; it must be a whole number") from None
-    corrupted: np.ndarray = corrupt(pixels, str(form["corruption"]), severity=severity, seed=args.seed)
-    return corrupted
+    return code_jax.corrupt(pixels, str(form["corruption"]), severity=severity, seed=args.seed)

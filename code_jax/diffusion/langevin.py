@@ -7,7 +7,14 @@ import jax.numpy as jnp
 
 from code_jax.diffusion.denoiser import Denoiser
 
-KINDS = ("variance_preserving", "unadjusted", "averaged")
+# h/(1 − ᾱ) at most: where ρ = 1, beyond which the step is cut, and where the chain diverges on a unit Gaussian.
+STEP_LIMITS = {"variance_preserving": 0.5, "unadjusted": 2.0, "averaged": 2.0}
+KINDS = tuple(STEP_LIMITS)
+
+
+def consequence(kind: str) -> str:
+    """What comes of a step beyond its limit."""
+    return "the step is cut to it" if kind == "variance_preserving" else "the chain diverges"
 
 
 def langevin_step(

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from code_jax.diffusion.langevin import KINDS
+from code_jax.diffusion.langevin import KINDS, STEP_LIMITS
 from code_jax.diffusion.probability_flow import GRIDS, find_solver
 from code_jax.diffusion.schedule import NoiseSchedule
 from code_jax.errors import UserError
@@ -146,10 +146,10 @@ def canonical(config: EditConfig) -> EditConfig:
 def excessive_step(config: EditConfig, schedule: NoiseSchedule) -> tuple[float, float] | None:
     """(Langevin step size, its limit) of a canonical config at the first level where it is too large; None where none is.
 
-    The unadjusted chain diverges beyond 2(1 − ᾱ_t) on a unit Gaussian; the other's steps end at (1 − ᾱ_t)/2.
+    The limit is `STEP_LIMITS` of its kind, in units of 1 − ᾱ_t.
     """
     variances = schedule.variance(schedule.timestep(jnp.atleast_1d(config.depth)))
-    limits = np.asarray(variances * (2 if config.program.langevin == "unadjusted" else 0.5))
+    limits = np.asarray(variances * STEP_LIMITS[config.program.langevin])
     steps = np.broadcast_to(np.asarray(config.step_size), limits.shape)
     beyond = steps > limits * (1 + 1e-6)
     if config.program.method != "code" or not beyond.any():

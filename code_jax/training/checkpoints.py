@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
 from checkpoints_convert.diffusers import read_json
+from code_jax.durable import write_durably
 from code_jax.errors import UserError
 from code_jax.training.step import TrainState
 
@@ -45,8 +45,8 @@ class Checkpoints:
     def best(self) -> int:
         """The step of lowest validation loss among those kept."""
         self._manager.wait_until_finished()
-        losses = {step: _loss(self._manager.metrics(step) or {}) for step in self._manager.all_steps()}
-        return min(losses, key=lambda step: (losses[step], step))
+        step: int = self._manager.best_step()
+        return step
 
     def save(self, state: TrainState, validation_loss: float) -> None:
         """Begins to write a state; returns before it is on disk."""
@@ -88,9 +88,7 @@ def check_description(folder: Path, description: dict[str, Any], *, resume: bool
         if differences:
             raise UserError(f"{folder} holds another training: {'; '.join(differences)}; choose another --out")
     else:
-        temporary = path.with_suffix(".tmp")
-        temporary.write_text(json.dumps(description, indent=2) + "\n")
-        os.replace(temporary, path)
+        write_durably(path, (json.dumps(description, indent=2) + "\n").encode())
 
 
 def _differences(there: dict[str, Any], here: dict[str, Any], prefix: str = "") -> list[str]:

@@ -6,8 +6,8 @@ import csv
 import dataclasses
 import functools
 import hashlib
+import io
 import itertools
-import os
 import signal
 import sys
 import time
@@ -22,11 +22,13 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from PIL import Image
 
+from code_jax.durable import write_durably
 from code_jax.editing.edit import decode
 from code_jax.errors import UserError
 from code_jax.images import to_uint8
 from code_jax.models.config import UNet2DConfig
 from code_jax.models.unet import UNet2DModel
+from code_jax.priors.hash import prior_hash
 from code_jax.priors.prior import Prior
 from code_jax.progress import clock
 from code_jax.training.checkpoints import Checkpoints, check_description
@@ -113,7 +115,7 @@ def train(
     folder.mkdir(parents=True, exist_ok=True)
     description = {
         "network": network.to_diffusers(), "recipe": dataclasses.asdict(recipe), "seed": run.seed, "precision": run.precision,
-        "data": data.digest, "init": None if init is None else _digest(init.params), "devices": len(devices),
+        "data": data.digest, "init": None if init is None else prior_hash(init), "devices": len(devices),
     }  # fmt: skip
     check_description(folder, description, resume=run.resume)
 
@@ -128,10 +130,9 @@ def train(
     validate = Validation(prior, recipe, data.validation, fixed_key)
 
     with Checkpoints(folder, run.keep) as checkpoints, _signals() as caught:
-        first = checkpoints.latest() if run.resume else None
-        if first is not None:
+        first = (checkpoints.latest() if run.resume else None) or 0
+        if first:
             state = checkpoints.restore(first, state)
-        first = first or 0
         print(
             f"{len(data.train)} pictures, {len(data.validation)} held out, from step {first} to {recipe.steps}", file=sys.stderr
         )
@@ -152,8 +153,6 @@ def train(
                 pace.say(f"step {step}: training loss {mean:.5f}, validation loss {bins.mean():.5f}")
             if stop:
                 break
-        if checkpoints.latest() is None and first == 0 and not values:
-            raise UserError(f"steps is {recipe.steps}; there was nothing to do")
         best = checkpoints.best()
         prior = prior.replace(params=checkpoints.restore(best, state).ema).with_precision("float32")
         return Trained(int(state.step), best, prior, caught[0] if caught else None)
@@ -196,10 +195,9 @@ class Log:
         if path.is_file():
             with open(path, newline="") as file:
                 rows = [row for row in list(csv.reader(file))[1:] if len(row) == len(_COLUMNS) and int(row[0]) <= first]
-        temporary = path.with_suffix(".tmp")
-        with open(temporary, "w", newline="") as file:
-            csv.writer(file).writerows([_COLUMNS, *rows])
-        os.replace(temporary, path)
+        text = io.StringIO(newline="")
+        csv.writer(text).writerows([_COLUMNS, *rows])
+        write_durably(path, text.getvalue().encode())
         self._path, self._before = path, float(rows[-1][2]) if rows else 0.0
 
     def write(self, step: int, pictures: int, seconds: float, train_loss: float, bins: np.ndarray) -> None:
@@ -264,10 +262,3 @@ def _signals() -> Iterator[list[int]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _digest(params: object) -> str:
-    digest = hashlib.sha256()
-    for leaf in jax.tree.leaves(params):
-        digest.update(np.asarray(leaf).tobytes())
-    return digest.hexdigest()

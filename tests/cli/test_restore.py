@@ -8,27 +8,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from checkpoints_convert.diffusers import write_diffusers
 from code_jax.batch.files import find_sources, read_picture
 from code_jax.cli.main import main
 
 FAST = ["--ode-steps", "2", "--langevin-steps", "2", "--batch-size", "4"]
 
-
-@pytest.fixture(scope="module")
-def prior(tiny, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("prior") / "tiny"
-    write_diffusers(tiny, folder)
-    return str(folder)
-
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path_factory, monkeypatch):
-    import jax
-
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
-    yield
-    jax.config.update("jax_compilation_cache_dir", None)
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 @pytest.fixture
@@ -41,8 +26,8 @@ def pictures(tmp_path):
     return folder
 
 
-def run(prior, *argv, out):
-    return main(["restore", *map(str, argv), "--out", str(out), "--prior", prior, *FAST])
+def run(tiny_folder, *argv, out):
+    return main(["restore", *map(str, argv), "--out", str(out), "--prior", tiny_folder, *FAST])
 
 
 def bytes_of(out):
@@ -53,21 +38,21 @@ def manifest(out):
     return [json.loads(line) for line in (out / "manifest.jsonl").read_text().splitlines()]
 
 
-def test_a_result_has_the_same_bytes_alone_among_others_and_in_any_order(prior, pictures, tmp_path):
-    assert run(prior, pictures, out=tmp_path / "all") == 0
+def test_a_result_has_the_same_bytes_alone_among_others_and_in_any_order(tiny_folder, pictures, tmp_path):
+    assert run(tiny_folder, pictures, out=tmp_path / "all") == 0
     together = bytes_of(tmp_path / "all")
     assert len(together) == 5 and len(set(together.values())) == 5
-    assert run(prior, pictures / "p3.png", out=tmp_path / "alone") == 0
+    assert run(tiny_folder, pictures / "p3.png", out=tmp_path / "alone") == 0
     assert bytes_of(tmp_path / "alone")["p3.png"] == together["p3.png"]
     backwards = [pictures / f"p{i}.png" for i in (4, 3, 2, 1, 0)]
-    assert run(prior, *backwards, out=tmp_path / "backwards") == 0
+    assert run(tiny_folder, *backwards, out=tmp_path / "backwards") == 0
     assert bytes_of(tmp_path / "backwards") == together
-    assert run(prior, pictures, "--seed", 1, out=tmp_path / "seed") == 0
+    assert run(tiny_folder, pictures, "--seed", 1, out=tmp_path / "seed") == 0
     assert all(a != b for a, b in zip(bytes_of(tmp_path / "seed").values(), together.values(), strict=True))
 
 
-def test_four_devices_give_the_bytes_of_one(prior, pictures, tmp_path):
-    assert run(prior, pictures, out=tmp_path / "one") == 0
+def test_four_devices_give_the_bytes_of_one(tiny_folder, pictures, tmp_path):
+    assert run(tiny_folder, pictures, out=tmp_path / "one") == 0
     environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=4", "JAX_PLATFORMS": "cpu"}
     command = [
         sys.executable,
@@ -78,7 +63,7 @@ def test_four_devices_give_the_bytes_of_one(prior, pictures, tmp_path):
         "--out",
         str(tmp_path / "four"),
         "--prior",
-        prior,
+        tiny_folder,
         *FAST,
     ]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
@@ -86,11 +71,11 @@ def test_four_devices_give_the_bytes_of_one(prior, pictures, tmp_path):
     assert bytes_of(tmp_path / "four") == bytes_of(tmp_path / "one")
 
 
-def test_bad_files_are_named_and_the_rest_is_restored(prior, pictures, tmp_path, capsys):
+def test_bad_files_are_named_and_the_rest_is_restored(tiny_folder, pictures, tmp_path, capsys):
     (pictures / "empty.png").touch()
     (pictures / "text.jpg").write_text("no picture")
     (pictures / "cut.png").write_bytes((pictures / "p0.png").read_bytes()[:100])
-    assert run(prior, pictures, out=tmp_path / "out") == 1
+    assert run(tiny_folder, pictures, out=tmp_path / "out") == 1
     assert len(bytes_of(tmp_path / "out")) == 5
     shown = capsys.readouterr()
     for name in ("empty.png", "text.jpg", "cut.png"):
@@ -124,14 +109,14 @@ def test_bad_files_are_named_and_the_rest_is_restored(prior, pictures, tmp_path,
         (["--surprise"], "--surprise"),
     ],
 )
-def test_a_wrong_value_is_one_line_and_status_2(prior, pictures, tmp_path, capsys, argv, named):
-    base = ["restore", str(pictures), "--out", str(tmp_path / "out"), "--prior", prior]
+def test_a_wrong_value_is_one_line_and_status_2(tiny_folder, pictures, tmp_path, capsys, argv, named):
+    base = ["restore", str(pictures), "--out", str(tmp_path / "out"), "--prior", tiny_folder]
     assert main([*base, *argv]) == 2
     shown = capsys.readouterr().err
     assert named in shown and shown.startswith("code-jax: error: ") and shown.count("\n") == 1
 
 
-def test_wrong_places_are_one_line_and_status_2(prior, pictures, tmp_path, capsys):
+def test_wrong_places_are_one_line_and_status_2(tiny_folder, pictures, tmp_path, capsys):
     (tmp_path / "nothing").mkdir()
     (tmp_path / "file").touch()
     for inputs, out, named in (
@@ -141,28 +126,29 @@ def test_wrong_places_are_one_line_and_status_2(prior, pictures, tmp_path, capsy
         (pictures, tmp_path / "file" / "below", "below"),
         (pictures / "p0.png", pictures, "overwrite"),
     ):
-        assert run(prior, inputs, out=out) == 2
+        assert run(tiny_folder, inputs, out=out) == 2
         shown = capsys.readouterr().err
         assert named in shown and shown.count("\n") == 1
 
 
-def test_a_step_beyond_the_limit_is_warned_of(prior, pictures, tmp_path, capsys):
-    assert run(prior, pictures / "p0.png", "--langevin", "unadjusted", "--relative-step", "2.5", out=tmp_path / "out") in (0, 1)
+def test_a_step_beyond_the_limit_is_warned_of(tiny_folder, pictures, tmp_path, capsys):
+    options = ("--langevin", "unadjusted", "--relative-step", "2.5")
+    assert run(tiny_folder, pictures / "p0.png", *options, out=tmp_path / "out") in (0, 1)
     assert "beyond the limit" in capsys.readouterr().err
 
 
-def test_what_is_not_finite_is_a_failure_and_no_picture(prior, pictures, tmp_path, capsys):
+def test_what_is_not_finite_is_a_failure_and_no_picture(tiny_folder, pictures, tmp_path, capsys):
     argv = ["--langevin", "unadjusted", "--relative-step", "1e30", "--langevin-steps", "9"]
-    assert main(["restore", str(pictures), "--out", str(tmp_path / "out"), "--prior", prior, *FAST, *argv]) == 1
+    assert main(["restore", str(pictures), "--out", str(tmp_path / "out"), "--prior", tiny_folder, *FAST, *argv]) == 1
     assert not bytes_of(tmp_path / "out")
     assert "not finite" in capsys.readouterr().err
 
 
-def test_samples_sheet_and_clean_sources(prior, pictures, tmp_path, capsys):
+def test_samples_sheet_and_clean_sources(tiny_folder, pictures, tmp_path, capsys):
     (pictures / "clean").mkdir()
     for i in range(5):
         Image.open(pictures / f"p{i}.png").transpose(Image.Transpose.ROTATE_90).save(pictures / "clean" / f"p{i}.png")
-    assert run(prior, pictures, "--samples", 2, "--compare", out=tmp_path / "out") == 0
+    assert run(tiny_folder, pictures, "--samples", 2, "--compare", out=tmp_path / "out") == 0
     assert sorted(bytes_of(tmp_path / "out")) == sorted(f"p{i}_{k}.png" for i, k in itertools.product(range(5), (1, 2)))
     assert len(manifest(tmp_path / "out")) == 10
     shown = capsys.readouterr().out

@@ -5,6 +5,7 @@ import os
 import shlex
 import subprocess
 import sys
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -12,7 +13,6 @@ import pytest
 from PIL import Image
 
 import code_jax
-from checkpoints_convert.diffusers import write_diffusers
 from code_jax.batch.job import image_key
 from code_jax.cli.main import main
 from code_jax.cli.sweep import _axis, _etas
@@ -20,19 +20,7 @@ from code_jax.cli.sweep import _axis, _etas
 FAST = ["--ode-steps", "2", "--solver", "ddim", "--langevin-steps", "2"]
 SAMPLE = "code_jax/priors/samples/blur_16.png"
 
-
-@pytest.fixture(scope="module")
-def prior(tiny, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("prior") / "tiny"
-    write_diffusers(tiny, folder)
-    return str(folder)
-
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path_factory, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
-    yield
-    jax.config.update("jax_compilation_cache_dir", None)
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 @pytest.fixture
@@ -67,17 +55,16 @@ def test_each_cells_command_gives_its_bytes_on_the_bundled_prior(tmp_path):
         assert program == "code-jax"
         process("code_jax", *words)
         (again,) = (out / "reproduced" / f"{int(row['point']):04d}").glob("*.png")
-        with Image.open(again) as one, Image.open(row["output"]) as other:
-            assert one.mode == other.mode and one.tobytes() == other.tobytes()
+        assert again.read_bytes() == Path(row["output"]).read_bytes()
 
 
-def test_the_table_says_what_the_formulae_say(prior, pictures, tmp_path):
+def test_the_table_says_what_the_formulae_say(tiny_folder, pictures, tmp_path):
     (pictures / "clean").mkdir()
     for i in range(2):
         Image.open(pictures / f"p{i}.png").transpose(Image.Transpose.ROTATE_90).save(pictures / "clean" / f"p{i}.png")
     out = tmp_path / "out"
     argv = ["--step-size", "1e-3,1e-2", "--depth", "0.2,0.6", "--eta", "0.9", "--seeds", "2", "--batch-size", "4"]
-    assert main(["sweep", str(pictures), "--out", str(out), "--prior", prior, *argv, *FAST]) == 0
+    assert main(["sweep", str(pictures), "--out", str(out), "--prior", tiny_folder, *argv, *FAST]) == 0
     rows = table(out)
     assert len(rows) == 2 * 8
     settings = [tuple(float(row[name]) for name in ("depth", "step_size", "seed")) for row in rows[:8]]
@@ -100,16 +87,16 @@ def test_the_table_says_what_the_formulae_say(prior, pictures, tmp_path):
         key = jax.random.fold_in(key, word)
     program = code_jax.EditProgram(num_steps=2, solver="ddim", langevin_steps=2)
     config = code_jax.EditConfig(depth=0.6, step_size=1e-2, eta=0.9, program=program)
-    alone = code_jax.edit(key[None], code_jax.load_prior(prior), code_jax.from_uint8(picture[None]), config)
+    alone = code_jax.edit(key[None], code_jax.load_prior(tiny_folder), code_jax.from_uint8(picture[None]), config)
     assert np.abs(code_jax.to_uint8(alone.images)[0].astype(int) - np.asarray(Image.open(row["output"]))).max() <= 1
     assert float(row["clipped"]) == pytest.approx(float(alone.info.clipped[0]), abs=2 / 192)
     assert float(row["squared_score"]) == pytest.approx(float(alone.info.squared_score[0]), rel=1e-3)
 
 
-def test_the_sheet_holds_every_cell_in_its_place(prior, pictures, tmp_path):
+def test_the_sheet_holds_every_cell_in_its_place(tiny_folder, pictures, tmp_path):
     out = tmp_path / "out"
     argv = ["--step-size", "1e-3,1e-2,2e-2", "--depth", "0.2,0.6", "--batch-size", "4"]
-    assert main(["sweep", str(pictures / "p0.png"), "--out", str(out), "--prior", prior, *argv, *FAST]) == 0
+    assert main(["sweep", str(pictures / "p0.png"), "--out", str(out), "--prior", tiny_folder, *argv, *FAST]) == 0
     sheet = np.asarray(Image.open(out / "contact_sheet.png"))
     for row in range(2):  # depth down, step size across; cells enlarged twenty times
         for column in range(3):
@@ -121,10 +108,10 @@ def test_the_sheet_holds_every_cell_in_its_place(prior, pictures, tmp_path):
     assert {(68, 1, 84), (253, 200, 37)} <= colours  # both depths are drawn
 
 
-def test_what_is_not_finite_and_what_is_no_picture_is_said(prior, pictures, tmp_path, capsys):
+def test_what_is_not_finite_and_what_is_no_picture_is_said(tiny_folder, pictures, tmp_path, capsys):
     (pictures / "cut.png").write_bytes((pictures / "p0.png").read_bytes()[:60])
     argv = ["--langevin", "unadjusted", "--langevin-steps", "9", "--relative-step", "0.05,1e30", "--ode-steps", "2"]
-    assert main(["sweep", str(pictures), "--out", str(tmp_path / "out"), "--prior", prior, *argv]) == 1
+    assert main(["sweep", str(pictures), "--out", str(tmp_path / "out"), "--prior", tiny_folder, *argv]) == 1
     shown = capsys.readouterr()
     assert "cut.png" in shown.err and "2 of 2 points" not in shown.err and "1 of 2 points" in shown.err
     assert "not finite 2, failed 1" in shown.out
@@ -156,8 +143,8 @@ def test_what_is_not_finite_and_what_is_no_picture_is_said(prior, pictures, tmp_
         (["--solver", "rk4"], "rk4"),
     ],
 )
-def test_a_wrong_value_is_one_line_and_status_2(prior, pictures, tmp_path, capsys, argv, named):
-    assert main(["sweep", str(pictures), "--out", str(tmp_path / "out"), "--prior", prior, *argv]) == 2
+def test_a_wrong_value_is_one_line_and_status_2(tiny_folder, pictures, tmp_path, capsys, argv, named):
+    assert main(["sweep", str(pictures), "--out", str(tmp_path / "out"), "--prior", tiny_folder, *argv]) == 2
     shown = capsys.readouterr().err
     assert named in shown and shown.startswith("code-jax: error: ") and shown.count("\n") == 1
 

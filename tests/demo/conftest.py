@@ -5,15 +5,6 @@ import sys
 
 import pytest
 
-from checkpoints_convert.diffusers import write_diffusers
-
-
-@pytest.fixture(scope="session")
-def tiny_folder(tiny, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("prior") / "tiny"
-    write_diffusers(tiny, folder)
-    return str(folder)
-
 
 @pytest.fixture(scope="session")
 def address(tiny_folder, tmp_path_factory):

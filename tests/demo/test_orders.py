@@ -22,6 +22,8 @@ from code_jax.provenance import read_facts
 NOISE = np.random.default_rng(0).integers(0, 256, (8, 8, 3), np.uint8)
 FAST = {"ode-steps": "2", "langevin-steps": "2", "seed": "5"}
 
+pytestmark = pytest.mark.usefixtures("own_cache")
+
 
 @pytest.fixture(scope="module")
 def offers(tiny_folder):
@@ -32,13 +34,6 @@ def offers(tiny_folder):
 @pytest.fixture
 def form(tiny_folder):
     return FAST | {"prior": tiny_folder, "picture": data_url(NOISE), "depth": "0.3", "relative-step": "0.04", "eta": "1.7"}
-
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path_factory, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
-    yield
-    jax.config.update("jax_compilation_cache_dir", None)
 
 
 def pixels_of(url):
