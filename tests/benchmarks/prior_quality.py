@@ -2,8 +2,8 @@
 
     python -m tests.benchmarks.prior_quality --train train.zip --test test.zip --out DIR [--samples 1350] [--nfe 50] [--prior P]
 
-Features are those of `eurosat-features`. Tables go to stdout; DIR gets the samples, ``grid.png`` (256 of them) and ``nearest.png`` (samples and
-the training tiles nearest to them, in pixels and in features: it shows the data and is for looking at alone).
+Features are those of `eurosat-features`. Tables go to stdout; DIR gets the samples, ``grid.png`` (256 of them) and
+``nearest.png`` (samples and the training tiles nearest to them, in pixels and in features: for looking at alone).
 """
 
 from __future__ import annotations
