@@ -27,6 +27,7 @@ from code_jax.priors.hash import prior_hash
 from code_jax.training.data import held_out, read_pictures
 from code_jax.training.recipe import Recipe
 from code_jax.training.step import loss
+from tests.benchmarks.train_landcover import accuracy_of, labelled
 
 NETWORK = load_landcover()
 
@@ -157,7 +158,7 @@ def main() -> None:
     names, pictures = read_pictures(args.train, prior.image_shape[0])
     held = held_out(names, 1000)
     train, validation = pictures[~held], pictures[held]
-    test = read_pictures(args.test, prior.image_shape[0])[1]
+    _, test, labels, _ = labelled(args.test, NETWORK.names)
     print(f"{args.samples} samples of {args.prior}, {args.nfe} evaluations ({args.solver}, {args.ode_grid}), seed {args.seed}; "
           f"{platform.machine()}, code_jax {code_jax.__version__}, jax {jax.__version__}")  # fmt: skip
     loss_table(prior, train, validation[:200], args.seed)
@@ -167,6 +168,7 @@ def main() -> None:
     Image.fromarray(np.concatenate([np.concatenate(row, axis=1) for row in grid])).save(args.out / "grid.png")
     frechet_table(samples, train, test, args.seed)
     class_table(samples, test)
+    print(f"\naccuracy of the classifier on the {len(test)} test tiles: {accuracy_of(NETWORK, test, labels):.2%}")
     memory_table(samples, train, test, args.out / "nearest.png")
 
 
