@@ -107,11 +107,19 @@ def _print_summary(summary: Any, out: Path) -> None:
     print(f"restored {summary.done}{kept}, failed {summary.failed}; results are in {str(out)!r}")
     print(f"{summary.nfe} evaluations an image, {summary.seconds:.1f} s, {summary.waited:.1%} of it waiting for files")
     if summary.before:
-        number = len(summary.before)
-        before, after = sum(summary.before) / number, sum(summary.after) / number
-        print(f"PSNR to the clean source, mean of {number}: {before:.2f} dB before, {after:.2f} dB after")
+        before, after = _mean(summary.before), _mean(summary.after)
+        print(f"PSNR to the clean source, mean of {len(summary.before)}: {before:.2f} dB before, {after:.2f} dB after")
+    if summary.fidelity:
+        print(f"fidelity: PSNR to the input, mean of {len(summary.fidelity)}: {_mean(summary.fidelity):.2f} dB")
+    if summary.diversity:
+        number = len(summary.diversity)
+        print(f"diversity: RMS difference among an input's samples, mean of {number}: {_mean(summary.diversity):.4f} (range 2)")
     if summary.signal:
         print("interrupted: the same command goes on from here")
+
+
+def _mean(values: list[float]) -> float:
+    return sum(values) / len(values)
 
 
 def configure(args: argparse.Namespace, schedule: Any) -> Any:
