@@ -53,9 +53,7 @@ def run(args: argparse.Namespace) -> int:
 def _commands(parser: argparse.ArgumentParser) -> tuple[dict[str, list[argparse.Action]], dict[str, str]]:
     """The options of each command, and each command's help."""
     (subparsers,) = (action for action in parser._actions if isinstance(action, argparse._SubParsersAction))
-    options = {
-        name: [action for action in each._actions if action.option_strings] for name, each in subparsers.choices.items()
-    }
+    options = {name: [action for action in each._actions if action.option_strings] for name, each in subparsers.choices.items()}
     return options, {action.dest: action.help or "" for action in subparsers._choices_actions}
 
 
@@ -84,7 +82,7 @@ def _fish(commands: dict[str, list[argparse.Action]], helps: dict[str, str]) -> 
     for name, actions in commands.items():
         yield f"complete -c code-jax -n __fish_use_subcommand -f -a {name} -d {shlex.quote(helps[name])}"
         for action in actions:
-            words = ["complete", "-c", "code-jax", "-n", f"__fish_seen_subcommand_from {name}", "-l", action.option_strings[-1][2:]]
-            values = _values(action)
+            values, seen = _values(action), f"__fish_seen_subcommand_from {name}"
+            words = ["complete", "-c", "code-jax", "-n", seen, "-l", action.option_strings[-1][2:]]
             words += ["-x", "-a", " ".join(values)] if values else [] if action.nargs == 0 else ["-r"]
             yield shlex.join([*words, "-d", action.help or ""])

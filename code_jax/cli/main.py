@@ -11,7 +11,6 @@ from code_jax.cli.parser import Parser
 from code_jax.errors import UserError
 from code_jax.version import __version__
 
-
 _EPILOG = """examples:
   code-jax restore photo.png --out restored
   code-jax restore photo.png --help

@@ -50,7 +50,7 @@ class _HelpAll(argparse.Action):
     def __init__(self, option_strings: Any, dest: str, help: str) -> None:
         super().__init__(option_strings, argparse.SUPPRESS, nargs=0, default=argparse.SUPPRESS, help=help)
 
-    def __call__(self, parser: Any, *_: Any) -> NoReturn:
+    def __call__(self, parser: Any, *_: Any) -> None:
         print(parser.help_of(), end="")
         parser.exit()
 
