@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from code_jax.cli import official
 from code_jax.cli.arguments import count, eta, number, numbers
 from code_jax.cli.compiled import keep_compiled
 from code_jax.errors import UserError
@@ -32,7 +33,12 @@ def add_to(commands: Any) -> None:
     add("inputs", nargs="+", metavar="INPUT", help="pictures and folders of pictures")
     add("--out", type=Path, required=True, help="folder for the results, manifest.jsonl and the contact sheet")
     add("--prior", default="eurosat-64", help="bundled name, hub id or folder (default: eurosat-64)")
-    add("--method", default="code", metavar="code|sdedit|ddim", help="default: code")
+    add(
+        "--method",
+        default="code",
+        metavar="code|sdedit|ddim|official",
+        help="default: code; official is the published program's arithmetic",
+    )
     add("--preset", default="default", help="default, local or global")
     add("--depth", type=numbers, help="noise level in (0, 1]; a list corrects several, deepest first")
     step = parser.add_mutually_exclusive_group()
@@ -88,7 +94,7 @@ def run(args: argparse.Namespace) -> int:
 
     keep_compiled()
     prior = load_prior(args.prior, precision=args.precision)
-    config = configure(args, prior.schedule)
+    config = official.configure(args) if args.method == "official" else configure(args, prior.schedule)
     places = {name: getattr(args, name) for name in ("keep_size", "format", "quality", "animated")}
     noted = settings(args, config)
     noted |= {name: value for name, value in (places | {"suffix": args.suffix}).items() if value != _PLACES[name]}
@@ -151,7 +157,8 @@ def configure(args: argparse.Namespace, schedule: Any) -> Any:
 
 def settings(args: argparse.Namespace, config: Any) -> dict[str, Any]:
     """What a result says of the arguments and the canonical config they make."""
-    return {"prior": args.prior, "precision": args.precision, "fit": args.fit} | describe(config)
+    described = official.describe(config) if args.method == "official" else describe(config)
+    return {"prior": args.prior, "precision": args.precision, "fit": args.fit} | described
 
 
 def describe(config: Any) -> dict[str, Any]:
