@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from code_jax.cli import bench, convert, corrupt, demo, info, priors, restore, sweep, train
+from code_jax.cli import bench, convert, corrupt, demo, evaluate, info, priors, restore, sweep, train
 from code_jax.errors import UserError
 from code_jax.version import __version__
 
@@ -22,7 +22,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = _Parser(prog="code-jax", description="Blind image restoration and editing with diffusion priors.")
     parser.add_argument("--version", action="version", version=f"code-jax {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=_Parser)
-    for command in (restore, sweep, demo, info, corrupt, train, bench, convert, priors):
+    for command in (restore, sweep, demo, info, corrupt, evaluate, train, bench, convert, priors):
         command.add_to(commands)
     return parser.parse_args(argv)
 

@@ -182,9 +182,9 @@ def run_in_segments(
 ) -> EditResult:
     """`official` in segments of moves between consecutive `bounds`; `after(k)` is called on the host with the moves done."""
     images, plan = check_images(prior, images), plan_of(prior.schedule, settings)
-    state = _begin(keys, images, plan)
+    state = begin(keys, images, plan)
     for first, last in itertools.pairwise(bounds):
-        state = _advance(keys, prior, plan, state, jnp.int32(first), jnp.int32(last))
+        state = advance(keys, prior, plan, state, jnp.int32(first), jnp.int32(last))
         state.z.block_until_ready()
         after(int(last))
     return _finish(state, plan)
@@ -255,7 +255,7 @@ def _corrections(settings: OfficialSettings, index: int, sigma: float) -> list[t
     return moves
 
 
-def _begin_images(keys: jax.Array, images: jax.Array, plan: Plan) -> State:
+def _depart(keys: jax.Array, images: jax.Array, plan: Plan) -> State:
     def noisy(key: jax.Array, image: jax.Array) -> jax.Array:
         draws = (jax.random.normal(jax.random.fold_in(key, 2**31 - n), image.shape, image.dtype) for n in (1, 2))
         return image + sum(deviation * draw for deviation, draw in zip(plan.noise, draws, strict=True))
@@ -295,11 +295,11 @@ def _follow(
 
 @jax.jit
 def _run(keys: jax.Array, prior: Prior, images: jax.Array, plan: Plan) -> State:
-    return _follow(keys, prior, plan, _begin_images(keys, images, plan), 0, len(plan.sigma))
+    return _follow(keys, prior, plan, _depart(keys, images, plan), 0, len(plan.sigma))
 
 
-_begin = jax.jit(_begin_images)
-_advance = jax.jit(_follow, donate_argnames="state")
+begin = jax.jit(_depart)
+advance = jax.jit(_follow, donate_argnames="state")
 
 
 def _finish(state: State, plan: Plan) -> EditResult:
