@@ -12,6 +12,7 @@ from PIL import Image
 
 from code_jax.batch.metadata import Metadata
 from code_jax.batch.picture import PictureError
+from code_jax.provenance import exif_with
 
 FORMATS = ("png", "same", "webp", "jpeg")
 
@@ -71,7 +72,7 @@ def encode_picture(
         alpha: uint8 [H, W], or None.
         kind: Pillow's name of the format.
         quality: 1..100 of JPEG (95 if None), WebP and AVIF (lossless, and 100, if None).
-        facts: of `code_jax.provenance`, for PNG.
+        facts: of `code_jax.provenance`; BMP holds none.
 
     Raises:
         PictureError: if the format cannot hold the picture.
@@ -112,8 +113,9 @@ def _options(
     kind: str, mode: str, metadata: Metadata, quality: int | None, facts: Mapping[str, Any] | None
 ) -> dict[str, Any]:  # fmt: skip
     options: dict[str, Any] = {"icc_profile": metadata.icc_profile} if metadata.icc_profile else {}
-    if metadata.exif and kind != "BMP":
-        options["exif"] = metadata.exif
+    exif = metadata.exif if facts is None or kind == "PNG" else exif_with(facts, metadata.exif)
+    if exif and kind != "BMP":
+        options["exif"] = exif
     if metadata.dpi and kind in ("PNG", "JPEG", "TIFF", "BMP"):
         options["dpi"] = metadata.dpi
     if kind == "PNG":

@@ -204,13 +204,13 @@ def start(
     return depart(z, region, config.program.solver)
 
 
-def denoiser_of(prior: Prior, config: EditConfig) -> Denoiser:
-    """The prior, thresholded if the config says so: window by window where it is tiled, which is what the prior knows."""
-    if config.dynamic_threshold is None:
+def denoiser_of(prior: Prior, threshold: tuple[Number, Number] | None) -> Denoiser:
+    """The prior, thresholded unless `threshold` is None: window by window where it is tiled, which is what the prior knows."""
+    if threshold is None:
         return prior
     if isinstance(prior, Tiled):
-        return prior.replace(denoiser=DynamicThreshold(prior.denoiser, *config.dynamic_threshold))
-    return DynamicThreshold(prior, *config.dynamic_threshold)
+        return prior.replace(denoiser=DynamicThreshold(prior.denoiser, *threshold))
+    return DynamicThreshold(prior, *threshold)
 
 
 def per_image(config: EditConfig, count: int) -> EditConfig:
@@ -332,7 +332,7 @@ def _follow_each(
         route = route_of(prior.schedule, config)
         alone = jax.tree.map(lambda leaf: leaf[None], travel)
         end = len(route.kinds) if last is None else last
-        return _drop(follow(key[None], denoiser_of(prior, config), route, alone, first, end))
+        return _drop(follow(key[None], denoiser_of(prior, config.dynamic_threshold), route, alone, first, end))
 
     return jax.vmap(follow_one)(keys, travel, config)
 
@@ -340,7 +340,9 @@ def _follow_each(
 @jax.jit
 def _encode(prior: Prior, x0: jax.Array, config: EditConfig) -> jax.Array:
     route, sigma = _leg_up(prior.schedule, config)
-    z = follow(_no_keys(x0), denoiser_of(prior, config), route, depart(x0, None, route.solver), 0, len(route.kinds)).z
+    z = follow(
+        _no_keys(x0), denoiser_of(prior, config.dynamic_threshold), route, depart(x0, None, route.solver), 0, len(route.kinds)
+    ).z
     return z * jax.lax.rsqrt(1 + sigma**2)
 
 
@@ -350,12 +352,12 @@ def _decode(prior: Prior, x_t: jax.Array, config: EditConfig, final: bool) -> ja
     route = restart_move(sigmas[0], config.program.solver) + ode_moves(sigmas, config.program.solver)
     route = route + last_move(sigmas[-1], config.program.solver) if final else route
     travel = depart(x_t * jnp.sqrt(1 + sigmas[0] ** 2), None, route.solver)
-    return follow(_no_keys(x_t), denoiser_of(prior, config), route, travel, 0, len(route.kinds)).z
+    return follow(_no_keys(x_t), denoiser_of(prior, config.dynamic_threshold), route, travel, 0, len(route.kinds)).z
 
 
 @jax.jit
 def _round_trip(prior: Prior, x0: jax.Array, config: EditConfig) -> tuple[jax.Array, jax.Array]:
-    keys, denoiser, (up, sigma) = _no_keys(x0), denoiser_of(prior, config), _leg_up(prior.schedule, config)
+    keys, denoiser, (up, sigma) = _no_keys(x0), denoiser_of(prior, config.dynamic_threshold), _leg_up(prior.schedule, config)
     there = follow(keys, denoiser, up, depart(x0, None, up.solver), 0, len(up.kinds))
     down = ode_moves(_levels_down(prior.schedule, config), up.solver)
     back = follow(keys, denoiser, down, there, 0, len(down.kinds))
