@@ -27,8 +27,8 @@ _KINDS = {
     "JPEG": _Kind((".jpg", ".jpeg", ".jfif"), ("L", "RGB")),
     "WEBP": _Kind((".webp",), ("RGB", "RGBA")),
     "TIFF": _Kind((".tif", ".tiff"), ("L", "LA", "RGB", "RGBA", "I;16")),
-    "BMP": _Kind((".bmp",), ("L", "RGB", "RGBA")),
-    "AVIF": _Kind((".avif",), ("RGB", "RGBA")),
+    "BMP": _Kind((".bmp",), ("L", "RGB")),  # its fourth channel is read by few
+    "AVIF": _Kind((".avif",), ("L", "RGB", "RGBA")),
 }
 _JPEG_QUALITY = 95
 
@@ -90,15 +90,28 @@ def encode_picture(
     if alpha is not None:
         pixels = np.concatenate([pixels, alpha[..., None]], axis=2)
     picture = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
+    try:
+        return _saved(picture, kind, metadata, quality, facts), warnings
+    except PictureError as error:
+        bare = Metadata(icc_profile=metadata.icc_profile)
+        data = _saved(picture, kind, bare, quality, facts)
+        return data, [*warnings, f"its metadata is left out: {error}"]
+
+
+def _saved(
+    picture: Image.Image, kind: str, metadata: Metadata, quality: int | None, facts: Mapping[str, Any] | None
+) -> bytes:  # fmt: skip
     file = io.BytesIO()
     try:
-        picture.save(file, kind, **_options(kind, metadata, quality, facts))
-    except (OSError, ValueError) as error:
+        picture.save(file, kind, **_options(kind, picture.mode, metadata, quality, facts))
+    except Exception as error:  # what was read from a file may be anything, and makes an encoder raise anything at all
         raise PictureError(f"{kind} cannot hold it: {error}") from error
-    return file.getvalue(), warnings
+    return file.getvalue()
 
 
-def _options(kind: str, metadata: Metadata, quality: int | None, facts: Mapping[str, Any] | None) -> dict[str, Any]:
+def _options(
+    kind: str, mode: str, metadata: Metadata, quality: int | None, facts: Mapping[str, Any] | None
+) -> dict[str, Any]:  # fmt: skip
     options: dict[str, Any] = {"icc_profile": metadata.icc_profile} if metadata.icc_profile else {}
     exif = metadata.exif if facts is None or kind == "PNG" else exif_with(facts, metadata.exif)
     if exif and kind != "BMP":
@@ -112,7 +125,7 @@ def _options(kind: str, metadata: Metadata, quality: int | None, facts: Mapping[
     elif kind == "WEBP":
         options |= {"lossless": True, "exact": True} if quality is None else {"quality": quality, "exact": True}
     elif kind == "AVIF":
-        options |= {"quality": quality or 100, "subsampling": "4:4:4"}
+        options |= {"quality": quality or 100, "subsampling": "4:0:0" if mode == "L" else "4:4:4"}
     elif kind == "TIFF":
-        options["compression"] = "tiff_adobe_deflate"
+        options["compression"] = "raw" if metadata.exif else "tiff_adobe_deflate"  # Pillow compresses none with EXIF's folders
     return options

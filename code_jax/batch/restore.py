@@ -24,11 +24,11 @@ from code_jax.batch.engine import Engine, Restored, sharding
 from code_jax.batch.files import Source
 from code_jax.batch.interruption import Dropped, Interruption
 from code_jax.batch.job import Job
-from code_jax.batch.lock import locked
-from code_jax.batch.manifest import NAME, Line, Manifest
+from code_jax.batch.manifest import Line, Manifest
 from code_jax.batch.prefetch import prefetch
 from code_jax.batch.report import SHEET_ROWS, Summary, diversity_of, write_sheet
 from code_jax.batch.result import Written, line_of, write_result
+from code_jax.batch.shard import WHOLE, Shard
 from code_jax.batch.work import Prepared, Work, prepare
 from code_jax.durable import remove_leftovers
 from code_jax.editing.config import EditConfig, canonical, excessive_step
@@ -41,8 +41,10 @@ from code_jax.progress import Progress
 _THREADS = min(8, (os.cpu_count() or 1) + 1)
 
 
-def restore_files(sources: Sequence[Source], out: Path, prior: Prior, config: EditConfig, job: Job) -> Summary:
-    """Restores the pictures into `out`, which exists; what an earlier run of the same settings made is kept.
+def restore_files(
+    sources: Sequence[Source], out: Path, prior: Prior, config: EditConfig, job: Job, shard: Shard = WHOLE
+) -> Summary:
+    """Restores the pictures of a share into `out`, which exists; what earlier runs of the same settings made is kept.
 
     A picture that fails is named on stderr and stops nothing. SIGINT or SIGTERM stops after the batch in flight, a second one
     within it.
@@ -52,16 +54,17 @@ def restore_files(sources: Sequence[Source], out: Path, prior: Prior, config: Ed
     """
     begun = time.monotonic()
     weights = prior_hash(prior)
+    sources = [source for source in sources if shard.holds(source.output.relative_to(out).as_posix())]
     try:
         with (
             warnings.catch_warnings(),
-            locked(out / f".{NAME}.lock"),
-            Manifest(out / NAME, job.identity(weights), overwrite=job.overwrite) as manifest,
+            shard.locked(out),
+            Manifest(out, job.identity(weights), shard, overwrite=job.overwrite) as manifest,
             Interruption() as interruption,
             ThreadPoolExecutor(_THREADS) as pool,
         ):
             warnings.filterwarnings("ignore", module="PIL")  # what matters of them is in a picture's own
-            for folder in {out, *(source.output.parent for source in sources)}:
+            for folder in {out, *(source.output.parent for source in sources)} if shard.is_whole else ():
                 remove_leftovers(folder)
             run = _Run(sources, out, prior, config, job, weights, manifest, interruption, pool)
             run.run()

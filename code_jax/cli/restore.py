@@ -9,7 +9,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from code_jax.cli.arguments import count, eta, number, numbers
+from code_jax.batch.shard import WHOLE
+from code_jax.cli.arguments import count, eta, number, numbers, shard
 from code_jax.cli.compiled import keep_compiled
 from code_jax.errors import UserError
 
@@ -69,28 +70,34 @@ def add_to(commands: Any) -> None:
     add("--overwrite", action="store_true", help="replace results of other settings in --out")
     add("--retry-failed", action="store_true", help="try again what failed in an earlier run")
 
-    add = parser.details("details of the run").add_argument
+    run_of = parser.details("details of the run")
+    add = run_of.add_argument
     add("--batch-size", type=count, default=8, help="pictures on a device at a time (default: 8)")
     add("--precision", default="float32", metavar="float32|bfloat16", help="inside the network")
+    share = run_of.add_mutually_exclusive_group()
+    share.add_argument("--shard", type=shard, default=WHOLE, metavar="I/N", help="the I-th of N shares, for N runs into --out")
+    share.add_argument("--distributed", action="store_true", help="the share of this process in jax.distributed")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Restores; 1 if some inputs failed."""
     from code_jax.batch.files import check_output, find_sources
-    from code_jax.batch.manifest import NAME, names_given
+    from code_jax.batch.manifest import names_given
     from code_jax.batch.picture_format import possible_endings
 
     check_counts(args)
     _check_places(args)
-    sources = find_sources(args.inputs, args.out, args.reference, suffix=args.suffix, names=names_given(args.out / NAME))
+    sources = find_sources(args.inputs, args.out, args.reference, suffix=args.suffix, names=names_given(args.out))
     check_output(args.out, sources, possible_endings(args.format), args.samples)
 
     from code_jax.batch.job import Job
     from code_jax.batch.restore import restore_files
+    from code_jax.batch.shard import from_jax
     from code_jax.priors.load import load_prior
 
     keep_compiled()
+    shard = from_jax() if args.distributed else args.shard
     prior = load_prior(args.prior, precision=args.precision)
     config = configure(args, prior.schedule)
     places = {name: getattr(args, name) for name in ("keep_size", "format", "quality", "animated")}
@@ -101,7 +108,7 @@ def run(args: argparse.Namespace) -> int:
         args.samples, args.seed, args.batch_size, args.fit, args.compare, noted, mask,
         overwrite=args.overwrite, retry_failed=args.retry_failed, **places,
     )  # fmt: skip
-    summary = restore_files(sources, args.out, prior, config, job)
+    summary = restore_files(sources, args.out, prior, config, job, shard)
     _print_summary(summary, args.out)
     return 128 + summary.signal if summary.signal else 1 if summary.failed else 0
 
@@ -198,6 +205,8 @@ def _check_places(args: argparse.Namespace) -> None:
         raise UserError(f"--quality is {args.quality}; it must be from 1 to 100")
     if "/" in args.suffix or "\0" in args.suffix:
         raise UserError(f"--suffix is {args.suffix!r}; it is a part of a name, without a slash")
+    if args.compare and (args.distributed or not args.shard.is_whole):
+        raise UserError("--compare is of all the pictures: run once more without --shard when all shares are done")
     if args.mask is not None and args.fit == "tile":
         raise UserError("--mask is of a prior's size, and not for --fit tile")
 

@@ -261,9 +261,7 @@ def number_of_moves(config: EditConfig) -> tuple[int, int]:
 
 def finish(travel: Travel, config: EditConfig) -> EditResult:
     """The result of a finished route."""
-    finite = jnp.all(jnp.isfinite(travel.z), axis=(1, 2, 3))
-    clipped = jnp.mean(travel.clipped, axis=(1, 2, 3), dtype=jnp.float32)
-    images = jnp.clip(travel.z, -1.0, 1.0)
+    images, clipped, finite = _ended(travel)
     return EditResult(images, EditInfo(number_of_moves(config)[1], clipped, travel.squared_eps, finite))
 
 
@@ -292,6 +290,14 @@ def check_images(prior: Prior, images: Any) -> jax.Array:
 
 def _any_route(config: EditConfig) -> Route:
     return route_of(NoiseSchedule(jnp.linspace(-4.0, 5.0, 1000), jnp.float32(999)), config)
+
+
+@jax.jit
+def _ended(travel: Travel) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Images, share of clipped values and whether all are finite, of each."""
+    finite = jnp.all(jnp.isfinite(travel.z), axis=(1, 2, 3))
+    clipped = jnp.mean(travel.clipped, axis=(1, 2, 3), dtype=jnp.float32)
+    return jnp.clip(travel.z, -1.0, 1.0), clipped, finite
 
 
 @jax.jit
