@@ -104,17 +104,7 @@ def test_a_public_method_is_documented_and_typed(name):
 
 def test_the_help_of_edit_is_enough_to_use_it():
     text = inspect.getdoc(code_jax.edit)
-    for needed in (
-        "[B, H, W, C]",
-        "[−1, 1]",
-        "σ_0",
-        "Proposition 1",
-        "algorithm 1",
-        "UserError",
-        "jax.vmap",
-        "preset",
-        "from_uint8",
-    ):
+    for needed in ("[B, H, W, C]", "[−1, 1]", "Proposition 1", "algorithm 1", "jax.vmap", "preset", "from_uint8", "fold_in"):
         assert needed in text
 
 

@@ -112,8 +112,9 @@ def sdedit(
     With as many steps as timesteps below the depth this is the original algorithm.
 
     Args:
-        key, prior, images, mask: as in `edit`.
+        key, prior, images: as in `edit`.
         config: of it only the first depth, `num_steps`, `grid` and `dynamic_threshold` matter; None is the default preset.
+        mask: as in `edit`.
 
     Returns:
         An `EditResult`, as of `edit`.

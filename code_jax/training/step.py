@@ -102,7 +102,7 @@ def ema_update(ema: Params, params: Params, step: jax.Array, decay: float) -> Pa
         The next ema.
 
     Example:
-        >>> float(ema_update(jnp.float32(1.0), jnp.float32(0.0), jnp.int32(0), 0.999).round(4))
+        >>> round(float(ema_update(jnp.float32(1.0), jnp.float32(0.0), jnp.int32(0), 0.999)), 4)
         0.1
     """
     kept = jnp.minimum(decay, (1 + step) / (10 + step))
