@@ -77,9 +77,7 @@ class Yardstick:
         parts = [self._features(np.asarray(from_uint8(pixels[rows]))) for rows in _batches(len(pixels))]
         return np.concatenate(parts)[: len(pixels)]
 
-    def _measure(
-        self, images: np.ndarray, given: np.ndarray, clean: np.ndarray, labels: np.ndarray | None
-    ) -> dict[str, np.ndarray]:
+    def _measure(self, images: np.ndarray, given: np.ndarray, clean: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
         finite = np.isfinite(images).all(axis=(1, 2, 3))
         nothing = np.full(len(images), np.nan, np.float32)
         found = {
