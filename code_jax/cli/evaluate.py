@@ -184,7 +184,7 @@ def _check(args: argparse.Namespace) -> None:
     if not 0 <= args.bootstrap <= 10_000:
         raise UserError(f"--bootstrap is {args.bootstrap}; it must be from 0 to 10000")
     if not all(value > 0 for value in (args.eta, *args.eta_curve)):
-        raise UserError(f"eta is {min(args.eta, *args.eta_curve)}; it must be positive, or none")
+        raise UserError(f"eta is {min((args.eta, *args.eta_curve))}; it must be positive, or none")
 
 
 def _counts(text: str) -> tuple[int, ...]:
