@@ -9,13 +9,13 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from code_jax.batch.fitting import eight_bits
 from code_jax.batch.job import Job, fold_keys, image_key
 from code_jax.batch.work import Work
 from code_jax.diffusion.tiling import tiled
 from code_jax.editing.config import EditConfig
+from code_jax.editing.devices import local_devices, sharding
 from code_jax.editing.edit import EditResult, number_of_moves, run_in_segments
 from code_jax.images import from_uint8
 from code_jax.priors.prior import Prior
@@ -33,11 +33,16 @@ class Restored(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Engine:
-    """A prior on all local devices, with the settings of a run."""
+    """A prior on the devices of a run, with its settings."""
 
     prior: Prior
     config: EditConfig
     job: Job
+
+    @classmethod
+    def on_devices(cls, prior: Prior, config: EditConfig, job: Job) -> Engine:
+        """An engine that has the prior on each of the devices."""
+        return cls(jax.device_put(prior, sharding(local_devices(job.devices))), config, job)
 
     @property
     def batch(self) -> int:
@@ -47,7 +52,12 @@ class Engine:
     @property
     def in_flight(self) -> int:
         """Inputs of the network at a time."""
-        return self.job.micro_batch * jax.local_device_count()
+        return self.job.micro_batch * len(self.devices)
+
+    @property
+    def devices(self) -> list[jax.Device]:
+        """The devices of the run."""
+        return local_devices(self.job.devices)
 
     @property
     def moves(self) -> int:
@@ -82,15 +92,15 @@ class Engine:
 
     def _fitted(self, group: list[Work], words: np.ndarray, bounds: np.ndarray, after: Callable[[int], None]) -> EditResult:
         images = self._placed([item.pixels for item in group], (self.batch, *self.prior.image_shape))
-        keys, images = jax.device_put((fold_keys(words), images), sharding("batch"))
+        keys, images = jax.device_put((fold_keys(words), images), sharding(self.devices, "batch"))
         return run_in_segments(keys, self.prior, images, self.config, bounds, after, self.job.mask)
 
     def _tiled(self, item: Work, words: np.ndarray, bounds: np.ndarray, after: Callable[[int], None]) -> EditResult:
         side = canvas_side(item.pixels.shape[:2], self.prior.image_shape)
         size = item.pixels.shape[0], item.pixels.shape[1]
-        denoiser: Any = tiled(self.prior, size, canvas=side, chunk=self.in_flight, sharding=sharding("batch"))
+        denoiser: Any = tiled(self.prior, size, canvas=side, chunk=self.in_flight, sharding=sharding(self.devices, "batch"))
         images = self._placed([item.pixels], (1, side, side, self.prior.image_shape[2]))
-        keys, images, denoiser = jax.device_put((fold_keys(words), images, denoiser), sharding())
+        keys, images, denoiser = jax.device_put((fold_keys(words), images, denoiser), sharding(self.devices))
         return run_in_segments(keys, denoiser, images, self.config, bounds, after)
 
     def _placed(self, pictures: list[np.ndarray], shape: tuple[int, ...]) -> Any:
@@ -116,9 +126,3 @@ def canvas_side(size: tuple[int, ...], image_shape: tuple[int, ...]) -> int:
     while side < max(size[:2]):
         side *= 2
     return side
-
-
-def sharding(*axes: str) -> NamedSharding:
-    """A batch shared among the local devices ("batch"), or the same on all of them."""
-    mesh = Mesh(np.array(jax.local_devices()), ("batch",))
-    return NamedSharding(mesh, PartitionSpec(*axes))

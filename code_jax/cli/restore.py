@@ -52,6 +52,7 @@ def add_to(commands: Any) -> None:
     add("--samples", type=count, default=1, help="results a picture")
     add("--seed", type=int, default=0)
     add("--batch-size", type=count, default=8, help="pictures on a device at a time; results belong to it (default: 8)")
+    add("--devices", type=count, metavar="N", help="use the first N devices of this machine (default: all)")
     add("--precision", default="float32", help="float32 or bfloat16, inside the network")
     add(
         "--fit",
@@ -101,7 +102,7 @@ def run(args: argparse.Namespace) -> int:
     mask = None if args.mask is None else _mask(args.mask, prior.image_shape, args.fit)
     job = Job(
         args.samples, args.seed, args.batch_size, args.fit, args.compare, noted, mask,
-        overwrite=args.overwrite, retry_failed=args.retry_failed, **places,
+        overwrite=args.overwrite, retry_failed=args.retry_failed, devices=args.devices, **places,
     )  # fmt: skip
     summary = restore_files(sources, args.out, prior, config, job, shard)
     _print_summary(summary, args.out)
@@ -121,7 +122,8 @@ def _print_summary(summary: Any, out: Path) -> None:
 
 
 def configure(args: argparse.Namespace, schedule: Any) -> Any:
-    """The `EditConfig` of the arguments: the preset, overridden; warns of a step beyond its stability limit."""
+    """The `EditConfig` of the arguments: the preset, overridden; warns of a step beyond its limit, and of a slow precision."""
+    import jax
     import jax.numpy as jnp
     import numpy as np
 
@@ -147,6 +149,8 @@ def configure(args: argparse.Namespace, schedule: Any) -> Any:
             program[name] = getattr(args, name)
     config = canonical(config.replace(**values, program=dataclasses.replace(config.program, **program)))
 
+    if args.precision == "bfloat16" and jax.default_backend() == "cpu":
+        print("code-jax: warning: --precision bfloat16 is slower than float32 on a CPU", file=sys.stderr)
     excess = excessive_step(config, schedule)
     if excess is not None:
         step, limit = excess
