@@ -15,8 +15,8 @@ from code_jax.batch.fitting import as_floats
 from code_jax.batch.job import Job, fold_keys, image_key
 from code_jax.batch.work import Work
 from code_jax.diffusion.tiling import tiled
-from code_jax.editing.config import EditConfig
-from code_jax.editing.edit import EditResult, number_of_moves, run_in_segments
+from code_jax.editing.edit import EditResult
+from code_jax.editing.method import Settings, number_of_moves, run_in_segments
 from code_jax.priors.prior import Prior
 
 _SEGMENTS = 10
@@ -35,7 +35,7 @@ class Engine:
     """A prior on all local devices, with the settings of a run."""
 
     prior: Prior
-    config: EditConfig
+    config: Settings
     job: Job
 
     @property

@@ -31,8 +31,9 @@ from code_jax.batch.result import Written, line_of, write_result
 from code_jax.batch.shard import WHOLE, Shard
 from code_jax.batch.work import Prepared, Work, prepare
 from code_jax.durable import remove_leftovers
-from code_jax.editing.config import EditConfig, canonical, excessive_step
-from code_jax.editing.edit import number_of_moves
+from code_jax.editing.config import canonical, excessive_step
+from code_jax.editing.method import Settings, number_of_moves
+from code_jax.editing.official import OfficialSettings
 from code_jax.errors import UserError
 from code_jax.priors.hash import prior_hash
 from code_jax.priors.prior import Prior
@@ -42,7 +43,7 @@ _THREADS = min(8, (os.cpu_count() or 1) + 1)
 
 
 def restore_files(
-    sources: Sequence[Source], out: Path, prior: Prior, config: EditConfig, job: Job, shard: Shard = WHOLE
+    sources: Sequence[Source], out: Path, prior: Prior, config: Settings, job: Job, shard: Shard = WHOLE
 ) -> Summary:
     """Restores the pictures of a share into `out`, which exists; what earlier runs of the same settings made is kept.
 
@@ -81,10 +82,10 @@ class _Run:
     """One pass over the sources."""
 
     def __init__(
-        self, sources: Sequence[Source], out: Path, prior: Prior, config: EditConfig, job: Job, weights: str,
+        self, sources: Sequence[Source], out: Path, prior: Prior, config: Settings, job: Job, weights: str,
         manifest: Manifest, interruption: Interruption, pool: ThreadPoolExecutor,
     ) -> None:  # fmt: skip
-        self.sources, self.out, self.job, self.weights, self.config = sources, out, job, weights, canonical(config)
+        self.sources, self.out, self.job, self.weights, self.config = sources, out, job, weights, config
         self.manifest, self.interruption, self.pool = manifest, interruption, pool
         self.shape, self.schedule = prior.image_shape, prior.schedule
         self.engine = Engine(jax.device_put(prior, sharding()), config, job)
@@ -206,12 +207,15 @@ class _Run:
             self.outputs.setdefault(name, {})[sample] = output
 
     def _blame(self) -> str:
-        excess = excessive_step(self.config, self.schedule)
-        if excess is not None and self.config.program.langevin == "unadjusted":
+        if isinstance(self.config, OfficialSettings):
+            return "try a smaller --step-size"
+        config = canonical(self.config)
+        excess = excessive_step(config, self.schedule)
+        if excess is not None and config.program.langevin == "unadjusted":
             return f"the step size {excess[0]:.3g} is beyond its limit {excess[1]:.3g}"
         if self.job.settings.get("precision") == "bfloat16":
             return "try --precision float32"
-        if not np.isfinite(self.config.eta):
+        if not np.isfinite(config.eta):
             return "try a smaller --depth, or clipping (--eta 2)"
         return "try a smaller --depth; if that does not help, the prior's weights are broken"
 

@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from code_jax.cli import bench, completion, convert, corrupt, demo, info, merge, priors, restore, sweep, train
+from code_jax.cli import bench, completion, convert, corrupt, demo, evaluate, info, merge, priors, restore, sweep, train
 from code_jax.cli.parser import Parser
 from code_jax.errors import UserError
 from code_jax.version import __version__
@@ -24,7 +24,7 @@ def parser_of_all() -> Parser:
     parser = Parser(prog="code-jax", description="Blind image restoration and editing with diffusion priors.", epilog=_EPILOG)
     parser.add_argument("--version", action="version", version=f"code-jax {__version__}")
     commands = parser.add_subparsers(title="commands", prog="code-jax", metavar="COMMAND", required=True, parser_class=Parser)
-    for command in (restore, merge, sweep, demo, info, corrupt, train, bench, convert, priors, completion):
+    for command in (restore, merge, sweep, demo, info, corrupt, evaluate, train, bench, convert, priors, completion):
         command.add_to(commands)
     return parser
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from code_jax.batch.shard import WHOLE
+from code_jax.cli import official
 from code_jax.cli.arguments import count, eta, number, numbers, shard
 from code_jax.cli.compiled import keep_compiled
 from code_jax.errors import UserError
@@ -34,7 +35,7 @@ def add_to(commands: Any) -> None:
     add("--out", type=Path, required=True, help="folder for results and manifest.jsonl")
     add("--prior", default="eurosat-64", help="bundled name, hub id, folder (default: eurosat-64)")
     add("--preset", default="default", metavar="default|local|global", help="local: blur, speckle; global: fog, contrast")
-    add("--method", default="code", metavar="code|sdedit|ddim", help="default: code")
+    add("--method", default="code", metavar="code|sdedit|ddim|official", help="official: the published program")
     add("--mask", type=Path, help="picture, bright where the inputs may change")
     add("--samples", type=count, default=1, help="results a picture; their diversity is reported")
     add("--seed", type=int, default=0, help="default: 0")
@@ -99,7 +100,7 @@ def run(args: argparse.Namespace) -> int:
     keep_compiled()
     shard = from_jax() if args.distributed else args.shard
     prior = load_prior(args.prior, precision=args.precision)
-    config = configure(args, prior.schedule)
+    config = official.configure(args) if args.method == "official" else configure(args, prior.schedule)
     places = {name: getattr(args, name) for name in ("keep_size", "format", "quality", "animated")}
     noted = settings(args, config)
     noted |= {name: value for name, value in (places | {"suffix": args.suffix}).items() if value != _PLACES[name]}
@@ -170,7 +171,8 @@ def configure(args: argparse.Namespace, schedule: Any) -> Any:
 
 def settings(args: argparse.Namespace, config: Any) -> dict[str, Any]:
     """What a result says of the arguments and the canonical config they make."""
-    return {"prior": args.prior, "precision": args.precision, "fit": args.fit} | describe(config)
+    described = official.describe(config) if args.method == "official" else describe(config)
+    return {"prior": args.prior, "precision": args.precision, "fit": args.fit} | described
 
 
 def describe(config: Any) -> dict[str, Any]:

@@ -62,7 +62,7 @@ class Tiled(flax.struct.PyTreeNode):
         """ε [B, H, W, C] at x_t and t [B]; 0 where the canvas is empty."""
         batch, channels, (height, width) = x.shape[0], x.shape[3], self.window
         pixels = x.reshape(batch, -1, channels)
-        weight = jnp.outer(window_weight(height), window_weight(width))[..., None].astype(x.dtype)
+        weight = jnp.asarray(np.outer(window_weight(height), window_weight(width))[..., None], x.dtype)
         inside = jnp.arange(height)[:, None] * self.width + jnp.arange(width)
         times = jnp.repeat(t, self.chunk)
 
@@ -126,12 +126,17 @@ def tiled(
     room = np.zeros((-(-most // chunk) * chunk, 2), np.int32)
     room[: len(corners)] = corners
     rows, columns = (1 / _sums(*each) for each in zip(starts, window, size, strict=True))
-    scale = np.zeros(math.prod(canvas_size), np.float32)
+    scale = np.zeros(math.prod(canvas_size))
     scale[: math.prod(size)] = np.outer(rows, columns).ravel()
+    arrays = {
+        "corners": room,
+        "count": np.int32(len(corners)),
+        "width": np.int32(size[1]),
+        "scale": scale.reshape(*canvas_size, 1),
+    }
     return Tiled(
-        denoiser, jnp.array(room), jnp.int32(len(corners)), jnp.int32(size[1]), jnp.array(scale.reshape(*canvas_size, 1), float),
-        (*canvas_size, channels), window, chunk, sharding,
-    )  # fmt: skip
+        denoiser, **jax.device_put(arrays), image_shape=(*canvas_size, channels), window=window, chunk=chunk, sharding=sharding
+    )
 
 
 def window_starts(length: int, side: int) -> np.ndarray:
@@ -145,14 +150,14 @@ def window_starts(length: int, side: int) -> np.ndarray:
     return np.rint(np.linspace(0, length - side, steps + 1)).astype(np.int32)
 
 
-def window_weight(side: int) -> jax.Array:
+def window_weight(side: int) -> np.ndarray:
     """sin²(π(i + ½)/side), positive everywhere. [side]."""
-    return jnp.sin(jnp.pi * (jnp.arange(side) + 0.5) / side) ** 2
+    return np.asarray(np.sin(np.pi * (np.arange(side) + 0.5) / side) ** 2)
 
 
 def _sums(starts: np.ndarray, side: int, length: int) -> np.ndarray:
     """The sum of the windows' weights at each place of a length."""
     total = np.zeros(length)
     for start in starts:
-        total[start : start + side] += np.asarray(window_weight(side))
+        total[start : start + side] += window_weight(side)
     return total

@@ -17,7 +17,7 @@ from code_jax.diffusion.probability_flow import REVERSIBLE, noise_levels
 from code_jax.diffusion.schedule import NoiseSchedule
 from code_jax.diffusion.thresholding import DynamicThreshold
 from code_jax.diffusion.tiling import Tiled
-from code_jax.editing.config import EditConfig, EditProgram, canonical, preset
+from code_jax.editing.config import EditConfig, EditProgram, Number, canonical, preset
 from code_jax.editing.region import Region, check_mask
 from code_jax.editing.route import (
     Route,
@@ -187,13 +187,13 @@ def start(
     return depart(z, region, config.program.solver)
 
 
-def denoiser_of(prior: Prior, config: EditConfig) -> Denoiser:
-    """The prior, thresholded if the config says so: window by window where it is tiled, which is what the prior knows."""
-    if config.dynamic_threshold is None:
+def denoiser_of(prior: Prior, threshold: tuple[Number, Number] | None) -> Denoiser:
+    """The prior, thresholded unless `threshold` is None: window by window where it is tiled, which is what the prior knows."""
+    if threshold is None:
         return prior
     if isinstance(prior, Tiled):
-        return prior.replace(denoiser=DynamicThreshold(prior.denoiser, *config.dynamic_threshold))
-    return DynamicThreshold(prior, *config.dynamic_threshold)
+        return prior.replace(denoiser=DynamicThreshold(prior.denoiser, *threshold))
+    return DynamicThreshold(prior, *threshold)
 
 
 def per_image(config: EditConfig, count: int) -> EditConfig:
@@ -315,7 +315,7 @@ def _follow_each(
         route = route_of(prior.schedule, config)
         alone = jax.tree.map(lambda leaf: leaf[None], travel)
         end = len(route.kinds) if last is None else last
-        return _drop(follow(key[None], denoiser_of(prior, config), route, alone, first, end))
+        return _drop(follow(key[None], denoiser_of(prior, config.dynamic_threshold), route, alone, first, end))
 
     return jax.vmap(follow_one)(keys, travel, config)
 

@@ -119,7 +119,8 @@ def round_trip(
 @jax.jit
 def _encode(prior: Prior, x0: jax.Array, config: EditConfig) -> jax.Array:
     route, sigma = _leg_up(prior.schedule, config)
-    z = follow(_no_keys(x0), denoiser_of(prior, config), route, depart(x0, None, route.solver), 0, len(route.kinds)).z
+    denoiser, travel = denoiser_of(prior, config.dynamic_threshold), depart(x0, None, route.solver)
+    z = follow(_no_keys(x0), denoiser, route, travel, 0, len(route.kinds)).z
     return z * jax.lax.rsqrt(1 + sigma**2)
 
 
@@ -129,12 +130,12 @@ def _decode(prior: Prior, x_t: jax.Array, config: EditConfig, final: bool) -> ja
     route = restart_move(sigmas[0], config.program.solver) + ode_moves(sigmas, config.program.solver)
     route = route + last_move(sigmas[-1], config.program.solver) if final else route
     travel = depart(x_t * jnp.sqrt(1 + sigmas[0] ** 2), None, route.solver)
-    return follow(_no_keys(x_t), denoiser_of(prior, config), route, travel, 0, len(route.kinds)).z
+    return follow(_no_keys(x_t), denoiser_of(prior, config.dynamic_threshold), route, travel, 0, len(route.kinds)).z
 
 
 @jax.jit
 def _round_trip(prior: Prior, x0: jax.Array, config: EditConfig) -> tuple[jax.Array, jax.Array]:
-    keys, denoiser, (up, sigma) = _no_keys(x0), denoiser_of(prior, config), _leg_up(prior.schedule, config)
+    keys, denoiser, (up, sigma) = _no_keys(x0), denoiser_of(prior, config.dynamic_threshold), _leg_up(prior.schedule, config)
     there = follow(keys, denoiser, up, depart(x0, None, up.solver), 0, len(up.kinds))
     down = ode_moves(_levels_down(prior.schedule, config), up.solver)
     back = follow(keys, denoiser, down, there, 0, len(down.kinds))

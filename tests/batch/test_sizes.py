@@ -47,7 +47,7 @@ def compiled(caplog):
 
     def names():
         texts = [record.getMessage() for record in caplog.records]
-        return [text.split()[3] for text in texts if text.startswith("Finished XLA compilation of ")]
+        return [text.split()[4] for text in texts if text.startswith("Finished XLA compilation of ")]
 
     yield names
     jax.config.update("jax_log_compiles", False)
