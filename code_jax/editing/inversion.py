@@ -118,9 +118,8 @@ def round_trip(
 
 @jax.jit
 def _encode(prior: Prior, x0: jax.Array, config: EditConfig) -> jax.Array:
-    route, sigma = _leg_up(prior.schedule, config)
-    denoiser, travel = denoiser_of(prior, config.dynamic_threshold), depart(x0, None, route.solver)
-    z = follow(_no_keys(x0), denoiser, route, travel, 0, len(route.kinds)).z
+    (route, sigma), denoiser = _leg_up(prior.schedule, config), denoiser_of(prior, config.dynamic_threshold)
+    z = follow(_no_keys(x0), denoiser, route, depart(x0, None, route.solver), 0, len(route.kinds)).z
     return z * jax.lax.rsqrt(1 + sigma**2)
 
 
