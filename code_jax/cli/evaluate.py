@@ -18,7 +18,7 @@ _EPILOG = """methods: inputs, ddim, ddim+cbc, sdedit, official, official+cbc, co
 
 examples:
   code-jax evaluate --data test.zip --out table --images 8
-  code-jax evaluate --data test.zip --out grids --depth 0.2,0.4 --tuning train.zip
+  code-jax evaluate --data test.zip --out grid --depth 0.2,0.4 --tuning tune.zip
 """
 
 
