@@ -113,10 +113,11 @@ def test_benchmarks_that_are_named_exist():
         assert (ROOT / f"{name.replace('.', '/')}.py").is_file(), name
 
 
-def test_the_python_blocks_run_in_their_order(stand_ins, tiny_folder, monkeypatch):
+def test_the_python_blocks_run_in_their_order(stand_ins, monkeypatch):
     pictures = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), np.uint8)
-    load, features, size = code_jax.load_prior, lambda params, images: np.asarray(images).reshape(len(images), -1)[:, :8], 8
-    monkeypatch.setattr(code_jax, "load_prior", lambda name, **options: load(HUB_ID.sub(tiny_folder, name), **options))
+    features, size = lambda params, images: np.asarray(images).reshape(len(images), -1)[:, :8], 8
+    prior = tiny_prior(**ONE_LEVEL | {"sample_size": (64, 64)})
+    monkeypatch.setattr(code_jax, "load_prior", lambda name, **options: prior)
     monkeypatch.setattr(code_jax.metrics, "load_inception", lambda: None)  # its weights are a download
     monkeypatch.setattr(code_jax.metrics, "inception_features", features)
     monkeypatch.setattr(code_jax.metrics, "moments_init", lambda _, init=code_jax.metrics.moments_init: init(size))
