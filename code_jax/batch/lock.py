@@ -15,8 +15,10 @@ from code_jax.errors import UserError
 
 
 @contextlib.contextmanager
-def locked(path: Path) -> Iterator[None]:
+def locked(path: Path, *, shared: bool = False) -> Iterator[None]:
     """Holds the lock file `path`, which stays (removing it would let a third run in); it goes with the process, however it ends.
+
+    shared: others may hold it likewise, but nobody alone.
 
     Raises:
         UserError: names the process that holds it.
@@ -24,7 +26,7 @@ def locked(path: Path) -> Iterator[None]:
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     try:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         except OSError as error:
             if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
                 holder = os.pread(descriptor, 200, 0).decode(errors="replace").strip() or "another process"

@@ -24,11 +24,11 @@ from code_jax.batch.engine import Engine, Restored, sharding
 from code_jax.batch.files import Source
 from code_jax.batch.interruption import Dropped, Interruption
 from code_jax.batch.job import Job
-from code_jax.batch.lock import locked
-from code_jax.batch.manifest import NAME, Line, Manifest
+from code_jax.batch.manifest import Line, Manifest
 from code_jax.batch.prefetch import prefetch
-from code_jax.batch.report import SHEET_ROWS, Summary, write_sheet
+from code_jax.batch.report import SHEET_ROWS, Summary, diversity_of, write_sheet
 from code_jax.batch.result import Written, line_of, write_result
+from code_jax.batch.shard import WHOLE, Shard
 from code_jax.batch.work import Prepared, Work, prepare
 from code_jax.durable import remove_leftovers
 from code_jax.editing.config import canonical, excessive_step
@@ -42,8 +42,10 @@ from code_jax.progress import Progress
 _THREADS = min(8, (os.cpu_count() or 1) + 1)
 
 
-def restore_files(sources: Sequence[Source], out: Path, prior: Prior, config: Settings, job: Job) -> Summary:
-    """Restores the pictures into `out`, which exists; what an earlier run of the same settings made is kept.
+def restore_files(
+    sources: Sequence[Source], out: Path, prior: Prior, config: Settings, job: Job, shard: Shard = WHOLE
+) -> Summary:
+    """Restores the pictures of a share into `out`, which exists; what earlier runs of the same settings made is kept.
 
     A picture that fails is named on stderr and stops nothing. SIGINT or SIGTERM stops after the batch in flight, a second one
     within it.
@@ -53,16 +55,17 @@ def restore_files(sources: Sequence[Source], out: Path, prior: Prior, config: Se
     """
     begun = time.monotonic()
     weights = prior_hash(prior)
+    sources = [source for source in sources if shard.holds(source.output.relative_to(out).as_posix())]
     try:
         with (
             warnings.catch_warnings(),
-            locked(out / f".{NAME}.lock"),
-            Manifest(out / NAME, job.identity(weights), overwrite=job.overwrite) as manifest,
+            shard.locked(out),
+            Manifest(out, job.identity(weights), shard, overwrite=job.overwrite) as manifest,
             Interruption() as interruption,
             ThreadPoolExecutor(_THREADS) as pool,
         ):
             warnings.filterwarnings("ignore", module="PIL")  # what matters of them is in a picture's own
-            for folder in {out, *(source.output.parent for source in sources)}:
+            for folder in {out, *(source.output.parent for source in sources)} if shard.is_whole else ():
                 remove_leftovers(folder)
             run = _Run(sources, out, prior, config, job, weights, manifest, interruption, pool)
             run.run()
@@ -89,6 +92,7 @@ class _Run:
         self.summary = Summary(nfe=number_of_moves(config)[1])
         self.writing: collections.deque[tuple[Source, Future[Written]]] = collections.deque()
         self.outputs: dict[str, dict[int, str]] = {}
+        self.inputs: list[tuple[str, str]] = []  # name and hash of those with several samples
 
     def run(self) -> None:
         """Restores all there is to do, or as much as an interruption lets it."""
@@ -111,6 +115,8 @@ class _Run:
             self.summary.waited = max(1 - computing / (time.monotonic() - first), 0.0)
         self._settle(0)
         self.summary.signal = self.interruption.signal
+        if self.summary.signal is None:
+            self.summary.diversity += [value for value in self.pool.map(self._diversity, self.inputs) if value is not None]
         if self.job.compare and self.summary.signal is None:
             write_sheet(self.sources, self.outputs, self.out, self.shape, self.job)
 
@@ -134,6 +140,8 @@ class _Run:
             if each.failure is not None and not each.earlier:
                 line = {"input": os.path.abspath(each.source.path), "name": each.name, "sample": None}
                 self._fail(each.source, line | {"file_hash": each.file_hash, "error": each.failure})
+            if self.job.samples > 1 and each.file_hash is not None:
+                self.inputs.append((each.name, each.file_hash))
             yield from each.todo
 
     def _compute(self, group: list[Work]) -> list[Restored]:
@@ -175,6 +183,18 @@ class _Run:
             self.summary.count(line)
             self.summary.done += 1
             self._note_output(line["name"], line["sample"], line["output"])
+
+    def _diversity(self, name_and_hash: tuple[str, str]) -> float | None:
+        """Of an input's samples; noted in the last one's line of the manifest."""
+        lines = [self.manifest.find(name_and_hash[0], sample, name_and_hash[1]) for sample in range(self.job.samples)]
+        whole = [line for line in lines if line is not None and line["status"] == "done"]
+        if len(whole) < self.job.samples:
+            return None
+        last = whole[-1]
+        if "diversity" not in last:
+            last = last | {"diversity": diversity_of(whole, self.out)}
+            self.manifest.add(last)
+        return last["diversity"]
 
     def _fail(self, source: Source, line: Line) -> None:
         self._say(f"failed {str(source.path)!r}: {line['error']}")

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import argparse
 import math
+import re
+
+from code_jax.batch.shard import Shard
 
 
 def number(text: str) -> float:
@@ -30,3 +33,11 @@ def count(text: str) -> int:
         return int(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
+
+
+def shard(text: str) -> Shard:
+    """I/N, the I-th of N shares."""
+    match = re.fullmatch(r"([0-9]{1,9})/([0-9]{1,9})", text)
+    if match is None or not 1 <= int(match[1]) <= int(match[2]):
+        raise argparse.ArgumentTypeError(f"{text!r} is no share; write I/N with I from 1 to N, such as 1/4")
+    return Shard(int(match[1]), int(match[2]))

@@ -9,15 +9,18 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from code_jax.batch.shard import WHOLE
 from code_jax.cli import official
-from code_jax.cli.arguments import count, eta, number, numbers
+from code_jax.cli.arguments import count, eta, number, numbers, shard
 from code_jax.cli.compiled import keep_compiled
 from code_jax.errors import UserError
 
+_DESCRIPTION = "Makes likely pictures near the inputs, which are damaged, strokes or composites."
 _EPILOG = """examples:
   code-jax restore photo.png --out restored --preset local
-  code-jax restore folder --out restored --depth 0.5,0.2 --samples 3 --compare
-  code-jax restore folder --out restored --prior google/ddpm-ema-celebahq-256 --eta none
+  code-jax restore folder --out restored --depth 0.5,0.2 --compare
+  code-jax restore strokes.png --out edited --mask mask.png --samples 4
+  code-jax restore folder --out restored --prior google/ddpm-ema-celebahq-256
 """
 
 
@@ -26,73 +29,76 @@ _PLACES = {"keep_size": False, "format": "png", "quality": None, "animated": "fi
 
 def add_to(commands: Any) -> None:
     """Adds the command to the parser."""
-    parser = commands.add_parser(
-        "restore", help="restore pictures", epilog=_EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = commands.add_parser("restore", help="restore or edit pictures", description=_DESCRIPTION, epilog=_EPILOG)
     add = parser.add_argument
     add("inputs", nargs="+", metavar="INPUT", help="pictures and folders of pictures")
-    add("--out", type=Path, required=True, help="folder for the results, manifest.jsonl and the contact sheet")
-    add("--prior", default="eurosat-64", help="bundled name, hub id or folder (default: eurosat-64)")
-    add(
-        "--method",
-        default="code",
-        metavar="code|sdedit|ddim|official",
-        help="default: code; official is the published program's arithmetic",
-    )
-    add("--preset", default="default", help="default, local or global")
-    add("--depth", type=numbers, help="noise level in (0, 1]; a list corrects several, deepest first")
-    step = parser.add_mutually_exclusive_group()
-    step.add_argument("--step-size", type=numbers, help="Langevin step h, one or one a depth")
-    step.add_argument("--relative-step", type=number, help="the same as h/(1 - alpha_bar), which fits any prior")
-    add("--eta", type=eta, help="confidence of the clipping, or none")
-    add("--anneal-rate", type=number, help="factor between levels of the step size")
-    add("--anneal-levels", type=count, help="levels of the step size")
-    add("--langevin-steps", type=count, help="Langevin steps at each depth")
-    add("--langevin", help="variance_preserving, unadjusted or averaged")
-    add("--ode-steps", type=count, help="steps of the ODE each way")
-    add("--solver", help="ddim, heun, midpoint, tsit5 or reversible_heun")
-    add("--grid", help="time, geometric or rho")
-    add("--input-noise", type=number, help="noise given to the input, in units of sigma_0")
-    add("--dynamic-threshold", type=numbers, help="QUANTILE,S_MAX; off by default")
-    add("--samples", type=count, default=1, help="results a picture")
-    add("--seed", type=int, default=0)
-    add("--batch-size", type=count, default=8, help="pictures on a device at a time; results belong to it (default: 8)")
-    add("--precision", default="float32", help="float32 or bfloat16, inside the network")
-    add(
-        "--fit",
-        choices=("resize", "crop", "tile"),
-        default="resize",
-        help="squash, take the centre, or restore the whole by windows",
-    )
+    add("--out", type=Path, required=True, help="folder for results and manifest.jsonl")
+    add("--prior", default="eurosat-64", help="bundled name, hub id, folder (default: eurosat-64)")
+    add("--preset", default="default", metavar="default|local|global", help="local: blur, speckle; global: fog, contrast")
+    add("--method", default="code", metavar="code|sdedit|ddim|official", help="official: the published program")
+    add("--mask", type=Path, help="picture, bright where the inputs may change")
+    add("--samples", type=count, default=1, help="results a picture; their diversity is reported")
+    add("--seed", type=int, default=0, help="default: 0")
+    add("--fit", choices=("resize", "crop", "tile"), default="resize", help="squash, take the centre, or windows")
     add("--keep-size", action="store_true", help="bring results back to their originals' sizes")
     add("--format", choices=("png", "same", "webp", "jpeg"), default="png", help="of the results (default: png)")
-    add("--quality", type=count, help="1..100 of lossy formats (default: 95 for JPEG, lossless for WebP)")
-    add("--suffix", default="", help="added to the results' names")
-    add("--animated", choices=("first", "refuse"), default="first", help="of several frames take the first, or refuse the file")
-    add("--overwrite", action="store_true", help="replace results of other settings in the same folder")
-    add("--retry-failed", action="store_true", help="try again what failed in an earlier run")
-    add("--mask", type=Path, help="picture, bright where the inputs may change; the rest is returned exactly")
-    add("--reference", type=Path, help="folder of clean sources with the inputs' names")
     add("--compare", action="store_true", help="write contact_sheet.png")
+
+    numbers_of = parser.add_argument_group("numbers in place of the preset's")
+    add = numbers_of.add_argument
+    add("--depth", type=numbers, help="noise level in (0, 1]; or several, deepest first")
+    step = numbers_of.add_mutually_exclusive_group()
+    step.add_argument("--step-size", type=numbers, help="Langevin step h, one or one a depth")
+    step.add_argument("--relative-step", type=number, help="the same as h/(1 - alpha_bar)")
+    add("--eta", type=eta, help="confidence of the clipping, or none")
+    add("--langevin-steps", type=count, help="Langevin steps at each depth")
+    add("--ode-steps", type=count, help="steps of the ODE each way")
+
+    add = parser.details("details of the method").add_argument
+    add("--anneal-rate", type=number, help="factor between levels of the step size")
+    add("--anneal-levels", type=count, help="levels of the step size")
+    add("--langevin", metavar="KIND", help="variance_preserving, unadjusted or averaged")
+    add("--solver", metavar="NAME", help="ddim, heun, midpoint, tsit5 or reversible_heun")
+    add("--grid", metavar="time|geometric|rho", help="of the ODE's noise levels")
+    add("--input-noise", type=number, help="noise given to the input, in units of sigma_0")
+    add("--dynamic-threshold", type=numbers, metavar="P,S", help="quantile and s_max; off by default")
+
+    add = parser.details("details of the files").add_argument
+    add("--reference", type=Path, help="folder of clean sources with the inputs' names")
+    add("--quality", type=count, help="1..100 of lossy formats (JPEG: 95, WebP: lossless)")
+    add("--suffix", default="", metavar="TEXT", help="added to the results' names")
+    add("--animated", choices=("first", "refuse"), default="first", help="take the first of several frames, or none")
+    add("--overwrite", action="store_true", help="replace results of other settings in --out")
+    add("--retry-failed", action="store_true", help="try again what failed in an earlier run")
+
+    run_of = parser.details("details of the run")
+    add = run_of.add_argument
+    add("--batch-size", type=count, default=8, help="pictures on a device at a time (default: 8)")
+    add("--precision", default="float32", metavar="float32|bfloat16", help="inside the network")
+    share = run_of.add_mutually_exclusive_group()
+    share.add_argument("--shard", type=shard, default=WHOLE, metavar="I/N", help="the I-th of N shares, for N runs into --out")
+    share.add_argument("--distributed", action="store_true", help="the share of this process in jax.distributed")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Restores; 1 if some inputs failed."""
     from code_jax.batch.files import check_output, find_sources
-    from code_jax.batch.manifest import NAME, names_given
+    from code_jax.batch.manifest import names_given
     from code_jax.batch.picture_format import possible_endings
 
     check_counts(args)
     _check_places(args)
-    sources = find_sources(args.inputs, args.out, args.reference, suffix=args.suffix, names=names_given(args.out / NAME))
+    sources = find_sources(args.inputs, args.out, args.reference, suffix=args.suffix, names=names_given(args.out))
     check_output(args.out, sources, possible_endings(args.format), args.samples)
 
     from code_jax.batch.job import Job
     from code_jax.batch.restore import restore_files
+    from code_jax.batch.shard import from_jax
     from code_jax.priors.load import load_prior
 
     keep_compiled()
+    shard = from_jax() if args.distributed else args.shard
     prior = load_prior(args.prior, precision=args.precision)
     config = official.configure(args) if args.method == "official" else configure(args, prior.schedule)
     places = {name: getattr(args, name) for name in ("keep_size", "format", "quality", "animated")}
@@ -103,7 +109,7 @@ def run(args: argparse.Namespace) -> int:
         args.samples, args.seed, args.batch_size, args.fit, args.compare, noted, mask,
         overwrite=args.overwrite, retry_failed=args.retry_failed, **places,
     )  # fmt: skip
-    summary = restore_files(sources, args.out, prior, config, job)
+    summary = restore_files(sources, args.out, prior, config, job, shard)
     _print_summary(summary, args.out)
     return 128 + summary.signal if summary.signal else 1 if summary.failed else 0
 
@@ -113,11 +119,19 @@ def _print_summary(summary: Any, out: Path) -> None:
     print(f"restored {summary.done}{kept}, failed {summary.failed}; results are in {str(out)!r}")
     print(f"{summary.nfe} evaluations an image, {summary.seconds:.1f} s, {summary.waited:.1%} of it waiting for files")
     if summary.before:
-        number = len(summary.before)
-        before, after = sum(summary.before) / number, sum(summary.after) / number
-        print(f"PSNR to the clean source, mean of {number}: {before:.2f} dB before, {after:.2f} dB after")
+        before, after = _mean(summary.before), _mean(summary.after)
+        print(f"PSNR to the clean source, mean of {len(summary.before)}: {before:.2f} dB before, {after:.2f} dB after")
+    if summary.fidelity:
+        print(f"fidelity: PSNR to the input, mean of {len(summary.fidelity)}: {_mean(summary.fidelity):.2f} dB")
+    if summary.diversity:
+        number = len(summary.diversity)
+        print(f"diversity: RMS difference among an input's samples, mean of {number}: {_mean(summary.diversity):.4f} (range 2)")
     if summary.signal:
         print("interrupted: the same command goes on from here")
+
+
+def _mean(values: list[float]) -> float:
+    return sum(values) / len(values)
 
 
 def configure(args: argparse.Namespace, schedule: Any) -> Any:
@@ -193,6 +207,8 @@ def _check_places(args: argparse.Namespace) -> None:
         raise UserError(f"--quality is {args.quality}; it must be from 1 to 100")
     if "/" in args.suffix or "\0" in args.suffix:
         raise UserError(f"--suffix is {args.suffix!r}; it is a part of a name, without a slash")
+    if args.compare and (args.distributed or not args.shard.is_whole):
+        raise UserError("--compare is of all the pictures: run once more without --shard when all shares are done")
     if args.mask is not None and args.fit == "tile":
         raise UserError("--mask is of a prior's size, and not for --fit tile")
 

@@ -36,9 +36,36 @@ def dense(features: int, name: str, dtype: Dtype) -> nn.Dense:
     return nn.Dense(features, name=name, dtype=dtype, precision=precision(dtype))
 
 
-def group_norm(groups: int, eps: float, name: str, dtype: Dtype) -> nn.GroupNorm:
-    """Normalizes over pixels and groups of channels, with statistics in float32."""
-    return nn.GroupNorm(groups, epsilon=eps, name=name, dtype=dtype)
+class GroupNorm(nn.Module):
+    """Normalizes over pixels and groups of channels (Wu & He 2018), with statistics in float32.
+
+    Sums are taken over pixels first and over a group's channels last, and the normalization is one multiplication and addition a
+    channel: both run along the channels, which lie together in memory, and fuse with what comes before and after.
+    """
+
+    groups: int
+    eps: float
+    dtype: Dtype
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        channels = x.shape[-1]
+        scale = self.param("scale", nn.initializers.ones, (channels,))
+        bias = self.param("bias", nn.initializers.zeros, (channels,))
+        exact = x.astype(jnp.float32)
+
+        def mean(values: jax.Array) -> jax.Array:
+            groups = values.mean(tuple(range(1, x.ndim - 1))).reshape(-1, self.groups, channels // self.groups).mean(-1)
+            return groups.repeat(channels // self.groups, -1).reshape(-1, *(1,) * (x.ndim - 2), channels)
+
+        centre, square = mean(exact), mean(exact * exact)
+        factor = scale * jax.lax.rsqrt(jnp.maximum(square - centre * centre, 0) + self.eps)
+        return (exact * factor + (bias - centre * factor)).astype(self.dtype)
+
+
+def group_norm(groups: int, eps: float, name: str, dtype: Dtype) -> GroupNorm:
+    """A `GroupNorm` with the name of PyTorch's."""
+    return GroupNorm(groups, eps, dtype, name=name)
 
 
 def timestep_embedding(t: jax.Array, dim: int, flip_sin_to_cos: bool, freq_shift: float) -> jax.Array:
@@ -84,6 +111,39 @@ class Downsample2D(nn.Module):
         return conv(x.shape[-1], 3, "conv", self.dtype, stride=2, padding=padding)(x)
 
 
+class UpsampledConv(nn.Module):
+    """Nearest-neighbour ×2, then a 3×3 convolution, with 4/9 of its multiplications.
+
+    The 3×3 pixels that an output sees are copies of 2×2: taps that meet copies of one pixel are added, which leaves a 2×2
+    convolution of the small image for each of the outputs' four places among the copies.
+    """
+
+    dtype: Dtype
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        batch, height, width, channels = x.shape
+        kernel = self.param("kernel", nn.initializers.lecun_normal(), (3, 3, channels, channels))
+        bias = self.param("bias", nn.initializers.zeros, (channels,))
+
+        def add_taps(kernel: jax.Array, axis: int) -> tuple[jax.Array, jax.Array]:
+            first, middle, last = jnp.split(kernel, 3, axis)
+            return jnp.concatenate([first, middle + last], axis), jnp.concatenate([first + middle, last], axis)
+
+        def convolve(kernel: jax.Array, down: int, right: int) -> jax.Array:
+            padding, layout = ((1 - down, down), (1 - right, right)), ("NHWC", "HWIO", "NHWC")
+            operands = x.astype(self.dtype), kernel.astype(self.dtype)
+            return jax.lax.conv_general_dilated(
+                *operands, (1, 1), padding, dimension_numbers=layout, precision=precision(self.dtype)
+            )
+
+        rows = enumerate(add_taps(kernel, 0))
+        outputs = [convolve(each, down, right) for down, row in rows for right, each in enumerate(add_taps(row, 1))]
+        h = jnp.stack(outputs, 3).reshape(batch, height, width, 2, 2, channels)
+        h = h.transpose(0, 1, 3, 2, 4, 5).reshape(batch, 2 * height, 2 * width, channels)
+        return h + bias.astype(self.dtype)
+
+
 class Upsample2D(nn.Module):
     """Nearest-neighbour ×2, then a 3×3 convolution."""
 
@@ -91,7 +151,7 @@ class Upsample2D(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        return conv(x.shape[-1], 3, "conv", self.dtype)(upsample(x))
+        return UpsampledConv(self.dtype, name="conv")(x)
 
 
 class ResnetBlock2D(nn.Module):
