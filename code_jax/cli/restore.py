@@ -74,6 +74,7 @@ def add_to(commands: Any) -> None:
     run_of = parser.details("details of the run")
     add = run_of.add_argument
     add("--batch-size", type=count, default=8, help="pictures on a device at a time (default: 8)")
+    add("--devices", type=count, metavar="N", help="use the first N devices (default: all)")
     add("--precision", default="float32", metavar="float32|bfloat16", help="inside the network")
     share = run_of.add_mutually_exclusive_group()
     share.add_argument("--shard", type=shard, default=WHOLE, metavar="I/N", help="the I-th of N shares, for N runs into --out")
@@ -107,7 +108,7 @@ def run(args: argparse.Namespace) -> int:
     mask = None if args.mask is None else _mask(args.mask, prior.image_shape, args.fit)
     job = Job(
         args.samples, args.seed, args.batch_size, args.fit, args.compare, noted, mask,
-        overwrite=args.overwrite, retry_failed=args.retry_failed, **places,
+        overwrite=args.overwrite, retry_failed=args.retry_failed, devices=args.devices, **places,
     )  # fmt: skip
     summary = restore_files(sources, args.out, prior, config, job, shard)
     _print_summary(summary, args.out)
@@ -135,7 +136,8 @@ def _mean(values: list[float]) -> float:
 
 
 def configure(args: argparse.Namespace, schedule: Any) -> Any:
-    """The `EditConfig` of the arguments: the preset, overridden; warns of a step beyond its stability limit."""
+    """The `EditConfig` of the arguments: the preset, overridden; warns of a step beyond its limit, and of a slow precision."""
+    import jax
     import jax.numpy as jnp
     import numpy as np
 
@@ -161,6 +163,8 @@ def configure(args: argparse.Namespace, schedule: Any) -> Any:
             program[name] = getattr(args, name)
     config = canonical(config.replace(**values, program=dataclasses.replace(config.program, **program)))
 
+    if args.precision == "bfloat16" and jax.default_backend() == "cpu":
+        print("code-jax: warning: --precision bfloat16 is slower than float32 on a CPU", file=sys.stderr)
     excess = excessive_step(config, schedule)
     if excess is not None:
         step, limit = excess
