@@ -13,63 +13,51 @@ from code_jax.cli.arguments import count, eta, numbers
 from code_jax.cli.compiled import keep_compiled
 from code_jax.errors import UserError
 
-_EPILOG = """methods: inputs, ddim, ddim+cbc, sdedit, official, official+cbc, code, code-cbc
-(CODE without clipping), and official-QUIRK, without one of its quirks
-
-examples:
+_DESCRIPTION = """Corrupts clean pictures, restores them by each method and makes the paper's
+tables. Methods: inputs, ddim, ddim+cbc, sdedit, official, official+cbc, code,
+code-cbc (CODE without clipping), official-QUIRK (without one of its quirks)."""
+_EPILOG = """examples:
   code-jax evaluate --data test.zip --out table --images 8
   code-jax evaluate --data test.zip --out grid --depth 0.2,0.4 --tuning tune.zip
+  code-jax evaluate --data test.zip --out table --images 8 --resume
 """
 
 
 def add_to(commands: Any) -> None:
     """Adds the command to the parser."""
-    parser = commands.add_parser("evaluate", help="make the paper's tables", epilog=_EPILOG)
+    parser = commands.add_parser("evaluate", help="make the paper's tables", description=_DESCRIPTION, epilog=_EPILOG)
     add = parser.add_argument
-    add("--data", type=Path, required=True, metavar="CLEAN", help="folder or zip of pictures, by class")
-    add("--out", type=Path, required=True, help="folder for records, results.csv, report.html")
-    add("--prior", default="eurosat-64", help="bundled name, hub id, folder (eurosat-64)")
-    add(
-        "--methods",
-        default="inputs,ddim,ddim+cbc,sdedit,code-cbc,code",
-        metavar="A,B,C",
-        help="see below (default: all but official)",
-    )
-    add("--corruptions", default="all", metavar="all|A,B,C", help="default: all 47")
-    add(
-        "--severity",
-        type=_counts,
-        default=(5,),
-        metavar="S,…",
-        help="1 to 5; tables are of the first",
-    )
+    add("--data", type=Path, required=True, metavar="CLEAN", help="folder or zip, its folders named by class")
+    add("--out", type=Path, required=True, help="folder for report.html and results.csv")
+    add("--prior", default="eurosat-64", help="bundled name, hub id, folder (default: eurosat-64)")
+    add("--methods", default="inputs,ddim,ddim+cbc,sdedit,code-cbc,code", metavar="A,B", help="default: all but official ones")
+    add("--corruptions", default="all", metavar="A,B|all", help="default: all 47")
+    add("--severity", type=_counts, default=(5,), metavar="S,S", help="tables: the first, curves: all (default: 5)")
     add("--images", type=count, default=8, help="pictures for each corruption (default: 8)")
-    add("--official-images", type=count, help="of them, for the published program")
-    add("--protocol", default="oracle,blind", metavar="NAME", help="oracle, blind or both (default: both)")
-    add("--preset", default="default", metavar="default|local|global", help="of what is no axis")
+    add("--protocol", default="oracle,blind", metavar="A,B", help="how settings are chosen (default: oracle,blind)")
     add("--resume", action="store_true", help="go on from the records in --out")
 
-    add = parser.add_argument_group("grid").add_argument
+    add = parser.add_argument_group("settings to choose from").add_argument
     add("--depth", type=numbers, default=(), metavar="A,B", help="noise levels (default: the preset's)")
-    add("--relative-step", type=numbers, default=(), metavar="A,B", help="h/(1 - alpha_bar) (default: the preset's)")
-    add("--eta", type=eta, default=2.0, help="confidence of the clipping (default: 2)")
-    add("--eta-curve", type=_etas, default=(), metavar="A,B,none", help="draw CODE's curve over these etas")
+    add("--relative-step", type=numbers, default=(), metavar="A,B", help="CODE's h/(1 - alpha_bar)")
+    add("--tuning", type=Path, metavar="CLEAN", help="pictures to choose blind settings on")
+    add("--tuning-held-out", type=count, metavar="N", help="of them those held out of training by name")
+    add("--tuning-images", type=count, default=1, help="for each corruption (default: 1)")
 
     add = parser.details("details of the methods").add_argument
+    add("--preset", default="default", metavar="default|local|global", help="of what is no axis")
+    add("--eta", type=eta, default=2.0, help="confidence of the clipping (default: 2)")
+    add("--eta-curve", type=_etas, default=(), metavar="A,B,none", help="draw CODE's curve over these etas")
     add("--ode-steps", type=count, help="steps of the ODE each way")
     add("--langevin-steps", type=count, help="CODE's Langevin steps")
     add("--sdedit-steps", type=count, help="SDEdit's ancestral steps")
+    add("--official-images", type=count, help="of --images, for the published program")
 
-    add = parser.add_argument_group("choice of blind settings").add_argument
-    add("--tuning", type=Path, metavar="CLEAN", help="folder or zip of pictures to choose on")
-    add("--tuning-held-out", type=count, metavar="N", help="the N of them that training holds out")
-    add("--tuning-images", type=count, default=1, help="pictures for each corruption (default: 1)")
-
-    add = parser.details("details of the measures and the run").add_argument
+    add = parser.details("details of the run").add_argument
     add("--features", default="landcover", metavar="landcover|inception", help="of the Frechet distance")
     add("--weights", type=Path, help="folder of downloaded weights")
     add("--bootstrap", type=count, default=200, help="resamples of the intervals (default: 200)")
-    add("--seed", type=count, default=0, help="of pictures, corruptions and noise (default: 0)")
+    add("--seed", type=count, default=0, help="of pictures, corruptions, noise (default: 0)")
     add("--batch-size", type=count, default=8, help="pictures on a device at a time (default: 8)")
     add("--precision", default="float32", metavar="float32|bfloat16", help="inside the network")
     parser.set_defaults(run=run)
