@@ -25,7 +25,13 @@ _OPTIONS = {"num_steps": "ode_steps"}  # where an option of the command line is 
 
 
 def png_text(facts: Mapping[str, Any]) -> PngImagePlugin.PngInfo:
-    """The facts and this version as a PNG's text, for `PIL.Image.Image.save(..., pnginfo=...)`.
+    """The facts and this version as a PNG's text.
+
+    Args:
+        facts: what can be JSON.
+
+    Returns:
+        What `PIL.Image.Image.save` takes as ``pnginfo``.
 
     Example:
         >>> import io
@@ -42,6 +48,13 @@ def png_text(facts: Mapping[str, Any]) -> PngImagePlugin.PngInfo:
 def exif_with(facts: Mapping[str, Any], exif: bytes = b"") -> bytes:
     """EXIF with the facts and this version added, for formats without text of their own: JPEG, WebP, TIFF, AVIF.
 
+    Args:
+        facts: what can be JSON.
+        exif: what is kept beside them.
+
+    Returns:
+        What `PIL.Image.Image.save` takes as ``exif``.
+
     Example:
         >>> import io
         >>> file = io.BytesIO()
@@ -56,10 +69,24 @@ def exif_with(facts: Mapping[str, Any], exif: bytes = b"") -> bytes:
 
 
 def read_facts(file: Any) -> dict[str, Any]:
-    """The facts of a result, a path or an open binary file; nothing is unpickled.
+    """The facts of a result; nothing is unpickled.
+
+    Args:
+        file: a path, or an open binary file.
+
+    Returns:
+        What was written into it, with the ``version`` that wrote it.
 
     Raises:
         UserError: if it is no picture, or none of code_jax's.
+
+    Example:
+        >>> import io
+        >>> file = io.BytesIO()
+        >>> Image.new("RGB", (8, 8)).save(file, "PNG")
+        >>> read_facts(file)  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        code_jax.errors.UserError: the picture says nothing of its origin: ...
     """
     name = file if isinstance(file, (str, Path)) else "the picture"
     try:
@@ -75,7 +102,15 @@ def read_facts(file: Any) -> dict[str, Any]:
 
 
 def command_of(facts: Mapping[str, Any], picture: str = "INPUT", mask: str = "MASK", out: str = "DIR") -> str:
-    """The command line that makes a result with these facts again, from its input `picture`.
+    """The command line that makes a result again.
+
+    Args:
+        facts: of `read_facts`.
+        picture, mask: paths of what it was made from.
+        out: the folder for it.
+
+    Returns:
+        One line, quoted for a shell.
 
     Example:
         >>> command_of({"settings": {"prior": "eurosat-64", "num_steps": 10, "eta": "none"}, "seed": 3, "micro_batch": 1})

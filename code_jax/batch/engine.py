@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from code_jax.batch.fitting import as_floats
 from code_jax.batch.job import Job, fold_keys, image_key
 from code_jax.batch.work import Work
 from code_jax.diffusion.tiling import tiled
+from code_jax.editing.devices import local_devices, sharding
 from code_jax.editing.edit import EditResult
 from code_jax.editing.method import Settings, number_of_moves, run_in_segments
 from code_jax.priors.prior import Prior
@@ -32,11 +32,16 @@ class Restored(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Engine:
-    """A prior on all local devices, with the settings of a run."""
+    """A prior on the devices of a run, with its settings."""
 
     prior: Prior
     config: Settings
     job: Job
+
+    @classmethod
+    def on_devices(cls, prior: Prior, config: Settings, job: Job) -> Engine:
+        """An engine that has the prior on each of the devices."""
+        return cls(jax.device_put(prior, sharding(local_devices(job.devices))), config, job)
 
     @property
     def batch(self) -> int:
@@ -46,7 +51,12 @@ class Engine:
     @property
     def in_flight(self) -> int:
         """Inputs of the network at a time."""
-        return self.job.micro_batch * jax.local_device_count()
+        return self.job.micro_batch * len(self.devices)
+
+    @property
+    def devices(self) -> list[jax.Device]:
+        """The devices of the run."""
+        return local_devices(self.job.devices)
 
     @property
     def moves(self) -> int:
@@ -84,17 +94,18 @@ class Engine:
         images = np.zeros((self.batch, *self.prior.image_shape), np.float32)
         for item, image in zip(group, images, strict=False):
             image[:] = as_floats(item.pixels, image.shape[2])
-        keys, images = jax.device_put((fold_keys(words), images), sharding("batch"))
+        keys, images = jax.device_put((fold_keys(words), images), sharding(self.devices, "batch"))
         return run_in_segments(keys, self.prior, images, self.config, bounds, after, self.job.mask)
 
     def _tiled(self, item: Work, words: np.ndarray, bounds: np.ndarray, after: Callable[[int], None]) -> EditResult:
         (height, width), channels = item.pixels.shape[:2], self.prior.image_shape[2]
         side = canvas_side((height, width), self.prior.image_shape)
-        denoiser: Any = tiled(self.prior, (height, width), canvas=side, chunk=self.in_flight, sharding=sharding("batch"))
+        shared = sharding(self.devices, "batch")
+        denoiser: Any = tiled(self.prior, (height, width), canvas=side, chunk=self.in_flight, sharding=shared)
         canvas = np.zeros((side * side, channels), np.float32)
         canvas[: height * width] = as_floats(item.pixels, channels).reshape(-1, channels)
         placed = fold_keys(words), canvas.reshape(1, side, side, channels), denoiser
-        keys, images, denoiser = jax.device_put(placed, sharding())
+        keys, images, denoiser = jax.device_put(placed, sharding(self.devices))
         return run_in_segments(keys, denoiser, images, self.config, bounds, after)
 
 
@@ -111,9 +122,3 @@ def canvas_side(size: tuple[int, int], image_shape: tuple[int, ...]) -> int:
     while side < 256 or side**2 < size[0] * size[1]:
         side *= 2
     return side
-
-
-def sharding(*axes: str) -> NamedSharding:
-    """A batch shared among the local devices ("batch"), or the same on all of them."""
-    mesh = Mesh(np.array(jax.local_devices()), ("batch",))
-    return NamedSharding(mesh, PartitionSpec(*axes))

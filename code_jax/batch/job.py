@@ -28,6 +28,7 @@ class Job:
         animated: "first" frame, or "refuse".
         overwrite: replace results of other settings.
         retry_failed: try again what failed in an earlier run.
+        devices: how many of this process's devices take part; None is all. Results do not depend on it.
     """
 
     samples: int = 1
@@ -43,6 +44,7 @@ class Job:
     animated: str = "first"
     overwrite: bool = False
     retry_failed: bool = False
+    devices: int | None = None
 
     def identity(self, weights: str) -> dict[str, Any]:
         """What results must share to stand in one folder."""

@@ -17,10 +17,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 
-from code_jax.batch.engine import Engine, Restored, sharding
+from code_jax.batch.engine import Engine, Restored
 from code_jax.batch.files import Source
 from code_jax.batch.interruption import Dropped, Interruption
 from code_jax.batch.job import Job
@@ -88,7 +87,7 @@ class _Run:
         self.sources, self.out, self.job, self.weights, self.config = sources, out, job, weights, config
         self.manifest, self.interruption, self.pool = manifest, interruption, pool
         self.shape, self.schedule = prior.image_shape, prior.schedule
-        self.engine = Engine(jax.device_put(prior, sharding()), config, job)
+        self.engine = Engine.on_devices(prior, config, job)
         self.summary = Summary(nfe=number_of_moves(config)[1])
         self.writing: collections.deque[tuple[Source, Future[Written]]] = collections.deque()
         self.outputs: dict[str, dict[int, str]] = {}

@@ -13,8 +13,9 @@ import jax.numpy as jnp
 
 from code_jax.diffusion.denoiser import Denoiser
 from code_jax.diffusion.thresholding import DynamicThreshold
-from code_jax.editing.config import EditConfig, canonical
-from code_jax.editing.edit import advance, begin, edit, image_keys, number_of_moves, per_image
+from code_jax.editing.config import EditConfig
+from code_jax.editing.edit import edit, image_keys, number_of_moves
+from code_jax.editing.memory import working_memory
 from code_jax.editing.sweep import SweepGrid, sweep
 from code_jax.priors.prior import Prior
 
@@ -103,15 +104,12 @@ def measure(prior: Prior, config: EditConfig, batch: int, runs: int, grid: Sweep
 
 
 def memory(prior: Prior, config: EditConfig, batch: int) -> list[Row]:
-    """The compiled program's own account: weights and images that go in, and the most it needs beside them."""
-    images = jnp.zeros((batch, *prior.image_shape))
-    keys, numbers = image_keys(jax.random.key(0), images), per_image(canonical(config), batch)
-    travel = begin(keys, prior, images, numbers)
-    analysis: Any = advance.lower(keys, prior, travel, numbers, jnp.int32(0), jnp.int32(1)).compile().memory_analysis()
+    """The compiled program's own account: weights, and the most it needs beside them."""
     weights = sum(leaf.nbytes for leaf in jax.tree.leaves(prior.params))
+    working = working_memory(prior, config, batch)
     return [
         Row("weights", f"{weights / 2**20:.1f} MiB", ""),
-        Row("working memory, an image", f"{analysis.temp_size_in_bytes / batch / 2**20:.1f} MiB", "of the compiler's analysis"),
+        Row("working memory, an image", f"{working / 2**20:.1f} MiB", "of the compiler's analysis"),
     ]
 
 

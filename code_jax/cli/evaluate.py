@@ -13,59 +13,53 @@ from code_jax.cli.arguments import count, eta, numbers
 from code_jax.cli.compiled import keep_compiled
 from code_jax.errors import UserError
 
-_EPILOG = """methods: inputs, ddim, ddim+cbc, sdedit, official, official+cbc, code-cbc (CODE without clipping), code,
-and official-QUIRK, the published program without one of its quirks (named where the name is wrong)
-
-examples:
+_DESCRIPTION = """Corrupts clean pictures, restores them by each method and makes the paper's
+tables. Methods: inputs, ddim, ddim+cbc, sdedit, official, official+cbc, code,
+code-cbc (CODE without clipping), official-QUIRK (without one of its quirks)."""
+_EPILOG = """examples:
   code-jax evaluate --data test.zip --out table --images 8
-  code-jax evaluate --data test.zip --out grids --depth 0.2,0.4 --tuning train.zip --tuning-held-out 1000
+  code-jax evaluate --data test.zip --out grid --depth 0.2,0.4 --tuning tune.zip
+  code-jax evaluate --data test.zip --out table --images 8 --resume
 """
 
 
 def add_to(commands: Any) -> None:
     """Adds the command to the parser."""
-    parser = commands.add_parser(
-        "evaluate", help="make the paper's tables", epilog=_EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = commands.add_parser("evaluate", help="make the paper's tables", description=_DESCRIPTION, epilog=_EPILOG)
     add = parser.add_argument
-    add("--data", type=Path, required=True, metavar="CLEAN", help="folder or zip of clean pictures, in folders named by class")
-    add("--out", type=Path, required=True, help="folder for records/, results.csv and report.html")
-    add("--prior", default="eurosat-64", help="bundled name, hub id or folder (default: eurosat-64)")
-    add(
-        "--methods",
-        default="inputs,ddim,ddim+cbc,sdedit,code-cbc,code",
-        metavar="A,B,C",
-        help="see below (default: all but official)",
-    )
-    add("--corruptions", default="all", metavar="all|A,B,C", help="default: all 47")
-    add(
-        "--severity",
-        type=_counts,
-        default=(5,),
-        metavar="S,…",
-        help="1 to 5; tables are of the first, curves of all (default: 5)",
-    )
+    add("--data", type=Path, required=True, metavar="CLEAN", help="folder or zip, its folders named by class")
+    add("--out", type=Path, required=True, help="folder for report.html and results.csv")
+    add("--prior", default="eurosat-64", help="bundled name, hub id, folder (default: eurosat-64)")
+    add("--methods", default="inputs,ddim,ddim+cbc,sdedit,code-cbc,code", metavar="A,B", help="default: all but official ones")
+    add("--corruptions", default="all", metavar="A,B|all", help="default: all 47")
+    add("--severity", type=_counts, default=(5,), metavar="S,S", help="tables: the first, curves: all (default: 5)")
     add("--images", type=count, default=8, help="pictures for each corruption (default: 8)")
-    add("--official-images", type=count, help="of them, for the published program (default: --images)")
-    add("--protocol", default="oracle,blind", help="oracle, blind or both (default: both)")
-    add("--depth", type=numbers, default=(), metavar="A,B", help="grid: noise levels (default: the preset's)")
-    add("--relative-step", type=numbers, default=(), metavar="A,B", help="grid: CODE's h/(1 - alpha_bar) (default: the preset's)")
+    add("--protocol", default="oracle,blind", metavar="A,B", help="how settings are chosen (default: oracle,blind)")
+    add("--resume", action="store_true", help="go on from the records in --out")
+
+    add = parser.add_argument_group("settings to choose from").add_argument
+    add("--depth", type=numbers, default=(), metavar="A,B", help="noise levels (default: the preset's)")
+    add("--relative-step", type=numbers, default=(), metavar="A,B", help="CODE's h/(1 - alpha_bar)")
+    add("--tuning", type=Path, metavar="CLEAN", help="pictures to choose blind settings on")
+    add("--tuning-held-out", type=count, metavar="N", help="of them those held out of training by name")
+    add("--tuning-images", type=count, default=1, help="for each corruption (default: 1)")
+
+    add = parser.details("details of the methods").add_argument
+    add("--preset", default="default", metavar="default|local|global", help="of what is no axis")
     add("--eta", type=eta, default=2.0, help="confidence of the clipping (default: 2)")
     add("--eta-curve", type=_etas, default=(), metavar="A,B,none", help="draw CODE's curve over these etas")
-    add("--preset", default="default", help="default, local or global: of what is no axis")
     add("--ode-steps", type=count, help="steps of the ODE each way")
     add("--langevin-steps", type=count, help="CODE's Langevin steps")
     add("--sdedit-steps", type=count, help="SDEdit's ancestral steps")
-    add("--tuning", type=Path, metavar="CLEAN", help="folder or zip of pictures to choose blind settings on")
-    add("--tuning-held-out", type=count, metavar="N", help="use the N of them that training holds out by name hash")
-    add("--tuning-images", type=count, default=1, help="pictures for each corruption to choose on (default: 1)")
-    add("--features", default="landcover", help="of the Frechet distance: landcover or inception (default: landcover)")
-    add("--weights", type=Path, help="folder of downloaded weights (LPIPS, Inception; default: the cache's)")
+    add("--official-images", type=count, help="of --images, for the published program")
+
+    add = parser.details("details of the run").add_argument
+    add("--features", default="landcover", metavar="landcover|inception", help="of the Frechet distance")
+    add("--weights", type=Path, help="folder of downloaded weights")
     add("--bootstrap", type=count, default=200, help="resamples of the intervals (default: 200)")
-    add("--seed", type=count, default=0, help="of pictures, corruptions and noise (default: 0)")
-    add("--batch-size", type=count, default=8, help="pictures on a device at a time; results belong to it (default: 8)")
-    add("--precision", default="float32", help="float32 or bfloat16, inside the network")
-    add("--resume", action="store_true", help="go on from the records in --out")
+    add("--seed", type=count, default=0, help="of pictures, corruptions, noise (default: 0)")
+    add("--batch-size", type=count, default=8, help="pictures on a device at a time (default: 8)")
+    add("--precision", default="float32", metavar="float32|bfloat16", help="inside the network")
     parser.set_defaults(run=run)
 
 
@@ -184,7 +178,7 @@ def _check(args: argparse.Namespace) -> None:
     if not 0 <= args.bootstrap <= 10_000:
         raise UserError(f"--bootstrap is {args.bootstrap}; it must be from 0 to 10000")
     if not all(value > 0 for value in (args.eta, *args.eta_curve)):
-        raise UserError(f"eta is {min(args.eta, *args.eta_curve)}; it must be positive, or none")
+        raise UserError(f"eta is {min((args.eta, *args.eta_curve))}; it must be positive, or none")
 
 
 def _counts(text: str) -> tuple[int, ...]:

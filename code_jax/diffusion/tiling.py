@@ -102,6 +102,9 @@ def tiled(
         chunk: windows computed at a time.
         sharding: how the windows of a chunk lie on devices.
 
+    Returns:
+        A `Tiled` denoiser, which `code_jax.edit` takes as a prior.
+
     Raises:
         UserError: if the size is smaller than the prior's or has more pixels than the canvas.
 

@@ -14,10 +14,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from code_jax.diffusion.schedule import NoiseSchedule
 from code_jax.editing.config import EditConfig, canonical, preset
+from code_jax.editing.devices import local_devices, sharding
 from code_jax.editing.edit import EditInfo, advance, begin, check_images, finish, image_keys, moves_up, route_of
 from code_jax.errors import UserError
 from code_jax.priors.prior import Prior
@@ -27,7 +27,15 @@ _MICRO_BATCHES = range(8, 3, -1)  # images on a device at a time, of which the o
 
 
 class SweepPoint(NamedTuple):
-    """One point's settings: `step_size` is the absolute h, `eta` is infinite where nothing is clipped."""
+    """One point's settings, of those that `SweepGrid` spans.
+
+    Attributes:
+        depth: noise level in (0, 1].
+        step_size: the absolute h.
+        eta: infinite where nothing is clipped.
+        anneal_rate: γ.
+        seed: which of the grid's seeds, from 0 on.
+    """
 
     depth: float
     step_size: float
@@ -105,7 +113,7 @@ class SweepGrid:
 
 
 class SweepResult(NamedTuple):
-    """What a sweep gives.
+    """What a `sweep` gives.
 
     Attributes:
         points: the P points, in the grid's order.
@@ -169,15 +177,16 @@ def sweep(
     cost = jax.eval_shape(lambda: route_of(prior.schedule, canonical(config))).cost()
     moves = moves_up(config.program)
     up, down = int(cost[:moves].sum()), int(cost[moves:].sum())
-    devices = jax.local_device_count()
+    devices = local_devices()
 
     def work(micro: int) -> int:
-        return up * _padded(len(first), micro * devices) + down * _padded(len(which), micro * devices)
+        chunk = micro * len(devices)
+        return up * _padded(len(first), chunk) + down * _padded(len(which), chunk)
 
     micro = min(_MICRO_BATCHES, key=work) if micro_batch is None else _checked(micro_batch)
-    chunk, spread = micro * devices, _sharding("grid")
+    chunk, spread = micro * len(devices), sharding(devices, "batch")
     report = after or (lambda done, total: None)
-    prior = jax.device_put(prior, _sharding())
+    prior = jax.device_put(prior, sharding(devices))
 
     def operands(rows: np.ndarray) -> Any:
         return jax.device_put((keys[seeds[rows], image[rows]], jax.tree.map(lambda leaf: leaf[rows], numbers)), spread)
@@ -267,7 +276,3 @@ def _checked(micro_batch: int) -> int:
     if isinstance(micro_batch, bool) or not isinstance(micro_batch, int) or not 1 <= micro_batch <= MAX_RESULTS:
         raise UserError(f"micro_batch is {micro_batch!r}; it must be a whole number from 1 to {MAX_RESULTS}")
     return micro_batch
-
-
-def _sharding(*axes: str) -> NamedSharding:
-    return NamedSharding(Mesh(np.array(jax.local_devices()), ("grid",)), PartitionSpec(*axes))

@@ -66,9 +66,9 @@ class Yardstick:
         """
         count, shape = len(images), images.shape[2:]
         flat = images.reshape(-1, *shape)
-        others = [np.asarray(from_uint8(np.tile(pictures, (count, 1, 1, 1)))) for pictures in (given, clean)]
+        inputs, sources = (np.asarray(from_uint8(np.tile(pictures, (count, 1, 1, 1)))) for pictures in (given, clean))
         truth = np.full(len(flat), -1) if labels is None else np.tile(labels, count)
-        parts = [self._measure(flat[rows], *(other[rows] for other in others), truth[rows]) for rows in _batches(len(flat))]
+        parts = [self._measure(flat[rows], inputs[rows], sources[rows], truth[rows]) for rows in _batches(len(flat))]
         joined = {name: np.concatenate([part[name] for part in parts])[: len(flat)] for name in parts[0]}
         return {name: values.reshape(*images.shape[:2], *values.shape[1:]) for name, values in joined.items()}
 
@@ -77,9 +77,7 @@ class Yardstick:
         parts = [self._features(np.asarray(from_uint8(pixels[rows]))) for rows in _batches(len(pixels))]
         return np.concatenate(parts)[: len(pixels)]
 
-    def _measure(
-        self, images: np.ndarray, given: np.ndarray, clean: np.ndarray, labels: np.ndarray | None
-    ) -> dict[str, np.ndarray]:
+    def _measure(self, images: np.ndarray, given: np.ndarray, clean: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
         finite = np.isfinite(images).all(axis=(1, 2, 3))
         nothing = np.full(len(images), np.nan, np.float32)
         found = {

@@ -12,10 +12,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from code_jax.batch.engine import sharding
 from code_jax.batch.job import fold_keys, image_key
 from code_jax.diffusion.schedule import NoiseSchedule
 from code_jax.editing.config import EditConfig, canonical, preset
+from code_jax.editing.devices import local_devices, sharding
 from code_jax.editing.edit import advance, begin, per_image
 from code_jax.editing.method import Settings, number_of_moves, run_in_segments
 from code_jax.editing.official import QUIRKS, OfficialSettings
@@ -167,9 +167,9 @@ def _in_batches(
     """Images in batches of one size, sharded over the devices."""
     size, moves = micro_batch * jax.local_device_count(), number_of_moves(settings)[0]
     rows = np.minimum(np.arange(-(-len(images) // size) * size), len(images) - 1).reshape(-1, size)
-    prior, found = jax.device_put(prior, sharding()), []
+    prior, found = jax.device_put(prior, sharding(local_devices())), []
     for batch, these in enumerate(rows):
-        keys, placed = jax.device_put((fold_keys(words[these]), images[these]), sharding("batch"))
+        keys, placed = jax.device_put((fold_keys(words[these]), images[these]), sharding(local_devices(), "batch"))
         bounds = np.unique(np.linspace(0, moves, _SEGMENTS + 1).astype(int))
         progress = lambda k, batch=batch: after((batch + k / moves) / len(rows))  # noqa: E731
         result = run_in_segments(keys, prior, placed, settings, bounds, progress)

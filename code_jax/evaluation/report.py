@@ -21,9 +21,10 @@ from code_jax.evaluation.statistics import pooled_frechet
 from code_jax.evaluation.tables import ABLATION, Row, family_accuracy, results_csv, row_of, title_of
 from code_jax.metrics import Moments
 
-_STYLE = """body{font:15px/1.5 system-ui,sans-serif;max-width:1100px;margin:2em auto;padding:0 1em;color:#222}
+_STYLE = """body{font:15px/1.5 system-ui,sans-serif;max-width:1300px;margin:2em auto;padding:0 1em;color:#222}
 table{border-collapse:collapse;margin:1em 0;font-size:13px}td,th{padding:4px 9px;border-bottom:1px solid #ddd;text-align:right}
 td:first-child,th:first-child{text-align:left}caption{text-align:left;font-weight:bold;padding:4px 0}code{word-break:break-all}
+svg{overflow:visible;display:block}td{white-space:nowrap}td[style]{white-space:normal}
 img{image-rendering:pixelated;width:100%}.sheet th{text-align:center;font-weight:normal}.sheet td{padding:0;border:0}
 small{color:#666}h2{margin-top:2em}"""
 _HEADINGS = {

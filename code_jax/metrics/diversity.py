@@ -30,9 +30,9 @@ def diversity(samples: Any, distance: Callable[[Any, Any], jax.Array] = l2) -> j
         UserError: for another shape, or what the distance does not take.
 
     Example:
-        >>> samples = jnp.stack([jnp.full((1, 8, 8, 3), value) for value in (-0.5, 0.0, 0.5)])
-        >>> diversity(samples).round(4).tolist()  # (0.5 + 0.5 + 1)/3
-        [0.6667]
+        >>> samples = jnp.stack([jnp.full((1, 8, 8, 3), value) for value in (-0.5, 0.0, 1.0)])
+        >>> diversity(samples).tolist()  # (0.5 + 1 + 1.5)/3
+        [1.0]
     """
     samples = jnp.asarray(samples)
     if samples.ndim != 5 or len(samples) < 2:
