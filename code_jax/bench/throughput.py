@@ -23,7 +23,7 @@ _PEAKS = {
 
 
 def throughput(prior: Prior, batches: Sequence[int], runs: int) -> list[Row]:
-    """Two rows a batch size, on one device: model FLOP utilization (FLOP a second where no peak is known), and images a second."""
+    """Two rows a batch size, on one device: the share of its peak (FLOP a second where none is known), and images a second."""
     peak = next((value for name, value in _PEAKS.items() if name in jax.devices()[0].device_kind), None)
     rows = []
     for batch in batches:
