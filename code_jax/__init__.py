@@ -13,7 +13,9 @@ from code_jax.diffusion.thresholding import DynamicThreshold
 from code_jax.diffusion.tiling import Tiled, tiled
 from code_jax.editing.confidence import clip_to_confidence
 from code_jax.editing.config import EditConfig, EditProgram, preset
-from code_jax.editing.edit import EditInfo, EditResult, decode, edit, encode, round_trip, sdedit
+from code_jax.editing.edit import EditInfo, EditResult, edit, sdedit
+from code_jax.editing.inversion import decode, encode, round_trip
+from code_jax.editing.official import OfficialSettings, official
 from code_jax.editing.sweep import SweepGrid, SweepPoint, SweepResult, sweep
 from code_jax.errors import UserError
 from code_jax.images import from_pil, from_uint8, to_pil, to_uint8
@@ -32,6 +34,7 @@ __all__ = [
     "EditProgram",
     "EditResult",
     "NoiseSchedule",
+    "OfficialSettings",
     "Prior",
     "SweepGrid",
     "SweepPoint",
@@ -52,6 +55,7 @@ __all__ = [
     "linear_schedule",
     "load_prior",
     "metrics",
+    "official",
     "preset",
     "round_trip",
     "scaled_linear_schedule",

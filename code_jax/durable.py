@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import uuid
@@ -14,7 +15,7 @@ def write_durably(path: Path, data: bytes) -> None:
     The folder must exist: one that has vanished is an error, not something to make again.
 
     Raises:
-        OSError: if it cannot be written; nothing is left behind.
+        OSError: names `path`, if it cannot be written; nothing is left behind.
     """
     temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")
     try:
@@ -23,10 +24,13 @@ def write_durably(path: Path, data: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
+        _sync_folder(path.parent)
+    except BaseException as error:
+        with contextlib.suppress(OSError):  # where writing fails, so may this
+            temporary.unlink()
+        if isinstance(error, OSError):
+            error.filename, error.filename2 = str(path), None
         raise
-    _sync_folder(path.parent)
 
 
 def remove_leftovers(folder: Path) -> None:

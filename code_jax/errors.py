@@ -14,6 +14,12 @@ class UserError(ValueError):
     """A value, file or option that cannot be used: its message is one line that names the value and the remedy.
 
     The command line prints the message alone and exits with status 2; everything else that is raised is a defect.
+
+    Example:
+        >>> import code_jax
+        >>> code_jax.load_prior("no such prior")
+        Traceback (most recent call last):
+        code_jax.errors.UserError: no prior 'no such prior': give a bundled name (eurosat-64), a folder, or a hub id org/name
     """
 
 

@@ -14,7 +14,13 @@ from code_jax.errors import UserError
 
 
 def from_uint8(images: Any) -> jax.Array:
-    """uint8 in 0..255, any shape, as float32 in [−1, 1].
+    """Levels as floats in [−1, 1]: x = level/127.5 − 1.
+
+    Args:
+        images: uint8, any shape.
+
+    Returns:
+        float32 of the same shape, in [−1, 1].
 
     Raises:
         UserError: for another dtype.
@@ -29,7 +35,13 @@ def from_uint8(images: Any) -> jax.Array:
 
 
 def to_uint8(images: jax.typing.ArrayLike) -> np.ndarray:
-    """Floats in [−1, 1], any shape, as the nearest uint8; values outside are clipped.
+    """Floats in [−1, 1] as the nearest levels 0..255; values outside are clipped, NaN is 0.
+
+    Args:
+        images: floating, any shape.
+
+    Returns:
+        uint8 of the same shape, on the host.
 
     Example:
         >>> to_uint8(jnp.array([-1.0, 0.0, 2.0])).tolist()
@@ -51,10 +63,38 @@ def quantized(images: jax.typing.ArrayLike, dtype: type[np.unsignedinteger]) -> 
 
 
 def from_pil(pictures: Sequence[Image.Image]) -> jax.Array:
-    """PIL pictures of one size as float32 [B, H, W, 3] in [−1, 1]."""
+    """PIL pictures as a batch of images.
+
+    Args:
+        pictures: B pictures of one size, of any mode that converts to RGB.
+
+    Returns:
+        float32 [B, H, W, 3] in [−1, 1].
+
+    Raises:
+        UserError: for none at all, or pictures of several sizes.
+
+    Example:
+        >>> from_pil([Image.new("RGB", (4, 2), "white")]).shape
+        (1, 2, 4, 3)
+    """
+    sizes = sorted({picture.size for picture in pictures})
+    if len(sizes) != 1:
+        raise UserError(f"{len(pictures)} pictures of sizes {sizes}; give one or more, all of one size")
     return from_uint8(np.stack([np.asarray(picture.convert("RGB")) for picture in pictures]))
 
 
 def to_pil(images: jax.Array) -> list[Image.Image]:
-    """Floats [B, H, W, 3] in [−1, 1] as PIL pictures."""
+    """Images as PIL pictures.
+
+    Args:
+        images: floating [B, H, W, 3], in [−1, 1]; values outside are clipped.
+
+    Returns:
+        B pictures of mode RGB.
+
+    Example:
+        >>> to_pil(jnp.ones((1, 2, 4, 3)))[0].size
+        (4, 2)
+    """
     return [Image.fromarray(image) for image in to_uint8(images)]

@@ -1,3 +1,5 @@
+import os
+
 import jax
 import jax.numpy as jnp
 import pytest
@@ -45,6 +47,9 @@ def tiny_folder(tiny, tmp_path_factory):
 @pytest.fixture
 def own_cache(tmp_path_factory, monkeypatch):
     """The session's own cache folder in place of the user's; commands run in this process leave JAX's setting as it was."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:  # each worker has a folder of its own, within the session's
+        folder = folder.parent
+    monkeypatch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
     yield
     jax.config.update("jax_compilation_cache_dir", None)

@@ -39,3 +39,30 @@ def _mixture_eps(params, x, t):
     variance = deviation**2 + sigma**2
     lean = jnp.tanh(jnp.sum(z * mean, axis=(1, 2, 3), keepdims=True) / variance)
     return sigma * (z - lean * mean) / variance
+
+
+def texture(side: int, length: float) -> code_jax.Prior:
+    """A smooth random texture [side, side, 3]: Gaussian of covariance 0.16·exp(−d²/2ℓ²) between pixels d apart, ℓ = length."""
+    places = jnp.arange(side)
+    values, vectors = jnp.linalg.eigh(0.4 * jnp.exp(-((places[:, None] - places) ** 2) / (2 * length**2)))
+    schedule = code_jax.linear_schedule()
+    return code_jax.Prior.from_function(_texture_eps, (values.clip(0), vectors, schedule), schedule, (side, side, 3))
+
+
+def texture_samples(prior: code_jax.Prior, key: jax.Array, count: int) -> jax.Array:
+    """Pictures [count, side, side, 3] of a texture."""
+    values, vectors, _ = prior.params
+    noise = jax.random.normal(key, (count, *prior.image_shape)) * jnp.sqrt(jnp.outer(values, values))[..., None]
+    return _turned(noise, vectors.T)
+
+
+def _texture_eps(params, x, t):
+    """σ(C + σ²)⁻¹ z, in the covariance's eigenvectors."""
+    values, vectors, schedule = params
+    sigma = schedule.sigma(t)[:, None, None, None]
+    variance = jnp.outer(values, values)[..., None] + sigma**2
+    return sigma * _turned(_turned(x * jnp.sqrt(1 + sigma**2), vectors) / variance, vectors.T)
+
+
+def _turned(images, vectors):
+    return jnp.einsum("bijc,ik,jl->bklc", images, vectors, vectors)

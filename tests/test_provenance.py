@@ -12,7 +12,7 @@ import code_jax
 from checkpoints_convert.checkpoint import write_checkpoint
 from code_jax.cli.main import main
 from code_jax.priors.hash import prior_hash
-from code_jax.provenance import png_text, read_facts
+from code_jax.provenance import exif_with, png_text, read_facts
 
 FAST = ["--ode-steps", "2", "--langevin-steps", "2", "--batch-size", "2"]
 
@@ -32,6 +32,8 @@ def picture(tmp_path):
         ["--preset", "global", "--fit", "crop", "--seed", "7"],
         ["--depth", "0.5,0.2", "--eta", "none", "--samples", "2", "--dynamic-threshold", "0.98,1.3", "--mask"],
         ["--method", "sdedit", "--depth", "0.123456", "--precision", "bfloat16"],
+        ["--format", "jpeg", "--quality", "80", "--keep-size"],
+        ["--format", "webp", "--suffix", "_restored"],
     ],
 )
 def test_the_command_that_info_prints_makes_the_result_again(tiny_folder, picture, tmp_path, capsys, argv):
@@ -40,7 +42,7 @@ def test_the_command_that_info_prints_makes_the_result_again(tiny_folder, pictur
         Image.fromarray(np.repeat(np.uint8([0, 255]), [5, 5])[None].repeat(12, 0)).save(mask)
         argv = [*argv, str(mask)]
     assert main(["restore", str(picture), "--out", str(tmp_path / "out"), "--prior", tiny_folder, *FAST, *argv]) == 0
-    result = max((tmp_path / "out").glob("*.png"))
+    result = max(path for path in (tmp_path / "out").iterdir() if path.suffix in (".png", ".jpg", ".webp"))
     capsys.readouterr()
     assert main(["info", str(result), "--input", str(picture)]) == 0
     shown = capsys.readouterr().out
@@ -77,6 +79,22 @@ def test_what_is_not_ours_is_one_line(picture, tmp_path, capsys):
         assert main(["info", str(path)]) == 2
         shown = capsys.readouterr().err
         assert shown.count("\n") == 1 and path.name in shown
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "WEBP", "TIFF", "AVIF"])
+def test_exif_holds_the_facts_beside_what_was_there(kind, tmp_path):
+    before = Image.Exif()
+    before[0x013B], before.get_ifd(0x8769)[0x9003] = "Ada", "2024:01:02 03:04:05"
+    Image.new("RGB", (16, 16)).save(tmp_path / "picture", kind, exif=exif_with({"seed": 3, "name": "ü"}, before.tobytes()))
+    assert read_facts(tmp_path / "picture") == {"version": code_jax.__version__, "seed": 3, "name": "ü"}
+    with Image.open(tmp_path / "picture") as picture:
+        after = picture.getexif()
+        assert after[0x013B] == "Ada" and after.get_ifd(0x8769)[0x9003] == "2024:01:02 03:04:05"
+    other = Image.Exif()
+    other[0x9C9C] = "a comment of another program".encode("utf-16-le")
+    Image.new("RGB", (16, 16)).save(tmp_path / "other", kind, exif=other)
+    with pytest.raises(code_jax.UserError, match="says nothing of its origin"):
+        read_facts(tmp_path / "other")
 
 
 @given(facts=st.dictionaries(st.text(), st.none() | st.integers() | st.text() | st.lists(st.floats(allow_nan=False))))

@@ -10,14 +10,13 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from code_jax.batch.fitting import eight_bits
+from code_jax.batch.fitting import as_floats
 from code_jax.batch.job import Job, fold_keys, image_key
 from code_jax.batch.work import Work
 from code_jax.diffusion.tiling import tiled
-from code_jax.editing.config import EditConfig
 from code_jax.editing.devices import local_devices, sharding
-from code_jax.editing.edit import EditResult, number_of_moves, run_in_segments
-from code_jax.images import from_uint8
+from code_jax.editing.edit import EditResult
+from code_jax.editing.method import Settings, number_of_moves, run_in_segments
 from code_jax.priors.prior import Prior
 
 _SEGMENTS = 10
@@ -36,11 +35,11 @@ class Engine:
     """A prior on the devices of a run, with its settings."""
 
     prior: Prior
-    config: EditConfig
+    config: Settings
     job: Job
 
     @classmethod
-    def on_devices(cls, prior: Prior, config: EditConfig, job: Job) -> Engine:
+    def on_devices(cls, prior: Prior, config: Settings, job: Job) -> Engine:
         """An engine that has the prior on each of the devices."""
         return cls(jax.device_put(prior, sharding(local_devices(job.devices))), config, job)
 
@@ -84,45 +83,42 @@ class Engine:
         restored = []
         for i, item in enumerate(group):
             height, width = item.pixels.shape[:2]
+            pixels = images[i].reshape(-1, images.shape[3])[: height * width]  # with fit "tile" the rest of a canvas is empty
             spread = images[i].shape[0] * images[i].shape[1] / (height * width)  # over an empty canvas, where both are 0
             facts = {"nfe": result.info.nfe, "clipped": float(clipped[i] * spread)}
             facts["squared_score"] = None if np.isnan(squared[i]) else float(squared[i] * spread)
-            restored.append(Restored(images[i, :height, :width], bool(finite[i]), facts))
+            restored.append(Restored(pixels.reshape(height, width, -1), bool(finite[i]), facts))
         return restored
 
     def _fitted(self, group: list[Work], words: np.ndarray, bounds: np.ndarray, after: Callable[[int], None]) -> EditResult:
-        images = self._placed([item.pixels for item in group], (self.batch, *self.prior.image_shape))
+        images = np.zeros((self.batch, *self.prior.image_shape), np.float32)
+        for item, image in zip(group, images, strict=False):
+            image[:] = as_floats(item.pixels, image.shape[2])
         keys, images = jax.device_put((fold_keys(words), images), sharding(self.devices, "batch"))
         return run_in_segments(keys, self.prior, images, self.config, bounds, after, self.job.mask)
 
     def _tiled(self, item: Work, words: np.ndarray, bounds: np.ndarray, after: Callable[[int], None]) -> EditResult:
-        side = canvas_side(item.pixels.shape[:2], self.prior.image_shape)
-        size = item.pixels.shape[0], item.pixels.shape[1]
-        denoiser: Any = tiled(self.prior, size, canvas=side, chunk=self.in_flight, sharding=sharding(self.devices, "batch"))
-        images = self._placed([item.pixels], (1, side, side, self.prior.image_shape[2]))
-        keys, images, denoiser = jax.device_put((fold_keys(words), images, denoiser), sharding(self.devices))
+        (height, width), channels = item.pixels.shape[:2], self.prior.image_shape[2]
+        side = canvas_side((height, width), self.prior.image_shape)
+        shared = sharding(self.devices, "batch")
+        denoiser: Any = tiled(self.prior, (height, width), canvas=side, chunk=self.in_flight, sharding=shared)
+        canvas = np.zeros((side * side, channels), np.float32)
+        canvas[: height * width] = as_floats(item.pixels, channels).reshape(-1, channels)
+        placed = fold_keys(words), canvas.reshape(1, side, side, channels), denoiser
+        keys, images, denoiser = jax.device_put(placed, sharding(self.devices))
         return run_in_segments(keys, denoiser, images, self.config, bounds, after)
 
-    def _placed(self, pictures: list[np.ndarray], shape: tuple[int, ...]) -> Any:
-        """Pictures at the top left of gray images of one shape [B, H, W, C], as floats in [−1, 1]."""
-        canvas = np.full(shape, 128, np.uint8)
-        for picture, place in zip(pictures, canvas, strict=False):
-            place[: picture.shape[0], : picture.shape[1]] = eight_bits(picture, shape[3])
-        images = np.array(from_uint8(canvas))
-        for picture, image in zip(pictures, images, strict=False):
-            if picture.dtype == np.uint16:
-                image[: picture.shape[0], : picture.shape[1]] = picture / np.float32(32767.5) - 1
-        return images
 
+def canvas_side(size: tuple[int, int], image_shape: tuple[int, ...]) -> int:
+    """The side of the square that holds a tiled picture's pixels: the prior's times a power of two, 256 or more.
 
-def canvas_side(size: tuple[int, ...], image_shape: tuple[int, ...]) -> int:
-    """The side of the square that a tiled picture is placed on: the prior's times a power of two, so that few sizes compile.
+    So few sizes compile: with a prior of 64×64 or larger, 7 for all pictures that are not refused as too large.
 
     Example:
-        >>> canvas_side((500, 333), (64, 64, 3))
-        512
+        >>> canvas_side((500, 333), (64, 64, 3)), canvas_side((100, 10_000), (64, 64, 3))
+        (512, 1024)
     """
     side = max(image_shape[:2])
-    while side < max(size[:2]):
+    while side < 256 or side**2 < size[0] * size[1]:
         side *= 2
     return side

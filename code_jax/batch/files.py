@@ -59,13 +59,13 @@ def find_sources(
     """
     found: list[tuple[Path, Path, Path | None, str | None]] = []
     for entry in map(Path, inputs):
-        if entry.is_dir():
+        if os.path.isdir(entry):
             if entry.resolve() == out.resolve():
                 raise UserError(f"--out {str(out)!r} is an input folder; choose another, which may be inside it")
             clean = reference or _own_references(entry)
             passed_over = {folder.resolve() for folder in (out, clean) if folder is not None}
             for path, problem in _walk(entry, passed_over, ()):
-                inside = path.relative_to(entry)
+                inside = path.relative_to(entry) if path != entry else Path(path.absolute().name or "folder")
                 found.append((path, inside, clean and clean / inside, problem))
         elif os.path.lexists(entry):
             found.append((entry, Path(entry.name), reference and reference / entry.name, None))
@@ -88,28 +88,29 @@ def find_sources(
                 output = _shortened(inside.with_name(inside.name + suffix))
             output = next(each for each in _numbered(output) if _folded(each) not in used | others)
         used.add(_folded(output))
-        sources.append(Source(path, out / output, clean_path if clean_path and clean_path.is_file() else None, problem))
+        sources.append(Source(path, out / output, clean_path if clean_path and os.path.isfile(clean_path) else None, problem))
     return sources
 
 
 def check_output(out: Path, sources: Sequence[Source], endings: Sequence[str] = (".png",), samples: int = 1) -> None:
     """Makes the output folders; raises UserError if one cannot be written, or a result would overwrite an input.
 
-    endings: those that results may have.
+    endings: those that results may have, in any case. A clean source counts as an input.
     """
-    inputs = {os.path.realpath(source.path): source.path for source in sources}
+    read = [path for source in sources for path in (source.path, source.reference) if path is not None]
+    inputs = {os.path.realpath(path).casefold(): path for path in read}
     for source in sources:
         for name in result_names(source.output.name, samples):
             for ending in endings:
-                overwritten = inputs.get(os.path.realpath(source.output.with_name(name + ending)))
+                overwritten = inputs.get(os.path.realpath(source.output.with_name(name + ending)).casefold())
                 if overwritten is not None:
-                    raise UserError(f"--out {str(out)!r} would overwrite the input {overwritten}; choose another folder")
+                    raise UserError(f"--out {str(out)!r} would overwrite the input {str(overwritten)!r}; choose another folder")
     try:
         for folder in {out, *(source.output.parent for source in sources)}:
             folder.mkdir(parents=True, exist_ok=True)
-        probe = out / f".{uuid.uuid4().hex}"
+        probe = out / f".{uuid.uuid4().hex}.tmp"
         probe.touch()
-        probe.unlink()
+        probe.unlink(missing_ok=True)  # another run may have cleared it away
     except OSError as error:
         raise UserError(f"the output folder {str(out)!r} cannot be written: {error.strerror}") from error
 
@@ -180,7 +181,7 @@ def _walk(folder: Path, passed_over: set[Path], above: tuple[Path, ...]) -> Iter
         yield folder, error.strerror
         return
     for entry in entries:
-        if entry.is_dir():
+        if os.path.isdir(entry):
             if entry.resolve() not in passed_over:
                 yield from _walk(entry, passed_over, (*above, real))
         elif entry.suffix.lower() in EXTENSIONS and not entry.name.startswith("."):
@@ -189,8 +190,11 @@ def _walk(folder: Path, passed_over: set[Path], above: tuple[Path, ...]) -> Iter
 
 def _own_references(folder: Path) -> Path | None:
     clean = folder / "clean"
-    pictures = [path for path in folder.iterdir() if path.suffix.lower() in EXTENSIONS]
-    return clean if pictures and all((clean / path.name).is_file() for path in pictures) else None
+    try:
+        pictures = [path for path in folder.iterdir() if path.suffix.lower() in EXTENSIONS]
+    except OSError:  # which the walk names
+        return None
+    return clean if pictures and all(os.path.isfile(clean / path.name) for path in pictures) else None
 
 
 def _shortened(path: Path) -> Path:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 from PIL import Image
+
+from code_jax.images import from_uint8
 
 FITS = ("resize", "crop", "tile")
 
@@ -58,6 +62,21 @@ def eight_bits(pixels: np.ndarray, channels: int) -> np.ndarray:
     if channels == 1:
         return np.rint(luminance(pixels)).astype(np.uint8)
     return pixels.repeat(channels, axis=2)
+
+
+def as_floats(pixels: np.ndarray, channels: int) -> np.ndarray:
+    """A picture uint8 or uint16 as float32 [H, W, channels] in [−1, 1]; of 8 bits exactly what `code_jax.from_uint8` gives.
+
+    On the host, so that no size compiles anything.
+    """
+    if pixels.dtype == np.uint16:
+        return np.repeat(pixels / np.float32(32767.5) - 1, channels // pixels.shape[2], axis=2)
+    return _levels()[eight_bits(pixels, channels)]
+
+
+@functools.cache
+def _levels() -> np.ndarray:
+    return np.asarray(from_uint8(np.arange(256, dtype=np.uint8)))
 
 
 def luminance(pixels: np.ndarray) -> np.ndarray:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import signal
-import sys
 import threading
 from types import FrameType, TracebackType
 from typing import Any
@@ -42,7 +43,8 @@ class Interruption:
     def _receive(self, number: int, frame: FrameType | None) -> None:
         if self.signal is None:
             self.signal = number
-            print("code-jax: stopping after the batch in flight; once more drops it", file=sys.stderr)
+            with contextlib.suppress(OSError):  # not by print, in whose midst the signal may have come
+                os.write(2, b"code-jax: stopping after the batch in flight; once more drops it\n")
             return
         self._urgent = True
         for each in self._before:

@@ -13,6 +13,15 @@ from code_jax.provenance import png_text
 # Of EXIF: what was seen, by whom, when, where and with what; not the file's layout, thumbnail or orientation.
 _EXIF = (0x010E, 0x010F, 0x0110, 0x0131, 0x0132, 0x013B, 0x8298)  # description, make, model, software, date, artist, copyright
 _OF_THE_FILE = (0x927C, 0xA001, 0xA002, 0xA003, 0xA005)  # maker's note, colour space, width, height, interoperability
+_TURNS = {  # by EXIF's orientation
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 # The PNG specification's keywords, without its "Creation Time" of the file.
 _TEXT = ("Title", "Author", "Description", "Copyright", "Disclaimer", "Warning", "Source", "Comment")
 
@@ -46,6 +55,15 @@ def read_metadata(picture: Image.Image, warnings: list[str]) -> Metadata:
         exif = b""
     dpi = picture.info.get("dpi")
     return Metadata(exif, tuple(text.items()), _numbers(dpi), picture.info.get("icc_profile"))
+
+
+def upright(picture: Image.Image) -> Image.Image:
+    """A loaded picture turned and mirrored as its EXIF orientation says, where that can be read."""
+    try:
+        orientation = picture.getexif().get(ExifTags.Base.Orientation)
+    except Exception:  # named by `read_metadata`
+        return picture
+    return picture.transpose(_TURNS[orientation]) if orientation in _TURNS else picture
 
 
 def _exif(picture: Image.Image) -> bytes:

@@ -7,9 +7,9 @@ from pathlib import PurePath
 from typing import Any, NamedTuple
 
 import numpy as np
-from PIL import Image, ImageCms, ImageOps
+from PIL import Image, ImageCms
 
-from code_jax.batch.metadata import Metadata, read_metadata
+from code_jax.batch.metadata import Metadata, read_metadata, upright
 
 # Formats known by their first bytes, and those whose first bytes say little: these are tried only where the name says so.
 # EPS and WMF are left out: reading them runs other programs.
@@ -77,9 +77,11 @@ def from_pillow(picture: Image.Image) -> tuple[np.ndarray, np.ndarray | None, li
         >>> pixels.shape, alpha[0, 0].item()
         ((2, 4, 1), 128)
     """
-    if picture.mode in _DEEP:
-        return *_deep(picture), []
     warnings: list[str] = []
+    if picture.mode in _DEEP:
+        if "transparency" in picture.info:
+            warnings.append("its transparency does not go with 16 bits and is left out")
+        return _deep(picture), None, warnings
     alpha = None
     if picture.mode in ("La", "RGBa"):
         picture = picture.convert({"La": "LA", "RGBa": "RGBA"}[picture.mode])
@@ -93,8 +95,9 @@ def from_pillow(picture: Image.Image) -> tuple[np.ndarray, np.ndarray | None, li
         base = picture
     else:
         base = picture.convert("RGB")
-    base = _to_srgb(base, picture.info.get("icc_profile"), warnings)
-    pixels = np.asarray(base)
+    pixels = np.asarray(_to_srgb(base, picture.info.get("icc_profile"), warnings))
+    if picture.mode in ("P", "PA") and np.all(pixels == pixels[..., :1]):  # a palette of grays
+        pixels = pixels[..., 0]
     return (pixels if pixels.ndim == 3 else pixels[..., None]), alpha, warnings
 
 
@@ -121,20 +124,26 @@ def _read(opened: Image.Image, name: str, animated: str) -> Picture:
         if animated == "refuse":
             raise PictureError(f"it has {getattr(opened, 'n_frames', 'several')} frames")
         warnings.append("it has several frames; the first is taken")
-    if opened.mode not in _DEEP and any(";16" in str(tile) for tile in getattr(opened, "tile", ())):
+    raw = str(getattr(opened, "tile", ()))
+    if opened.mode not in _DEEP and (";16" in raw or (kind == "PPM" and "65535" in raw)):
         warnings.append("its 16 bits a colour are reduced to 8")
     opened.load()
     metadata = read_metadata(opened, warnings)
-    pixels, alpha, more = from_pillow(ImageOps.exif_transpose(opened))
+    picture = upright(opened)
+    if "'LA;16" in raw:  # Pillow makes colour of gray with 16 bits and transparency
+        picture = picture.convert("LA")
+    elif kind == "PPM" and picture.mode == "I":
+        picture = picture.convert("I;16")
+    pixels, alpha, more = from_pillow(picture)
     if pixels.dtype == np.uint8:
         metadata = metadata._replace(icc_profile=None)  # the pixels are sRGB now
     return Picture(np.ascontiguousarray(pixels), alpha, kind, metadata, (*warnings, *more))
 
 
-def _deep(picture: Image.Image) -> tuple[np.ndarray, None]:
+def _deep(picture: Image.Image) -> np.ndarray:
     values = np.asarray(picture)
     if picture.mode.startswith("I;16"):
-        return values.astype(np.uint16)[..., None], None
+        return values.astype(np.uint16)[..., None]
     values = values.astype(np.float64)
     low, high = values.min(), values.max()
     if not np.isfinite(high - low):
@@ -142,7 +151,7 @@ def _deep(picture: Image.Image) -> tuple[np.ndarray, None]:
     ranges = (255, 65535) if picture.mode == "I" else (1, 255, 65535)
     full = next((full for full in ranges if low >= 0 and high <= full), None)
     low, full = (0, full) if full else (low, high - low)
-    return np.rint((values - low) * (65535 / full)).astype(np.uint16)[..., None], None
+    return np.rint((values - low) * (65535 / full)).astype(np.uint16)[..., None]
 
 
 def _to_srgb(picture: Image.Image, profile: Any, warnings: list[str]) -> Image.Image:
@@ -153,11 +162,21 @@ def _to_srgb(picture: Image.Image, profile: Any, warnings: list[str]) -> Image.I
     try:
         lab = picture.mode == "LAB"
         source = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB") if lab else io.BytesIO(profile))
-        if ImageCms.getProfileDescription(source).startswith("sRGB"):
-            return picture if gray else picture.convert("RGB")
-        converted = ImageCms.profileToProfile(picture, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
+        to_srgb = ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), picture.mode, "RGB")
+        if picture.mode in ("L", "RGB") and _changes_nothing(to_srgb, picture.mode):
+            return picture
+        converted = ImageCms.applyTransform(picture, to_srgb)
     except (ImageCms.PyCMSError, OSError, ValueError, TypeError) as error:
         warnings.append(f"its colour profile cannot be used ({str(error).splitlines()[0]}); taken as sRGB")
         return picture if gray else picture.convert("RGB")
     assert converted is not None
     return converted.getchannel("G") if gray else converted
+
+
+def _changes_nothing(transform: ImageCms.ImageCmsTransform, mode: str) -> bool:
+    """Whether it moves none of a grid of colours by more than rounding does: what a profile is called says little."""
+    levels = np.arange(0, 256, 17).astype(np.uint8)
+    probe = np.stack(np.meshgrid(levels, levels, levels), axis=-1).reshape(64, 64, 3)
+    shown = Image.fromarray(probe[..., 0] if mode == "L" else probe)
+    found = np.asarray(ImageCms.applyTransform(shown, transform)).astype(int)
+    return bool(np.all(np.abs(found - np.asarray(shown.convert("RGB"))) <= 2))

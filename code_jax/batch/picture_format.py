@@ -12,6 +12,7 @@ from PIL import Image
 
 from code_jax.batch.metadata import Metadata
 from code_jax.batch.picture import PictureError
+from code_jax.provenance import exif_with
 
 FORMATS = ("png", "same", "webp", "jpeg")
 
@@ -26,8 +27,8 @@ _KINDS = {
     "JPEG": _Kind((".jpg", ".jpeg", ".jfif"), ("L", "RGB")),
     "WEBP": _Kind((".webp",), ("RGB", "RGBA")),
     "TIFF": _Kind((".tif", ".tiff"), ("L", "LA", "RGB", "RGBA", "I;16")),
-    "BMP": _Kind((".bmp",), ("L", "RGB", "RGBA")),
-    "AVIF": _Kind((".avif",), ("RGB", "RGBA")),
+    "BMP": _Kind((".bmp",), ("L", "RGB")),  # its fourth channel is read by few
+    "AVIF": _Kind((".avif",), ("L", "RGB", "RGBA")),
 }
 _JPEG_QUALITY = 95
 
@@ -71,7 +72,7 @@ def encode_picture(
         alpha: uint8 [H, W], or None.
         kind: Pillow's name of the format.
         quality: 1..100 of JPEG (95 if None), WebP and AVIF (lossless, and 100, if None).
-        facts: of `code_jax.provenance`, for PNG.
+        facts: of `code_jax.provenance`; BMP holds none.
 
     Raises:
         PictureError: if the format cannot hold the picture.
@@ -89,18 +90,32 @@ def encode_picture(
     if alpha is not None:
         pixels = np.concatenate([pixels, alpha[..., None]], axis=2)
     picture = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
+    try:
+        return _saved(picture, kind, metadata, quality, facts), warnings
+    except PictureError as error:
+        bare = Metadata(icc_profile=metadata.icc_profile)
+        data = _saved(picture, kind, bare, quality, facts)
+        return data, [*warnings, f"its metadata is left out: {error}"]
+
+
+def _saved(
+    picture: Image.Image, kind: str, metadata: Metadata, quality: int | None, facts: Mapping[str, Any] | None
+) -> bytes:  # fmt: skip
     file = io.BytesIO()
     try:
-        picture.save(file, kind, **_options(kind, metadata, quality, facts))
-    except (OSError, ValueError) as error:
+        picture.save(file, kind, **_options(kind, picture.mode, metadata, quality, facts))
+    except Exception as error:  # what was read from a file may be anything, and makes an encoder raise anything at all
         raise PictureError(f"{kind} cannot hold it: {error}") from error
-    return file.getvalue(), warnings
+    return file.getvalue()
 
 
-def _options(kind: str, metadata: Metadata, quality: int | None, facts: Mapping[str, Any] | None) -> dict[str, Any]:
+def _options(
+    kind: str, mode: str, metadata: Metadata, quality: int | None, facts: Mapping[str, Any] | None
+) -> dict[str, Any]:  # fmt: skip
     options: dict[str, Any] = {"icc_profile": metadata.icc_profile} if metadata.icc_profile else {}
-    if metadata.exif and kind != "BMP":
-        options["exif"] = metadata.exif
+    exif = metadata.exif if facts is None or kind == "PNG" else exif_with(facts, metadata.exif)
+    if exif and kind != "BMP":
+        options["exif"] = exif
     if metadata.dpi and kind in ("PNG", "JPEG", "TIFF", "BMP"):
         options["dpi"] = metadata.dpi
     if kind == "PNG":
@@ -110,7 +125,7 @@ def _options(kind: str, metadata: Metadata, quality: int | None, facts: Mapping[
     elif kind == "WEBP":
         options |= {"lossless": True, "exact": True} if quality is None else {"quality": quality, "exact": True}
     elif kind == "AVIF":
-        options |= {"quality": quality or 100, "subsampling": "4:4:4"}
+        options |= {"quality": quality or 100, "subsampling": "4:0:0" if mode == "L" else "4:4:4"}
     elif kind == "TIFF":
-        options["compression"] = "tiff_adobe_deflate"
+        options["compression"] = "raw" if metadata.exif else "tiff_adobe_deflate"  # Pillow compresses none with EXIF's folders
     return options

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -30,6 +31,8 @@ class Summary:
         waited: share of the time since the first batch began in which the device had nothing to do.
         nfe: network evaluations an image.
         before, after: PSNR to the clean source, of each result that has one.
+        fidelity: PSNR to its input, of each result that differs from it.
+        diversity: `diversity_of` the samples of each input that has several.
         signal: of an interruption.
     """
 
@@ -41,6 +44,8 @@ class Summary:
     nfe: int = 0
     before: list[float] = dataclasses.field(default_factory=list)
     after: list[float] = dataclasses.field(default_factory=list)
+    fidelity: list[float] = dataclasses.field(default_factory=list)
+    diversity: list[float] = dataclasses.field(default_factory=list)
     signal: int | None = None
 
     def count(self, line: Line) -> None:
@@ -49,6 +54,20 @@ class Summary:
         if "psnr" in line:
             self.before.append(line["psnr"][0])
             self.after.append(line["psnr"][1])
+        if line.get("psnr_input") is not None:
+            self.fidelity.append(line["psnr_input"])
+
+
+def diversity_of(lines: Sequence[Line], out: Path) -> float | None:
+    """`code_jax.metrics.diversity` of an input's samples as their files have them; None if one has gone.
+
+    Computed on the host, so that no size compiles anything.
+    """
+    try:
+        samples = [read_picture(out / line["output"], None, "resize").astype(float) / 127.5 for line in lines]
+    except PictureError:
+        return None
+    return float(np.mean([np.sqrt(np.mean((a - b) ** 2)) for a, b in itertools.combinations(samples, 2)]))
 
 
 def write_sheet(

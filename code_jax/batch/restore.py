@@ -25,13 +25,14 @@ from code_jax.batch.interruption import Dropped, Interruption
 from code_jax.batch.job import Job
 from code_jax.batch.manifest import Line, Manifest
 from code_jax.batch.prefetch import prefetch
-from code_jax.batch.report import SHEET_ROWS, Summary, write_sheet
+from code_jax.batch.report import SHEET_ROWS, Summary, diversity_of, write_sheet
 from code_jax.batch.result import Written, line_of, write_result
 from code_jax.batch.shard import WHOLE, Shard
 from code_jax.batch.work import Prepared, Work, prepare
 from code_jax.durable import remove_leftovers
-from code_jax.editing.config import EditConfig, canonical, excessive_step
-from code_jax.editing.edit import number_of_moves
+from code_jax.editing.config import canonical, excessive_step
+from code_jax.editing.method import Settings, number_of_moves
+from code_jax.editing.official import OfficialSettings
 from code_jax.errors import UserError
 from code_jax.priors.hash import prior_hash
 from code_jax.priors.prior import Prior
@@ -41,7 +42,7 @@ _THREADS = min(8, (os.cpu_count() or 1) + 1)
 
 
 def restore_files(
-    sources: Sequence[Source], out: Path, prior: Prior, config: EditConfig, job: Job, shard: Shard = WHOLE
+    sources: Sequence[Source], out: Path, prior: Prior, config: Settings, job: Job, shard: Shard = WHOLE
 ) -> Summary:
     """Restores the pictures of a share into `out`, which exists; what earlier runs of the same settings made is kept.
 
@@ -80,16 +81,17 @@ class _Run:
     """One pass over the sources."""
 
     def __init__(
-        self, sources: Sequence[Source], out: Path, prior: Prior, config: EditConfig, job: Job, weights: str,
+        self, sources: Sequence[Source], out: Path, prior: Prior, config: Settings, job: Job, weights: str,
         manifest: Manifest, interruption: Interruption, pool: ThreadPoolExecutor,
     ) -> None:  # fmt: skip
-        self.sources, self.out, self.job, self.weights, self.config = sources, out, job, weights, canonical(config)
+        self.sources, self.out, self.job, self.weights, self.config = sources, out, job, weights, config
         self.manifest, self.interruption, self.pool = manifest, interruption, pool
         self.shape, self.schedule = prior.image_shape, prior.schedule
         self.engine = Engine.on_devices(prior, config, job)
         self.summary = Summary(nfe=number_of_moves(config)[1])
         self.writing: collections.deque[tuple[Source, Future[Written]]] = collections.deque()
         self.outputs: dict[str, dict[int, str]] = {}
+        self.inputs: list[tuple[str, str]] = []  # name and hash of those with several samples
 
     def run(self) -> None:
         """Restores all there is to do, or as much as an interruption lets it."""
@@ -112,6 +114,8 @@ class _Run:
             self.summary.waited = max(1 - computing / (time.monotonic() - first), 0.0)
         self._settle(0)
         self.summary.signal = self.interruption.signal
+        if self.summary.signal is None:
+            self.summary.diversity += [value for value in self.pool.map(self._diversity, self.inputs) if value is not None]
         if self.job.compare and self.summary.signal is None:
             write_sheet(self.sources, self.outputs, self.out, self.shape, self.job)
 
@@ -135,6 +139,8 @@ class _Run:
             if each.failure is not None and not each.earlier:
                 line = {"input": os.path.abspath(each.source.path), "name": each.name, "sample": None}
                 self._fail(each.source, line | {"file_hash": each.file_hash, "error": each.failure})
+            if self.job.samples > 1 and each.file_hash is not None:
+                self.inputs.append((each.name, each.file_hash))
             yield from each.todo
 
     def _compute(self, group: list[Work]) -> list[Restored]:
@@ -177,6 +183,18 @@ class _Run:
             self.summary.done += 1
             self._note_output(line["name"], line["sample"], line["output"])
 
+    def _diversity(self, name_and_hash: tuple[str, str]) -> float | None:
+        """Of an input's samples; noted in the last one's line of the manifest."""
+        lines = [self.manifest.find(name_and_hash[0], sample, name_and_hash[1]) for sample in range(self.job.samples)]
+        whole = [line for line in lines if line is not None and line["status"] == "done"]
+        if len(whole) < self.job.samples:
+            return None
+        last = whole[-1]
+        if "diversity" not in last:
+            last = last | {"diversity": diversity_of(whole, self.out)}
+            self.manifest.add(last)
+        return last["diversity"]
+
     def _fail(self, source: Source, line: Line) -> None:
         self._say(f"failed {str(source.path)!r}: {line['error']}")
         line = line | {"output": None, "status": "failed"}
@@ -188,12 +206,15 @@ class _Run:
             self.outputs.setdefault(name, {})[sample] = output
 
     def _blame(self) -> str:
-        excess = excessive_step(self.config, self.schedule)
-        if excess is not None and self.config.program.langevin == "unadjusted":
+        if isinstance(self.config, OfficialSettings):
+            return "try a smaller --step-size"
+        config = canonical(self.config)
+        excess = excessive_step(config, self.schedule)
+        if excess is not None and config.program.langevin == "unadjusted":
             return f"the step size {excess[0]:.3g} is beyond its limit {excess[1]:.3g}"
         if self.job.settings.get("precision") == "bfloat16":
             return "try --precision float32"
-        if not np.isfinite(self.config.eta):
+        if not np.isfinite(config.eta):
             return "try a smaller --depth, or clipping (--eta 2)"
         return "try a smaller --depth; if that does not help, the prior's weights are broken"
 

@@ -45,6 +45,7 @@ def write_result(
     if job.keep_size:
         origin["size"] = list(image_shape[:2])
     line = line_of(work) | facts
+    line["psnr_input"] = _finite(psnr_to(*(eight_bits(each, image_shape[2]) for each in (work.pixels, pixels))))
     psnr, warnings = _psnr(pixels, work, image_shape, job)
     try:
         data, more = encode_picture(
@@ -84,6 +85,11 @@ def psnr_to(clean: np.ndarray, pixels: np.ndarray) -> float:
     """Peak signal-to-noise ratio in dB of uint8 pictures of one shape; on the host, so that no size compiles anything."""
     error = np.mean((pixels.astype(np.float64) - clean) ** 2)
     return float(10 * np.log10(255**2 / error)) if error else float("inf")
+
+
+def _finite(value: float) -> float | None:
+    """A number as JSON has it: infinity is null."""
+    return value if np.isfinite(value) else None
 
 
 def _psnr(pixels: np.ndarray, work: Work, image_shape: tuple[int, int, int], job: Job) -> tuple[dict[str, Any], list[str]]:

@@ -25,7 +25,7 @@ def scatter_plot(
     """
     finite = {name: [(x, y) for x, y in points if math.isfinite(x) and math.isfinite(y)] for name, points in series.items()}
     every = [point for points in finite.values() for point in points] or [(0.0, 0.0)]
-    xs, ys = _ticks([x for x, _ in every]), _ticks([y for _, y in every] + ([line[0]] if line else []))
+    xs, ys = ticks([x for x, _ in every]), ticks([y for _, y in every] + ([line[0]] if line else []))
     right, bottom = _WIDTH - _RIGHT, _HEIGHT - _BOTTOM
     font, small = ImageFont.load_default(14), ImageFont.load_default(12)
     picture = Image.new("RGB", (_WIDTH, _HEIGHT), "white")
@@ -52,7 +52,7 @@ def scatter_plot(
         draw.line((_LEFT, at, right, at), "gray")
         draw.text((_LEFT + 6, at + (10 if at < _TOP + 20 else -10)), line[1], "gray", small, anchor="lm")
     for k, (name, points) in enumerate(finite.items()):
-        colour, spots = _colour(k, len(finite)), [place(*point) for point in points]
+        colour, spots = colour_of(k, len(finite)), [place(*point) for point in points]
         draw.line(spots, colour, 1)
         for x, y in spots:
             draw.ellipse((x - 4, y - 4, x + 4, y + 4), colour)
@@ -63,7 +63,7 @@ def scatter_plot(
     return picture
 
 
-def _ticks(values: Sequence[float]) -> list[float]:
+def ticks(values: Sequence[float]) -> list[float]:
     """Round numbers, about six, that hold the values between the first and the last."""
     low, high = min(values), max(values)
     span = high - low or abs(high) or 1.0
@@ -73,7 +73,8 @@ def _ticks(values: Sequence[float]) -> list[float]:
     return [float(f"{k * step:.10g}") for k in range(first, max(last, first + 1) + 1)]
 
 
-def _colour(k: int, count: int) -> tuple[int, int, int]:
+def colour_of(k: int, count: int) -> tuple[int, int, int]:
+    """The colour (red, green, blue) of series k of so many."""
     share = 2 * k / max(count - 1, 1)
     low, high = (_DARK, _MIDDLE) if share <= 1 else (_MIDDLE, _LIGHT)
     red, green, blue = (round(a + (share - (share > 1)) * (b - a)) for a, b in zip(low, high, strict=True))

@@ -11,14 +11,19 @@ from typing import Any
 from code_jax.cli.arguments import count
 from code_jax.errors import UserError
 
+_EPILOG = """examples:
+  code-jax bench
+  code-jax bench --ode-steps 2 --langevin-steps 2 --runs 3
+"""
+
 
 def add_to(commands: Any) -> None:
     """Adds the command to the parser."""
-    parser = commands.add_parser("bench", help="measure an edit against its bare network")
+    parser = commands.add_parser("bench", help="measure an edit against its bare network", epilog=_EPILOG)
     add = parser.add_argument
     add("--prior", default="eurosat-64", help="bundled name, hub id or folder (default: eurosat-64)")
-    add("--preset", default="default", help="default, local or global")
-    add("--precision", default="float32", help="float32 or bfloat16, inside the network")
+    add("--preset", default="default", metavar="default|local|global", help="default: default")
+    add("--precision", default="float32", metavar="float32|bfloat16", help="inside the network")
     add("--batch-size", type=int, default=4, help="pictures at a time (default: 4)")
     add("--runs", type=int, default=5, help="runs that the median is taken of (default: 5)")
     add("--ode-steps", type=int, help="fewer steps each way, for a quick look")

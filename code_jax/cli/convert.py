@@ -13,8 +13,8 @@ _EPILOG = """examples:
   code-jax convert 256x256_diffusion_uncond.pt imagenet
   code-jax convert cifar10 cifar10-diffusers --to diffusers
 
-A file of guided-diffusion weights has no config: its network is inferred from the tensors' shapes, but for the options of the
-second group. No code in any file is run, and PyTorch is not needed.
+A file of guided-diffusion weights has no config: its network is inferred from
+the tensors' shapes. No code in any file is run, and PyTorch is not needed.
 """
 _FACTS = ("image_size", "head_channels", "attention_order", "noise_schedule")
 
@@ -23,19 +23,18 @@ def add_to(commands: Any) -> None:
     """Adds the command to the parser."""
     parser = commands.add_parser(
         "convert",
-        help="convert a prior: diffusers' folder or guided-diffusion weights to our checkpoint, or back",
+        help="convert the weights of a prior",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("source", help="a bundled name, a folder, a hub id, or a file of guided-diffusion weights (.pt)")
+    parser.add_argument("source", help="bundled name, folder, hub id or .pt file")
     parser.add_argument("dest", help="the folder to write")
     parser.add_argument("--to", choices=("orbax", "diffusers"), default="orbax", help="format to write (default: orbax, ours)")
     parser.add_argument("--revision", help="branch, tag or commit of a hub id")
     add = parser.add_argument_group("what guided-diffusion weights do not tell").add_argument
-    add("--image-size", type=int, help="height and width of the training images in pixels (default: 256)")
+    add("--image-size", type=int, help="side of the training images (default: 256)")
     add("--head-channels", type=int, help="channels of an attention head (default: 64)")
-    add("--attention-order", metavar="legacy|new", help="rows of qkv head by head, or all of q first (default: legacy)")
-    add("--noise-schedule", metavar="linear|cosine", help="schedule of the 1000 training steps (default: linear)")
+    add("--attention-order", metavar="legacy|new", help="of the rows of qkv (default: legacy)")
+    add("--noise-schedule", metavar="linear|cosine", help="of the 1000 steps (default: linear)")
     parser.set_defaults(run=run)
 
 

@@ -11,18 +11,22 @@ from typing import Any
 from code_jax.cli.arguments import count
 from code_jax.errors import UserError
 
+_EPILOG = """examples:
+  code-jax corrupt photo.png --out damaged --corruption fog --severity 3
+  code-jax corrupt folder --out damaged --corruption all --compare
+"""
 _SHEET = 8  # pictures on the contact sheet, of 256 pixels at most
 
 
 def add_to(commands: Any) -> None:
     """Adds the command to the parser."""
-    parser = commands.add_parser("corrupt", help="damage pictures in one or all of the 47 ways")
+    parser = commands.add_parser("corrupt", help="damage pictures in one or all of the 47 ways", epilog=_EPILOG)
     add = parser.add_argument
-    add("inputs", nargs="+", metavar="INPUT", help="pictures and folders of pictures, sides from 32 to 1024 pixels")
-    add("--out", type=Path, required=True, help="folder for the results (in DIR/NAME if there are several corruptions)")
-    add("--corruption", required=True, metavar="NAME|all|A,B,C", help="which; a wrong name is answered with the nearest")
+    add("inputs", nargs="+", metavar="INPUT", help="pictures and folders, sides from 32 to 1024 pixels")
+    add("--out", type=Path, required=True, help="folder for the results")
+    add("--corruption", required=True, metavar="NAME|all|A,B", help="a wrong name is answered with the nearest")
     add("--severity", type=count, default=5, help="1 to 5 (default: 5)")
-    add("--seed", type=count, default=0, help="a picture's randomness comes from it and from its pixels (default: 0)")
+    add("--seed", type=count, default=0, help="randomness comes from it and the pixels")
     add("--compare", action="store_true", help="write contact_sheet.png")
     parser.set_defaults(run=run)
 

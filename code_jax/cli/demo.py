@@ -11,20 +11,18 @@ from code_jax.errors import UserError
 
 _EPILOG = """examples:
   code-jax demo
-  code-jax demo --prior eurosat-64 --prior google/ddpm-ema-celebahq-256 --port 8000
+  code-jax demo --prior eurosat-64 --prior run/prior --port 8000
 """
 
 
 def add_to(commands: Any) -> None:
     """Adds the command to the parser."""
-    parser = commands.add_parser(
-        "demo", help="open a web page on this machine", epilog=_EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = commands.add_parser("demo", help="open a web page on this machine", epilog=_EPILOG)
     add = parser.add_argument
-    add("--prior", action="append", help="bundled name, hub id or folder to offer; may be repeated (default: eurosat-64)")
-    add("--host", default="127.0.0.1", help="address to listen at (default: 127.0.0.1, this machine alone)")
+    add("--prior", action="append", help="one to offer; may be repeated (default: eurosat-64)")
+    add("--host", default="127.0.0.1", metavar="ADDRESS", help="default: 127.0.0.1, this machine alone")
     add("--port", type=int, default=7860, help="default: 7860; 0 takes a free one")
-    add("--precision", default="float32", help="float32 or bfloat16, inside the network")
+    add("--precision", default="float32", metavar="float32|bfloat16", help="inside the network")
     parser.set_defaults(run=run)
 
 

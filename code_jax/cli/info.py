@@ -8,7 +8,7 @@ from typing import Any
 
 _EPILOG = """examples:
   code-jax info restored/photo.png
-  code-jax info restored/photo.png --input photo.png     # is it this one's result?
+  code-jax info restored/photo.png --input photo.png   # is it this one's?
 """
 
 
@@ -18,10 +18,9 @@ def add_to(commands: Any) -> None:
         "info",
         help="print a result's settings and the command that makes it again",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("result", type=Path, metavar="RESULT", help="a picture that code-jax wrote")
-    parser.add_argument("--input", type=Path, metavar="PICTURE", help="the picture it was made from, checked against its hash")
+    parser.add_argument("--input", type=Path, metavar="PICTURE", help="what it was made from, checked by its hash")
     parser.set_defaults(run=run)
 
 

@@ -5,26 +5,33 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
 
-from code_jax.cli import bench, convert, corrupt, demo, info, merge, priors, restore, sweep, train
+from code_jax.cli import bench, completion, convert, corrupt, demo, evaluate, info, merge, priors, restore, sweep, train
+from code_jax.cli.parser import Parser
 from code_jax.errors import UserError
 from code_jax.version import __version__
 
+_EPILOG = """examples:
+  code-jax restore photo.png --out restored
+  code-jax restore photo.png --help
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message} (see {self.prog} --help)")
+a folder to try them on comes with the package: code_jax/priors/samples
+"""
+
+
+def parser_of_all() -> Parser:
+    """The parser of the whole command line."""
+    parser = Parser(prog="code-jax", description="Blind image restoration and editing with diffusion priors.", epilog=_EPILOG)
+    parser.add_argument("--version", action="version", version=f"code-jax {__version__}")
+    commands = parser.add_subparsers(title="commands", prog="code-jax", metavar="COMMAND", required=True, parser_class=Parser)
+    for command in (restore, merge, sweep, demo, info, corrupt, evaluate, train, bench, convert, priors, completion):
+        command.add_to(commands)
+    return parser
 
 
 def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """The arguments of a command line; raises UserError for wrong ones."""
-    parser = _Parser(prog="code-jax", description="Blind image restoration and editing with diffusion priors.")
-    parser.add_argument("--version", action="version", version=f"code-jax {__version__}")
-    commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=_Parser)
-    for command in (restore, merge, sweep, demo, info, corrupt, train, bench, convert, priors):
-        command.add_to(commands)
-    return parser.parse_args(argv)
+    return parser_of_all().parse_args(argv)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -8,10 +8,16 @@ from typing import Any
 
 from code_jax.errors import UserError
 
+_EPILOG = """examples:
+  code-jax restore folder --out restored --shard 1/2
+  code-jax restore folder --out restored --shard 2/2
+  code-jax merge restored
+"""
+
 
 def add_to(commands: Any) -> None:
     """Adds the command to the parser."""
-    parser = commands.add_parser("merge", help="join the manifests that runs with --shard left")
+    parser = commands.add_parser("merge", help="join the manifests that runs with --shard left", epilog=_EPILOG)
     parser.add_argument("folder", type=Path, metavar="DIR", help="the --out of these runs")
     parser.set_defaults(run=run)
 

@@ -10,14 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from code_jax.batch.shard import WHOLE
+from code_jax.cli import official
 from code_jax.cli.arguments import batch_size, count, eta, number, numbers, shard
 from code_jax.cli.compiled import keep_compiled
 from code_jax.errors import UserError
 
+_DESCRIPTION = "Makes likely pictures near the inputs, which are damaged, strokes or composites."
 _EPILOG = """examples:
   code-jax restore photo.png --out restored --preset local
-  code-jax restore folder --out restored --depth 0.5,0.2 --samples 3 --compare
-  code-jax restore folder --out restored --prior google/ddpm-ema-celebahq-256 --eta none
+  code-jax restore folder --out restored --depth 0.5,0.2 --compare
+  code-jax restore strokes.png --out edited --mask mask.png --samples 4
+  code-jax restore folder --out restored --prior google/ddpm-ema-celebahq-256
 """
 
 
@@ -26,58 +29,56 @@ _PLACES = {"keep_size": False, "format": "png", "quality": None, "animated": "fi
 
 def add_to(commands: Any) -> None:
     """Adds the command to the parser."""
-    parser = commands.add_parser(
-        "restore", help="restore pictures", epilog=_EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = commands.add_parser("restore", help="restore or edit pictures", description=_DESCRIPTION, epilog=_EPILOG)
     add = parser.add_argument
     add("inputs", nargs="+", metavar="INPUT", help="pictures and folders of pictures")
-    add("--out", type=Path, required=True, help="folder for the results, manifest.jsonl and the contact sheet")
-    add("--prior", default="eurosat-64", help="bundled name, hub id or folder (default: eurosat-64)")
-    add("--method", default="code", metavar="code|sdedit|ddim", help="default: code")
-    add("--preset", default="default", help="default, local or global")
-    add("--depth", type=numbers, help="noise level in (0, 1]; a list corrects several, deepest first")
-    step = parser.add_mutually_exclusive_group()
-    step.add_argument("--step-size", type=numbers, help="Langevin step h, one or one a depth")
-    step.add_argument("--relative-step", type=number, help="the same as h/(1 - alpha_bar), which fits any prior")
-    add("--eta", type=eta, help="confidence of the clipping, or none")
-    add("--anneal-rate", type=number, help="factor between levels of the step size")
-    add("--anneal-levels", type=count, help="levels of the step size")
-    add("--langevin-steps", type=count, help="Langevin steps at each depth")
-    add("--langevin", help="variance_preserving, unadjusted or averaged")
-    add("--ode-steps", type=count, help="steps of the ODE each way")
-    add("--solver", help="ddim, heun, midpoint, tsit5 or reversible_heun")
-    add("--grid", help="time, geometric or rho")
-    add("--input-noise", type=number, help="noise given to the input, in units of sigma_0")
-    add("--dynamic-threshold", type=numbers, help="QUANTILE,S_MAX; off by default")
-    add("--samples", type=count, default=1, help="results a picture")
-    add("--seed", type=int, default=0)
-    add(
-        "--batch-size",
-        type=batch_size,
-        metavar="auto|N",
-        help="pictures on a device at a time, auto: as its memory holds; results belong to it (default: DIR's own, else 8)",
-    )
-    add("--devices", type=count, metavar="N", help="use the first N devices of this machine (default: all)")
-    add("--precision", default="float32", help="float32 or bfloat16, inside the network")
-    add(
-        "--fit",
-        choices=("resize", "crop", "tile"),
-        default="resize",
-        help="squash, take the centre, or restore the whole by windows",
-    )
+    add("--out", type=Path, required=True, help="folder for results and manifest.jsonl")
+    add("--prior", default="eurosat-64", help="bundled name, hub id, folder (default: eurosat-64)")
+    add("--preset", default="default", metavar="default|local|global", help="local: blur, speckle; global: fog, contrast")
+    add("--method", default="code", metavar="code|sdedit|ddim|official", help="official: the published program")
+    add("--mask", type=Path, help="picture, bright where the inputs may change")
+    add("--samples", type=count, default=1, help="results a picture; their diversity is reported")
+    add("--seed", type=int, default=0, help="default: 0")
+    add("--fit", choices=("resize", "crop", "tile"), default="resize", help="squash, take the centre, or windows")
     add("--keep-size", action="store_true", help="bring results back to their originals' sizes")
     add("--format", choices=("png", "same", "webp", "jpeg"), default="png", help="of the results (default: png)")
-    add("--quality", type=count, help="1..100 of lossy formats (default: 95 for JPEG, lossless for WebP)")
-    add("--suffix", default="", help="added to the results' names")
-    add("--animated", choices=("first", "refuse"), default="first", help="of several frames take the first, or refuse the file")
-    add("--overwrite", action="store_true", help="replace results of other settings in the same folder")
-    add("--retry-failed", action="store_true", help="try again what failed in an earlier run")
-    add("--mask", type=Path, help="picture, bright where the inputs may change; the rest is returned exactly")
-    add("--reference", type=Path, help="folder of clean sources with the inputs' names")
     add("--compare", action="store_true", help="write contact_sheet.png")
-    share = parser.add_mutually_exclusive_group()
-    share.add_argument("--shard", type=shard, default=WHOLE, metavar="I/N", help="the I-th of N shares, for N runs into one DIR")
-    share.add_argument("--distributed", action="store_true", help="the share of this process among those of jax.distributed")
+
+    numbers_of = parser.add_argument_group("numbers in place of the preset's")
+    add = numbers_of.add_argument
+    add("--depth", type=numbers, help="noise level in (0, 1]; or several, deepest first")
+    step = numbers_of.add_mutually_exclusive_group()
+    step.add_argument("--step-size", type=numbers, help="Langevin step h, one or one a depth")
+    step.add_argument("--relative-step", type=number, help="the same as h/(1 - alpha_bar)")
+    add("--eta", type=eta, help="confidence of the clipping, or none")
+    add("--langevin-steps", type=count, help="Langevin steps at each depth")
+    add("--ode-steps", type=count, help="steps of the ODE each way")
+
+    add = parser.details("details of the method").add_argument
+    add("--anneal-rate", type=number, help="factor between levels of the step size")
+    add("--anneal-levels", type=count, help="levels of the step size")
+    add("--langevin", metavar="KIND", help="variance_preserving, unadjusted or averaged")
+    add("--solver", metavar="NAME", help="ddim, heun, midpoint, tsit5 or reversible_heun")
+    add("--grid", metavar="time|geometric|rho", help="of the ODE's noise levels")
+    add("--input-noise", type=number, help="noise given to the input, in units of sigma_0")
+    add("--dynamic-threshold", type=numbers, metavar="P,S", help="quantile and s_max; off by default")
+
+    add = parser.details("details of the files").add_argument
+    add("--reference", type=Path, help="folder of clean sources with the inputs' names")
+    add("--quality", type=count, help="1..100 of lossy formats (JPEG: 95, WebP: lossless)")
+    add("--suffix", default="", metavar="TEXT", help="added to the results' names")
+    add("--animated", choices=("first", "refuse"), default="first", help="take the first of several frames, or none")
+    add("--overwrite", action="store_true", help="replace results of other settings in --out")
+    add("--retry-failed", action="store_true", help="try again what failed in an earlier run")
+
+    run_of = parser.details("details of the run")
+    add = run_of.add_argument
+    add("--batch-size", type=batch_size, metavar="auto|N", help="on a device at a time (default: --out's own, or 8)")
+    add("--devices", type=count, metavar="N", help="use the first N devices (default: all)")
+    add("--precision", default="float32", metavar="float32|bfloat16", help="inside the network")
+    share = run_of.add_mutually_exclusive_group()
+    share.add_argument("--shard", type=shard, default=WHOLE, metavar="I/N", help="the I-th of N shares, for N runs into --out")
+    share.add_argument("--distributed", action="store_true", help="the share of this process in jax.distributed")
     parser.set_defaults(run=run)
 
 
@@ -101,7 +102,7 @@ def run(args: argparse.Namespace) -> int:
     keep_compiled()
     shard = from_jax() if args.distributed else args.shard
     prior = load_prior(args.prior, precision=args.precision)
-    config = configure(args, prior.schedule)
+    config = official.configure(args) if args.method == "official" else configure(args, prior.schedule)
     places = {name: getattr(args, name) for name in ("keep_size", "format", "quality", "animated")}
     noted = settings(args, config)
     noted |= {name: value for name, value in (places | {"suffix": args.suffix}).items() if value != _PLACES[name]}
@@ -129,11 +130,19 @@ def _print_summary(summary: Any, out: Path) -> None:
     print(f"restored {summary.done}{kept}, failed {summary.failed}; results are in {str(out)!r}")
     print(f"{summary.nfe} evaluations an image, {summary.seconds:.1f} s, {summary.waited:.1%} of it waiting for files")
     if summary.before:
-        number = len(summary.before)
-        before, after = sum(summary.before) / number, sum(summary.after) / number
-        print(f"PSNR to the clean source, mean of {number}: {before:.2f} dB before, {after:.2f} dB after")
+        before, after = _mean(summary.before), _mean(summary.after)
+        print(f"PSNR to the clean source, mean of {len(summary.before)}: {before:.2f} dB before, {after:.2f} dB after")
+    if summary.fidelity:
+        print(f"fidelity: PSNR to the input, mean of {len(summary.fidelity)}: {_mean(summary.fidelity):.2f} dB")
+    if summary.diversity:
+        number = len(summary.diversity)
+        print(f"diversity: RMS difference among an input's samples, mean of {number}: {_mean(summary.diversity):.4f} (range 2)")
     if summary.signal:
         print("interrupted: the same command goes on from here")
+
+
+def _mean(values: list[float]) -> float:
+    return sum(values) / len(values)
 
 
 def configure(args: argparse.Namespace, schedule: Any) -> Any:
@@ -176,7 +185,8 @@ def configure(args: argparse.Namespace, schedule: Any) -> Any:
 
 def settings(args: argparse.Namespace, config: Any) -> dict[str, Any]:
     """What a result says of the arguments and the canonical config they make."""
-    return {"prior": args.prior, "precision": args.precision, "fit": args.fit} | describe(config)
+    described = official.describe(config) if args.method == "official" else describe(config)
+    return {"prior": args.prior, "precision": args.precision, "fit": args.fit} | described
 
 
 def describe(config: Any) -> dict[str, Any]:

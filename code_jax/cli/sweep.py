@@ -15,46 +15,51 @@ from code_jax.cli.arguments import count, number
 from code_jax.cli.compiled import keep_compiled
 from code_jax.errors import UserError
 
-_EPILOG = """an axis is a list, A,B,C, or a range, A:B:N of N values: geometric for step sizes, else linear
-
-examples:
-  code-jax sweep photo.png --out grid --step-size 1e-6:1e-3:6 --depth 0.2:1:5 --eta 1.5,1.7,2,none --seeds 2
-  code-jax sweep folder --out grid --relative-step 0.005:0.1:4 --depth 0.2,0.4
+_DESCRIPTION = """An AXIS is a list, A,B,C, or a range, A:B:N of N values: geometric for step
+sizes, else linear."""
+_EPILOG = """examples:
+  code-jax sweep photo.png --out grid --step-size 1e-6:1e-3:6 --depth 0.2:1:5
+  code-jax sweep folder --out grid --relative-step 0.005:0.1:4 --eta 1.7,2,none
 """
 _MAX_VALUES = 10_000
 
 
 def add_to(commands: Any) -> None:
     """Adds the command to the parser."""
-    parser = commands.add_parser(
-        "sweep", help="restore at every point of a grid", epilog=_EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = commands.add_parser("sweep", help="restore at every point of a grid", description=_DESCRIPTION, epilog=_EPILOG)
     add = parser.add_argument
     add("inputs", nargs="+", metavar="INPUT", help="pictures and folders of pictures")
-    add("--out", type=Path, required=True, help="folder for cells/, sweep.csv, the contact sheet and the plot")
-    step = parser.add_mutually_exclusive_group()
+    add("--out", type=Path, required=True, help="folder for cells, sweep.csv, sheet and plot")
+    add("--prior", default="eurosat-64", help="bundled name, hub id, folder (default: eurosat-64)")
+    add("--preset", default="default", metavar="default|local|global", help="of what is no axis")
+    add("--method", default="code", metavar="code|sdedit|ddim", help="default: code")
+    add("--reference", type=Path, help="clean source, or a folder of them")
+    add("--fit", choices=("resize", "crop"), default="resize", help="how a picture gets the prior's size")
+
+    axes = parser.add_argument_group("axes")
+    add = axes.add_argument
+    step = axes.add_mutually_exclusive_group()
     step.add_argument("--step-size", type=_geometric, default=(), metavar="AXIS", help="Langevin step h")
     step.add_argument("--relative-step", type=_geometric, default=(), metavar="AXIS", help="the same as h/(1 - alpha_bar)")
     add("--depth", type=_linear, default=(), metavar="AXIS", help="noise level in (0, 1]")
     add("--eta", type=_etas, default=(), metavar="AXIS", help="confidence of the clipping, or none")
     add("--anneal-rate", type=_linear, default=(), metavar="AXIS", help="factor between levels of the step size")
     add("--seeds", type=count, default=1, help="how many seeds, from --seed on (default: 1)")
-    add("--seed", type=count, default=0)
-    add("--prior", default="eurosat-64", help="bundled name, hub id or folder (default: eurosat-64)")
-    add("--method", default="code", metavar="code|sdedit|ddim", help="default: code")
-    add("--preset", default="default", help="default, local or global: of what is no axis")
-    add("--anneal-levels", type=count, help="levels of the step size")
+    add("--seed", type=count, default=0, help="default: 0")
+
+    add = parser.details("details of the method").add_argument
     add("--langevin-steps", type=count, help="Langevin steps")
-    add("--langevin", help="variance_preserving, unadjusted or averaged")
     add("--ode-steps", type=count, help="steps of the ODE each way")
-    add("--solver", help="ddim, heun, midpoint, tsit5 or reversible_heun")
-    add("--grid", help="time, geometric or rho")
-    add("--input-noise", type=_finite, help="noise given to the input, in units of sigma_0; 0 shares encodings among seeds")
-    add("--dynamic-threshold", type=_linear, help="QUANTILE,S_MAX; off by default")
-    add("--batch-size", type=count, help="pictures on a device at a time (default: the one of 4 to 8 that pads least)")
-    add("--precision", default="float32", help="float32 or bfloat16, inside the network")
-    add("--fit", choices=("resize", "crop"), default="resize", help="how a picture gets the prior's size")
-    add("--reference", type=Path, help="clean source of the input, or a folder of them with the inputs' names")
+    add("--anneal-levels", type=count, help="levels of the step size")
+    add("--langevin", metavar="KIND", help="variance_preserving, unadjusted or averaged")
+    add("--solver", metavar="NAME", help="ddim, heun, midpoint, tsit5 or reversible_heun")
+    add("--grid", metavar="time|geometric|rho", help="of the ODE's noise levels")
+    add("--input-noise", type=_finite, metavar="X", help="in units of sigma_0; at 0 seeds share encodings")
+    add("--dynamic-threshold", type=_linear, metavar="P,S", help="quantile and s_max; off by default")
+
+    add = parser.details("details of the run").add_argument
+    add("--batch-size", type=count, help="pictures on a device at a time (default: 4 to 8)")
+    add("--precision", default="float32", metavar="float32|bfloat16", help="inside the network")
     parser.set_defaults(run=run)
 
 

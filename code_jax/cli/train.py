@@ -13,38 +13,36 @@ from code_jax.cli.compiled import keep_compiled
 from code_jax.errors import UserError
 
 _EPILOG = """examples:
-  code-jax train --data tiles.zip --out run --config small --augment turns --seconds 3600
-  code-jax train --data tiles.zip --out run --config small --augment turns --resume
-  code-jax train --data photos --out tuned --init google/ddpm-ema-celebahq-256 --steps 2000 --learning-rate 1e-5
+  code-jax train --data tiles.zip --out run --augment turns --seconds 3600
+  code-jax train --data tiles.zip --out run --augment turns --resume
+  code-jax train --data photos --out tuned --init google/ddpm-ema-celebahq-256
   code-jax restore pictures --out restored --prior run/prior
 """
 
 
 def add_to(commands: Any) -> None:
     """Adds the command to the parser."""
-    parser = commands.add_parser(
-        "train", help="train a prior on pictures", epilog=_EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = commands.add_parser("train", help="train a prior on pictures", epilog=_EPILOG)
     add = parser.add_argument
-    add("--data", required=True, metavar="FOLDER_OR_ZIP", help="pictures of any size; resized and cropped to the network's")
-    add("--out", type=Path, required=True, help="folder for checkpoints, losses.csv, samples and, at the end, prior")
-    add(
-        "--config", default="small", metavar="small|base|celebahq-256|FILE", help="recipe (default: small), or a JSON file of one"
-    )
-    add("--init", metavar="PRIOR", help="start from this prior's weights, network and schedule (fine-tuning)")
+    add("--data", required=True, metavar="PATH", help="folder or zip of pictures of any size")
+    add("--out", type=Path, required=True, help="folder for checkpoints, losses.csv and prior")
+    add("--config", default="small", metavar="NAME|FILE", help="small, base, celebahq-256 (default: small)")
+    add("--init", metavar="PRIOR", help="fine-tune this prior")
     add("--resume", action="store_true", help="go on with the training in --out")
-    add("--seconds", type=number, help="stop in time and leave a checkpoint; --resume goes on")
-    add("--steps", type=count, help="steps in all; the learning rate falls to zero over them")
+    add("--seconds", type=number, help="stop in time; --resume goes on")
+    add("--precision", choices=("float32", "bfloat16"), default="float32", help="inside the network")
+    add("--held-out", type=count, default=1000, help="pictures for validation, a fifth at most")
+    add("--every", type=count, default=500, help="steps between checkpoints (default: 500)")
+    add("--keep", type=count, default=2, help="last checkpoints kept, beside the best")
+    add("--seed", type=count, default=0, help="default: 0")
+
+    add = parser.add_argument_group("in place of the recipe's").add_argument
+    add("--steps", type=count, help="in all; the learning rate falls to 0 over them")
     add("--batch-size", type=count, help="pictures a step, all devices together")
     add("--learning-rate", type=number, help="peak of the learning rate")
-    add("--prediction-type", metavar="epsilon|v_prediction|sample", help="what the network predicts")
+    add("--prediction-type", metavar="NAME", help="epsilon, v_prediction or sample")
     add("--schedule", metavar="linear|cosine", help="noise schedule")
-    add("--augment", metavar="none|flips|turns", help="turns: all eight symmetries, for data without an up (default: flips)")
-    add("--precision", choices=("float32", "bfloat16"), default="float32", help="inside the network; weights stay float32")
-    add("--held-out", type=count, default=1000, help="pictures kept for validation, a fifth at most (default: 1000)")
-    add("--every", type=count, default=500, help="steps between checkpoints (default: 500)")
-    add("--keep", type=count, default=2, help="last checkpoints kept, beside the best (default: 2)")
-    add("--seed", type=count, default=0)
+    add("--augment", metavar="none|flips|turns", help="turns: all eight symmetries")
     parser.set_defaults(run=run)
 
 

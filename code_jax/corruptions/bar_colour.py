@@ -74,25 +74,20 @@ def turn_hue(image: np.ndarray, turns: float) -> np.ndarray:
 
 
 def color_dither(image: np.ndarray, severity: int, rng: np.random.Generator) -> np.ndarray:
-    """Error diffusion (Floyd & Steinberg 1976) to 14 − s levels a channel; the first row and column receive no error.
+    """Error diffusion to 14 − s levels a channel, along each row: a pixel's error goes to its right, 1/16 and then 7/16 of it.
 
-    Bytes lose their fractions after each share. Pixels with equal x + 2y do not depend on each other, and are one step.
+    Of Floyd & Steinberg's (1976) four shares the published program gives none to the next row, and its first row takes 1/16
+    alone. Bytes lose their fractions after each share.
     """
     levels = GREYS - severity
-    height, width = image.shape[:2]
     x = np.rint(255 * image)
-    out, error = np.empty_like(x), np.empty_like(x)
-    for front in range(width + 2 * (height - 1)):
-        row = np.arange(max(0, (front - width + 2) // 2), min(height, front // 2 + 1))
-        column = front - 2 * row
-        value = x[row, column]
-        for dy, dx, share in ((-1, -1, 1), (-1, 0, 5), (-1, 1, 3), (0, -1, 7)):
-            reached = (row > 0) & (column > 0) & (column + dx < width)
-            to = row[reached], column[reached]
-            value[reached] = np.floor(np.clip(value[reached] + error[to[0] + dy, to[1] + dx] * share / 16, 0, 255))
-        nearest = np.floor(255 * np.floor(levels * value / 256) / (levels - 1))
-        out[row, column], error[row, column] = nearest, value - nearest
-    return out / 255
+    error = np.zeros_like(x[:, 0])
+    for column in range(x.shape[1]):
+        value = np.floor(np.clip(x[:, column] + error / 16, 0, 255))
+        value[1:] = np.floor(np.clip(value[1:] + error[1:] * 7 / 16, 0, 255))
+        x[:, column] = np.floor(255 * np.floor(levels * value / 256) / (levels - 1))
+        error = value - x[:, column]
+    return x / 255
 
 
 def _low_byte(x: np.ndarray) -> np.ndarray:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import base64
 import binascii
+import dataclasses
 import hashlib
 import io
 from collections.abc import Mapping
@@ -29,8 +30,9 @@ from code_jax.priors.load import bundled_samples
 from code_jax.priors.prior import Prior
 from code_jax.provenance import command_of
 
-OPTIONS = ("method", "preset", "depth", "relative-step", "eta", "ode-steps", "langevin-steps", "solver", "seed", "fit")
+OPTIONS = ("method", "preset", "depth", "relative-step", "eta", "ode-steps", "langevin-steps", "solver", "seed", "samples", "fit")
 _MAX_PIXELS = 50_000_000
+_MOST_SAMPLES = 16
 
 
 class Offer(NamedTuple):
@@ -49,18 +51,20 @@ class Order(NamedTuple):
         offer: the prior.
         config: an `EditConfig`.
         pixels: the input as the prior sees it, uint8 [H, W, 3].
-        job: mask, seed and the settings to note; micro-batch 1.
+        job: mask, seed, number of samples and the settings to note; micro-batch 1.
+        sample: which of the samples.
     """
 
     offer: Offer
     config: EditConfig
     pixels: np.ndarray
     job: Job
+    sample: int = 0
 
     @property
     def key(self) -> jax.Array:
         """The typed key [1] that ``code-jax restore`` gives these pixels."""
-        return fold_keys(image_key(self.job.seed, self.digest, 0)[None])
+        return fold_keys(image_key(self.job.seed, self.digest, self.sample)[None])
 
     @property
     def digest(self) -> str:
@@ -70,7 +74,7 @@ class Order(NamedTuple):
     @property
     def facts(self) -> dict[str, Any]:
         """What the result's PNG says of its origin."""
-        return self.job.facts(self.digest, 0, self.offer.weights)
+        return self.job.facts(self.digest, self.sample, self.offer.weights)
 
     def with_point(self, depth: float, relative_step: float) -> Order:
         """The same at another depth and h/(1 − ᾱ)."""
@@ -97,13 +101,16 @@ def read_order(form: Mapping[str, Any], offers: Mapping[str, Offer]) -> Order:
     argv = [f"--{name}={form[name]}" for name in OPTIONS if form.get(name) not in (None, "")]
     args = parse(["restore", "INPUT", "--out", "DIR", "--prior", offer.name, "--precision", offer.precision, *argv])
     check_counts(args)
+    if args.samples > _MOST_SAMPLES:
+        raise UserError(f"samples is {args.samples}; the page makes {_MOST_SAMPLES} at most")
     config = configure(args, offer.prior.schedule)
     shape = offer.prior.image_shape
     pixels = _corrupted(_picture(form, shape, args.fit), form, args)
     mask = _decoded(form["mask"], "mask", read_mask, shape, args.fit) if form.get("mask") else None
     if mask is not None and not mask.any():
         raise UserError("the mask is empty: paint what may change, or clear the mask")
-    return Order(offer, config, pixels, _job(Job(seed=args.seed, micro_batch=1, fit=args.fit, mask=mask), offer, config))
+    job = Job(samples=args.samples, seed=args.seed, micro_batch=1, fit=args.fit, mask=mask)
+    return Order(offer, config, pixels, _job(job, offer, config))
 
 
 def python_of(order: Order) -> str:
@@ -123,7 +130,7 @@ def python_of(order: Order) -> str:
             f"prior = code_jax.load_prior({order.offer.name!r}, precision={order.offer.precision!r})",
             f"pixels = {reading}",
             *([f"mask = read_mask(MASK, prior.image_shape, {order.job.fit!r})"] if masked else []),
-            f"key = fold_keys(image_key({order.job.seed}, hashlib.sha256(pixels.tobytes()).hexdigest(), 0)[None])",
+            f"key = fold_keys(image_key({order.job.seed}, hashlib.sha256(pixels.tobytes()).hexdigest(), {order.sample})[None])",
             f"program = code_jax.EditProgram({static})",
             f"config = code_jax.EditConfig({settings}, program=program)",
             f"result = code_jax.edit(key, prior, code_jax.from_uint8(pixels[None]), config{', mask' if masked else ''})",
@@ -139,7 +146,7 @@ def command_line(order: Order) -> str:
 
 def _job(job: Job, offer: Offer, config: EditConfig) -> Job:
     settings = {"prior": offer.name, "precision": offer.precision, "fit": job.fit} | describe(config)
-    return Job(seed=job.seed, micro_batch=1, fit=job.fit, mask=job.mask, settings=settings)
+    return dataclasses.replace(job, settings=settings)
 
 
 def _picture(form: Mapping[str, Any], shape: tuple[int, int, int], fit: str) -> np.ndarray:

@@ -26,7 +26,7 @@ from code_jax.editing.edit import EditResult, finish, number_of_moves, route_of,
 from code_jax.editing.route import Travel
 from code_jax.errors import UserError
 from code_jax.images import from_uint8, to_uint8
-from code_jax.metrics import psnr
+from code_jax.metrics import diversity, psnr
 from code_jax.provenance import png_text
 
 Event = dict[str, Any]
@@ -37,17 +37,24 @@ _device = threading.Lock()
 
 
 def restore_events(order: Order) -> Iterator[Event]:
-    """``input``, then ``latent`` at each bound with the moves made, then ``result``."""
+    """``input``; of each sample a ``latent`` at each bound of moves, and a ``result``; of several samples their ``diversity``."""
     yield {"event": "input", "picture": data_url(order.pixels)}
     sigmas, stages = itinerary(order.offer.prior.schedule, order.config)
-    bounds = frames(stages)
-    for moves, travel in zip(bounds, _states(order, bounds), strict=True):
-        sigma = float(sigmas[moves])
-        latent = to_uint8(travel.z[0] * jax.lax.rsqrt(jnp.float32(1 + sigma**2)))
-        stage = stages[max(moves - 1, 0)]
-        progress = {"done": int(moves), "of": len(stages)}
-        yield {"event": "latent", "stage": stage, "sigma": sigma, "picture": data_url(latent)} | progress
-    yield _result(order, finish(travel, canonical(order.config)))
+    bounds, count = frames(stages), order.job.samples
+    results = []
+    for sample in range(count):
+        one = order._replace(sample=sample)
+        for moves, travel in zip(bounds, _states(one, bounds), strict=True):
+            sigma = float(sigmas[moves])
+            latent = to_uint8(travel.z[0] * jax.lax.rsqrt(jnp.float32(1 + sigma**2)))
+            event = {"event": "latent", "sample": sample, "stage": stages[max(moves - 1, 0)], "sigma": sigma}
+            progress = {"done": sample * len(stages) + int(moves), "of": count * len(stages)}
+            yield event | {"picture": data_url(latent)} | progress
+        result = finish(travel, canonical(order.config))
+        results.append(from_uint8(to_uint8(result.images)))
+        yield _result(one, result) | {"sample": sample}
+    if count > 1:
+        yield {"event": "diversity", "value": float(diversity(jnp.stack(results))[0])}
 
 
 def sweep_events(order: Order, depths: Sequence[float], relative_steps: Sequence[float]) -> Iterator[Event]:
@@ -115,7 +122,7 @@ def _result(order: Order, result: EditResult) -> Event:
             "network evaluations": result.info.nfe,
             "values clipped": f"{float(result.info.clipped[0]):.2%}",
             "mean squared score (typical: 1)": None if np.isnan(squared) else f"{squared:.3f}",
-            "PSNR to the input": f"{float(psnr(from_uint8(pixels[None]), from_uint8(order.pixels[None]))[0]):.2f} dB",
+            "fidelity: PSNR to the input": f"{float(psnr(from_uint8(pixels[None]), from_uint8(order.pixels[None]))[0]):.2f} dB",
         },
         "command": command_line(order),
         "python": python_of(order),

@@ -93,17 +93,61 @@ class NoiseSchedule(flax.struct.PyTreeNode):
 
 
 def linear_schedule(num_timesteps: int = 1000, beta_start: float = 1e-4, beta_end: float = 0.02) -> NoiseSchedule:
-    """β rising linearly (Ho et al. 2020, section 4)."""
+    """β rising linearly (Ho et al. 2020, section 4).
+
+    Args:
+        num_timesteps: T, at least 2.
+        beta_start, beta_end: β_0 and β_{T−1}, in (0, 1).
+
+    Returns:
+        A `NoiseSchedule`.
+
+    Raises:
+        UserError: for values that make no schedule.
+
+    Example:
+        >>> f"{linear_schedule().sigma(999.0):.1f}"
+        '157.4'
+    """
     return NoiseSchedule.from_betas(np.linspace(beta_start, beta_end, num_timesteps))
 
 
 def scaled_linear_schedule(num_timesteps: int = 1000, beta_start: float = 8.5e-4, beta_end: float = 0.012) -> NoiseSchedule:
-    """√β rising linearly (Rombach et al. 2022)."""
+    """√β rising linearly (Rombach et al. 2022).
+
+    Args:
+        num_timesteps, beta_start, beta_end: as in `linear_schedule`.
+
+    Returns:
+        A `NoiseSchedule`.
+
+    Raises:
+        UserError: for values that make no schedule.
+
+    Example:
+        >>> f"{scaled_linear_schedule().sigma(999.0):.1f}"
+        '14.6'
+    """
     return NoiseSchedule.from_betas(np.linspace(beta_start**0.5, beta_end**0.5, num_timesteps) ** 2)
 
 
 def cosine_schedule(num_timesteps: int = 1000) -> NoiseSchedule:
-    """ᾱ ∝ cos²((t/T + 0.008)/1.008 · π/2), β capped at 0.999 (Nichol & Dhariwal 2021, equation 17)."""
+    """ᾱ ∝ cos²((t/T + 0.008)/1.008 · π/2), β capped at 0.999 (Nichol & Dhariwal 2021, equation 17).
+
+    Args:
+        num_timesteps: T, at least 2.
+
+    Returns:
+        A `NoiseSchedule`, whose depth 1 is the last timestep with σ ≤ 200.
+
+    Raises:
+        UserError: for a number that makes no schedule.
+
+    Example:
+        >>> schedule = cosine_schedule()
+        >>> float(schedule.timestep(1.0)) < 999
+        True
+    """
     alpha_bar = np.cos((np.arange(num_timesteps + 1) / num_timesteps + 0.008) / 1.008 * np.pi / 2) ** 2
     return NoiseSchedule.from_betas(np.minimum(1 - alpha_bar[1:] / alpha_bar[:-1], 0.999))
 

@@ -21,6 +21,16 @@ class DynamicThreshold(flax.struct.PyTreeNode):
         denoiser: what is wrapped.
         quantile: p in (0, 1).
         s_max: the largest s, ≥ 1.
+
+    Example:
+        >>> import code_jax
+        >>> schedule = code_jax.linear_schedule()
+        >>> prior = code_jax.Prior.from_function(lambda params, x, t: 0 * x, (), schedule, (2, 2, 1))  # x̂_0 is x_t/√ᾱ_t
+        >>> x, t = jnp.full((1, 2, 2, 1), 2.0), jnp.zeros(1)
+        >>> eps = DynamicThreshold(prior, 0.98, 1.3).eps(x, t)
+        >>> x0 = (x - schedule.variance(0.0) ** 0.5 * eps) / schedule.alpha_bar(0.0) ** 0.5
+        >>> round(float(x0[0, 0, 0, 0]), 3)
+        1.0
     """
 
     denoiser: Denoiser

@@ -26,14 +26,17 @@ Shape = tuple[int, int, int]
 class Tiled(flax.struct.PyTreeNode):
     """A denoiser of pictures larger than the wrapped one's; `tiled` makes it.
 
-    Windows are computed `chunk` at a time, so that memory does not grow with their number beyond the picture's own. Their places
-    are traced: pictures of different sizes on one canvas share a program, and no window is computed for empty canvas.
+    A picture lies in the canvas row after row, as in memory: pixel (i, j) at place i·width + j, whatever the canvas's own width.
+    So a canvas holds every picture of no more pixels, a panorama as well as a square. Windows are computed `chunk` at a time, so
+    that memory does not grow with their number beyond the canvas's own. Places are traced: pictures of different sizes in one
+    canvas share a program, and no window is computed for what is empty of it.
 
     Attributes:
         denoiser: what is wrapped.
         corners: top and left of each window; those from `count` on are unused. int32 [K, 2].
         count: number of windows. int32 [].
-        row_scale, column_scale: reciprocal sums of the windows' weights at each row and column, 0 outside the picture. [H], [W].
+        width: of the picture. int32 [].
+        scale: reciprocal sum of the windows' weights at each place, 0 where the canvas is empty. [H, W, 1].
         image_shape: (H, W, C) of the canvas, static.
         window: (h, w) of a window, static.
         chunk: windows computed at a time, static.
@@ -43,8 +46,8 @@ class Tiled(flax.struct.PyTreeNode):
     denoiser: Denoiser
     corners: jax.Array
     count: jax.Array
-    row_scale: jax.Array
-    column_scale: jax.Array
+    width: jax.Array
+    scale: jax.Array
     image_shape: Shape = flax.struct.field(pytree_node=False)
     window: tuple[int, int] = flax.struct.field(pytree_node=False)
     chunk: int = flax.struct.field(pytree_node=False)
@@ -57,29 +60,30 @@ class Tiled(flax.struct.PyTreeNode):
 
     def eps(self, x: jax.Array, t: jax.Array) -> jax.Array:
         """ε [B, H, W, C] at x_t and t [B]; 0 where the canvas is empty."""
-        batch, (height, width), channels = x.shape[0], self.window, x.shape[3]
-        size = (batch, height, width, channels)
-        weight = jnp.outer(window_weight(height), window_weight(width))[..., None].astype(x.dtype)
-        times = jnp.tile(t, self.chunk)
+        batch, channels, (height, width) = x.shape[0], x.shape[3], self.window
+        pixels = x.reshape(batch, -1, channels)
+        weight = jnp.asarray(np.outer(window_weight(height), window_weight(width))[..., None], x.dtype)
+        inside = jnp.arange(height)[:, None] * self.width + jnp.arange(width)
+        times = jnp.repeat(t, self.chunk)
 
         def add_chunk(number: jax.Array, total: jax.Array) -> jax.Array:
             first = number * self.chunk
             corners = jax.lax.dynamic_slice(self.corners, (first, 0), (self.chunk, 2))
-            windows = jax.vmap(lambda corner: jax.lax.dynamic_slice(x, (0, *corner, 0), size))(corners).reshape(-1, *size[1:])
+            places = (corners[:, 0] * self.width + corners[:, 1])[:, None, None] + inside
+            windows = pixels[:, places].reshape(-1, height, width, channels)
             if self.sharding is not None:
                 windows = jax.lax.with_sharding_constraint(windows, self.sharding)
-            eps = weight * self.denoiser.eps(windows, times).reshape(self.chunk, *size)
-            eps = jnp.where(jnp.arange(self.chunk)[:, None, None, None, None] < self.count - first, eps, 0)
+            eps = weight * self.denoiser.eps(windows, times).reshape(batch, self.chunk, height, width, channels)
+            eps = jnp.where((jnp.arange(self.chunk) < self.count - first)[:, None, None, None], eps, 0)
 
             def add(i: jax.Array, total: jax.Array) -> jax.Array:  # one after the other: the order of sums does not vary
-                place = (0, *corners[i], 0)
-                return jax.lax.dynamic_update_slice(total, jax.lax.dynamic_slice(total, place, size) + eps[i], place)
+                return total.at[:, places[i]].add(eps[:, i], unique_indices=True)
 
             return jax.lax.fori_loop(0, self.chunk, add, total)
 
         chunks = (self.count + self.chunk - 1) // self.chunk
-        total = jax.lax.fori_loop(0, chunks, add_chunk, jnp.zeros_like(x))
-        return total * self.row_scale[:, None, None].astype(x.dtype) * self.column_scale[None, :, None].astype(x.dtype)
+        total = jax.lax.fori_loop(0, chunks, add_chunk, jnp.zeros_like(pixels))
+        return total.reshape(x.shape) * self.scale.astype(x.dtype)
 
 
 def tiled(
@@ -93,13 +97,16 @@ def tiled(
     Args:
         denoiser: a `code_jax.Prior`.
         size: (H, W) of the picture.
-        canvas: side of the square that holds the picture at its top left; None is the picture's own size. What lies outside of
-            the picture gets ε = 0. Sizes that share a canvas share a compiled program.
+        canvas: side of a square that holds the picture's pixels row after row, and then nothing, where ε is 0: the images are
+            [B, canvas, canvas, C]. None is the picture's own shape. Sizes that share a canvas share a compiled program.
         chunk: windows computed at a time.
         sharding: how the windows of a chunk lie on devices.
 
+    Returns:
+        A `Tiled` denoiser, which `code_jax.edit` takes as a prior.
+
     Raises:
-        UserError: if the size is smaller than the prior's or larger than the canvas.
+        UserError: if the size is smaller than the prior's or has more pixels than the canvas.
 
     Example:
         >>> import code_jax, jax.numpy as jnp
@@ -111,16 +118,25 @@ def tiled(
     """
     window, channels = denoiser.image_shape[:2], denoiser.image_shape[2]  # type: ignore[attr-defined]
     canvas_size = size if canvas is None else (canvas, canvas)
-    if any(not least <= have <= most for least, have, most in zip(window, size, canvas_size, strict=True)):
+    if size[0] < window[0] or size[1] < window[1] or math.prod(size) > math.prod(canvas_size):
         raise UserError(f"a picture of {size[0]}x{size[1]} is not tiled by windows of {window[0]}x{window[1]} on this canvas")
     starts = [window_starts(length, side) for length, side in zip(size, window, strict=True)]
     corners = np.stack(np.meshgrid(*starts, indexing="ij"), axis=-1).reshape(-1, 2)
-    most = math.prod(len(window_starts(length, side)) for length, side in zip(canvas_size, window, strict=True))
+    most = len(corners) if canvas is None else 4 * canvas**2 // math.prod(window)  # along a length L there are less than 2 L/side
     room = np.zeros((-(-most // chunk) * chunk, 2), np.int32)
     room[: len(corners)] = corners
-    rows, columns = (_scale(*each) for each in zip(starts, window, canvas_size, strict=True))
-    count = jnp.int32(len(corners))
-    return Tiled(denoiser, jnp.array(room), count, rows, columns, (*canvas_size, channels), window, chunk, sharding)
+    rows, columns = (1 / _sums(*each) for each in zip(starts, window, size, strict=True))
+    scale = np.zeros(math.prod(canvas_size))
+    scale[: math.prod(size)] = np.outer(rows, columns).ravel()
+    arrays = {
+        "corners": room,
+        "count": np.int32(len(corners)),
+        "width": np.int32(size[1]),
+        "scale": scale.reshape(*canvas_size, 1),
+    }
+    return Tiled(
+        denoiser, **jax.device_put(arrays), image_shape=(*canvas_size, channels), window=window, chunk=chunk, sharding=sharding
+    )
 
 
 def window_starts(length: int, side: int) -> np.ndarray:
@@ -134,13 +150,14 @@ def window_starts(length: int, side: int) -> np.ndarray:
     return np.rint(np.linspace(0, length - side, steps + 1)).astype(np.int32)
 
 
-def window_weight(side: int) -> jax.Array:
+def window_weight(side: int) -> np.ndarray:
     """sin²(π(i + ½)/side), positive everywhere. [side]."""
-    return jnp.sin(jnp.pi * (jnp.arange(side) + 0.5) / side) ** 2
+    return np.asarray(np.sin(np.pi * (np.arange(side) + 0.5) / side) ** 2)
 
 
-def _scale(starts: np.ndarray, side: int, length: int) -> jax.Array:
+def _sums(starts: np.ndarray, side: int, length: int) -> np.ndarray:
+    """The sum of the windows' weights at each place of a length."""
     total = np.zeros(length)
     for start in starts:
-        total[start : start + side] += np.asarray(window_weight(side))
-    return jnp.array(np.divide(1, total, out=np.zeros(length), where=total > 0), float)
+        total[start : start + side] += window_weight(side)
+    return total

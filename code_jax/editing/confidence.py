@@ -16,6 +16,9 @@ def clip_to_confidence(x: jax.Array, alpha_bar: jax.typing.ArrayLike, eta: jax.t
         alpha_bar: ᾱ_t in (0, 1), broadcastable to x.
         eta: η > 0; infinity clips nothing.
 
+    Returns:
+        The clipped x, of its shape and dtype.
+
     Example:
         >>> clip_to_confidence(jnp.array([-3.0, 0.5, 3.0]), 0.64, 2.0).tolist()
         [-2.0, 0.5, 2.0]

@@ -22,7 +22,7 @@ METHODS = ("code", "sdedit", "ddim")
 
 @dataclasses.dataclass(frozen=True)
 class EditProgram:
-    """What changes the compiled program; hashable.
+    """What changes the compiled program; hashable. A value out of its range raises `UserError`, which names it.
 
     Attributes:
         method: "code", "sdedit" or "ddim" (the round trip through the latent).
@@ -32,6 +32,10 @@ class EditProgram:
         langevin_steps: Langevin steps at each corrected level.
         anneal_levels: step sizes h·γ^j, j < anneal_levels, that these steps are shared among.
         langevin: "variance_preserving", "unadjusted" or "averaged".
+
+    Example:
+        >>> EditProgram(num_steps=100, solver="ddim", grid="time").langevin_steps
+        12
     """
 
     method: str = "code"
@@ -68,6 +72,11 @@ class EditConfig(flax.struct.PyTreeNode):
         input_noise: noise given to the input, in units of σ_0 (the level where the ODE starts); ≥ 0.
         dynamic_threshold: (quantile, s_max) of `DynamicThreshold`, or None.
         program: an `EditProgram`.
+
+    Example:
+        >>> config = EditConfig(depth=0.3, step_size=0.01, eta=None)
+        >>> config.replace(eta=1.7).eta
+        1.7
     """
 
     depth: Number = 0.4
@@ -103,12 +112,17 @@ def preset(
         depth, relative_step: override the preset's depth and h/(1 − ᾱ_t).
         method: "code", "ddim", or "sdedit", whose ancestral steps are 20, uniform in t.
 
+    Returns:
+        An `EditConfig`.
+
     Raises:
         UserError: for an unknown name or method.
 
     Example:
         >>> import code_jax
         >>> config = code_jax.preset("local", code_jax.linear_schedule())
+        >>> config.depth, config.program.langevin_steps
+        (0.2, 8)
     """
     if name not in PRESETS:
         raise UserError(f"preset {name!r} is unknown; choose from {', '.join(PRESETS)}")

@@ -1,4 +1,4 @@
-"""CODE (van Delft, Martorella & Alahi 2024, algorithm 1): encode and clip, climb in likelihood, decode; and its parts."""
+"""CODE (van Delft, Martorella & Alahi 2024, algorithm 1): encode and clip, climb in likelihood, decode."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from code_jax.priors.prior import Prior
 
 
 class EditInfo(NamedTuple):
-    """Facts of an edit.
+    """Facts of an `edit`.
 
     Attributes:
         nfe: network evaluations an image; a number, not an array.
@@ -52,7 +52,12 @@ class EditInfo(NamedTuple):
 
 
 class EditResult(NamedTuple):
-    """images [B, H, W, C] float32 in [−1, 1], and an `EditInfo`."""
+    """What `edit` gives.
+
+    Attributes:
+        images: [B, H, W, C] float32 in [−1, 1].
+        info: an `EditInfo`.
+    """
 
     images: jax.Array
     info: EditInfo
@@ -102,53 +107,31 @@ def edit(
 def sdedit(
     key: jax.Array, prior: Prior, images: jax.Array, config: EditConfig | None = None, mask: Any | None = None
 ) -> EditResult:
-    """SDEdit (Meng et al. 2022, algorithm 1): noise to `depth`, then ancestral steps (DDIM with η = 1) to 0.
+    """SDEdit (Meng et al. 2022, algorithm 1): x_t = √ᾱ_t x_0 + √(1 − ᾱ_t) n, then ancestral steps (DDIM with η = 1) to 0.
 
-    Arguments, result and errors are those of `edit`; of the settings only the first depth, `num_steps`, `grid` and
-    `dynamic_threshold` matter. With as many steps as timesteps below the depth this is the original algorithm.
+    With as many steps as timesteps below the depth this is the original algorithm.
+
+    Args:
+        key, prior, images: as in `edit`.
+        config: of it only the first depth, `num_steps`, `grid` and `dynamic_threshold` matter; None is the default preset.
+        mask: as in `edit`.
+
+    Returns:
+        An `EditResult`, as of `edit`.
+
+    Raises:
+        UserError: as `edit` does.
+
+    Example:
+        >>> import code_jax, jax, jax.numpy as jnp
+        >>> schedule = code_jax.linear_schedule()
+        >>> eps = lambda params, x, t: x * jnp.sqrt(schedule.variance(t))[:, None, None, None]
+        >>> prior = code_jax.Prior.from_function(eps, (), schedule, (8, 8, 3))
+        >>> code_jax.sdedit(jax.random.key(0), prior, jnp.zeros((2, 8, 8, 3))).info.nfe
+        21
     """
     config = preset("default", prior.schedule, method="sdedit") if config is None else config
     return edit(key, prior, images, config.replace(program=dataclasses.replace(config.program, method="sdedit")), mask)
-
-
-def encode(
-    prior: Prior, x0: jax.Array, *, depth: Number = 0.5, solver: str = "ddim", num_steps: int = 200, grid: str = "time",
-    eta: Number | None = None, dynamic_threshold: tuple[Number, Number] | None = None,
-) -> jax.Array:  # fmt: skip
-    """x_t [B, H, W, C] in VP scale of images x0 in [−1, 1]: the ODE from σ_0 up to `depth`, no noise added.
-
-    Args and errors are those of `EditConfig` and `EditProgram`; with `eta` every step is clipped.
-    """
-    program = EditProgram(num_steps=num_steps, solver=solver, grid=grid)
-    config = canonical(EditConfig(depth=depth, eta=eta, dynamic_threshold=dynamic_threshold, program=program))
-    return _encode(prior, check_images(prior, x0), config)
-
-
-def decode(
-    prior: Prior, x_t: jax.Array, *, depth: Number = 0.5, solver: str = "ddim", num_steps: int = 200, grid: str = "time",
-    dynamic_threshold: tuple[Number, Number] | None = None, final: bool = True,
-) -> jax.Array:  # fmt: skip
-    """Images [B, H, W, C] of latents x_t in VP scale: the ODE from `depth` down to σ_0.
-
-    `final` adds the Euler step from σ_0 to 0, the predicted x_0; without it the result is what `encode` started from.
-    """
-    program = EditProgram(num_steps=num_steps, solver=solver, grid=grid)
-    config = canonical(EditConfig(depth=depth, eta=None, dynamic_threshold=dynamic_threshold, program=program))
-    return _decode(prior, check_images(prior, x_t), config, final)
-
-
-def round_trip(
-    prior: Prior, x0: jax.Array, *, depth: Number = 0.5, solver: str = "reversible_heun", num_steps: int = 200,
-    grid: str = "geometric", dynamic_threshold: tuple[Number, Number] | None = None,
-) -> tuple[jax.Array, jax.Array]:  # fmt: skip
-    """(x_t, x_0'): `encode`, then `decode` to σ_0 with what the solver remembers of the way up.
-
-    "reversible_heun" retraces its way exactly but for rounding, however few its steps (Kidger et al. 2021, section 3); the
-    shadow that it needs is lost between `encode` and `decode`, whose round trip has a second-order error as Heun's has.
-    """
-    program = EditProgram(num_steps=num_steps, solver=solver, grid=grid)
-    config = canonical(EditConfig(depth=depth, eta=None, dynamic_threshold=dynamic_threshold, program=program))
-    return _round_trip(prior, check_images(prior, x0), config)
 
 
 def route_of(schedule: NoiseSchedule, config: EditConfig) -> Route:
@@ -204,13 +187,13 @@ def start(
     return depart(z, region, config.program.solver)
 
 
-def denoiser_of(prior: Prior, config: EditConfig) -> Denoiser:
-    """The prior, thresholded if the config says so: window by window where it is tiled, which is what the prior knows."""
-    if config.dynamic_threshold is None:
+def denoiser_of(prior: Prior, threshold: tuple[Number, Number] | None) -> Denoiser:
+    """The prior, thresholded unless `threshold` is None: window by window where it is tiled, which is what the prior knows."""
+    if threshold is None:
         return prior
     if isinstance(prior, Tiled):
-        return prior.replace(denoiser=DynamicThreshold(prior.denoiser, *config.dynamic_threshold))
-    return DynamicThreshold(prior, *config.dynamic_threshold)
+        return prior.replace(denoiser=DynamicThreshold(prior.denoiser, *threshold))
+    return DynamicThreshold(prior, *threshold)
 
 
 def per_image(config: EditConfig, count: int) -> EditConfig:
@@ -279,9 +262,7 @@ def number_of_moves(config: EditConfig) -> tuple[int, int]:
 
 def finish(travel: Travel, config: EditConfig) -> EditResult:
     """The result of a finished route."""
-    finite = jnp.all(jnp.isfinite(travel.z), axis=(1, 2, 3))
-    clipped = jnp.mean(travel.clipped, axis=(1, 2, 3), dtype=jnp.float32)
-    images = jnp.clip(travel.z, -1.0, 1.0)
+    images, clipped, finite = _ended(travel)
     return EditResult(images, EditInfo(number_of_moves(config)[1], clipped, travel.squared_eps, finite))
 
 
@@ -313,6 +294,14 @@ def _any_route(config: EditConfig) -> Route:
 
 
 @jax.jit
+def _ended(travel: Travel) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Images, share of clipped values and whether all are finite, of each."""
+    finite = jnp.all(jnp.isfinite(travel.z), axis=(1, 2, 3))
+    clipped = jnp.mean(travel.clipped, axis=(1, 2, 3), dtype=jnp.float32)
+    return jnp.clip(travel.z, -1.0, 1.0), clipped, finite
+
+
+@jax.jit
 def _edit(keys: jax.Array, prior: Prior, images: jax.Array, config: EditConfig, mask: jax.Array | None = None) -> Travel:
     return _follow_each(keys, prior, begin(keys, prior, images, config, mask), config, 0, None)
 
@@ -326,52 +315,11 @@ def _follow_each(
         route = route_of(prior.schedule, config)
         alone = jax.tree.map(lambda leaf: leaf[None], travel)
         end = len(route.kinds) if last is None else last
-        return _drop(follow(key[None], denoiser_of(prior, config), route, alone, first, end))
+        return _drop(follow(key[None], denoiser_of(prior, config.dynamic_threshold), route, alone, first, end))
 
     return jax.vmap(follow_one)(keys, travel, config)
-
-
-@jax.jit
-def _encode(prior: Prior, x0: jax.Array, config: EditConfig) -> jax.Array:
-    route, sigma = _leg_up(prior.schedule, config)
-    z = follow(_no_keys(x0), denoiser_of(prior, config), route, depart(x0, None, route.solver), 0, len(route.kinds)).z
-    return z * jax.lax.rsqrt(1 + sigma**2)
-
-
-@functools.partial(jax.jit, static_argnums=3)
-def _decode(prior: Prior, x_t: jax.Array, config: EditConfig, final: bool) -> jax.Array:
-    sigmas = _levels_down(prior.schedule, config)
-    route = restart_move(sigmas[0], config.program.solver) + ode_moves(sigmas, config.program.solver)
-    route = route + last_move(sigmas[-1], config.program.solver) if final else route
-    travel = depart(x_t * jnp.sqrt(1 + sigmas[0] ** 2), None, route.solver)
-    return follow(_no_keys(x_t), denoiser_of(prior, config), route, travel, 0, len(route.kinds)).z
-
-
-@jax.jit
-def _round_trip(prior: Prior, x0: jax.Array, config: EditConfig) -> tuple[jax.Array, jax.Array]:
-    keys, denoiser, (up, sigma) = _no_keys(x0), denoiser_of(prior, config), _leg_up(prior.schedule, config)
-    there = follow(keys, denoiser, up, depart(x0, None, up.solver), 0, len(up.kinds))
-    down = ode_moves(_levels_down(prior.schedule, config), up.solver)
-    back = follow(keys, denoiser, down, there, 0, len(down.kinds))
-    return there.z * jax.lax.rsqrt(1 + sigma**2), back.z
-
-
-def _leg_up(schedule: NoiseSchedule, config: EditConfig) -> tuple[Route, jax.Array]:
-    """The route from σ_0 up to the depth, and the σ there."""
-    program = config.program
-    sigmas = noise_levels(schedule, 0.0, schedule.timestep(config.depth), program.num_steps, program.grid)
-    return restart_move(sigmas[0], program.solver) + ode_moves(sigmas, program.solver, config.eta), sigmas[-1]
-
-
-def _levels_down(schedule: NoiseSchedule, config: EditConfig) -> jax.Array:
-    program = config.program
-    return noise_levels(schedule, schedule.timestep(config.depth), 0.0, program.num_steps, program.grid)
 
 
 def _drop(travel: Travel) -> Travel:
     """One image's state without its axis of images."""
     return jax.tree.map(lambda leaf: leaf[0], travel)
-
-
-def _no_keys(images: jax.Array) -> jax.Array:
-    return jax.random.split(jax.random.key(0), images.shape[0])

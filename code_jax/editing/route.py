@@ -6,7 +6,7 @@ In z = x/√ᾱ every method is a list of moves of two kinds: a step of the ODE 
 
 which is Langevin at σ (either form), an ancestral step (DDIM with η = 1), or the last Euler step to σ = 0. After a move z is
 clipped to ±(1 + ησ'), which is confidence-based clipping in this scale; η = ∞ clips nothing. The loop holds one copy of
-each kind of move however long the route is, draws its noise from (image's key, move's number), and runs from any move to
+each kind of move however long the route is, draws its noise from (image's key, number of the draw), and runs from any move to
 any other: cut into segments it gives the same images.
 """
 
@@ -34,7 +34,7 @@ class Route(flax.struct.PyTreeNode):
         bound: |z| is clipped to it after the move; infinity where nothing is clipped. float32 [K].
         kinds: `ODE` or `AFFINE` for each move, static.
         solver: name of the ODE's solver, static.
-        averaged: whether the noise of move k is (n_k + n_{k+1})/2 (`langevin_coefficients`), static.
+        averaged: whether the noise of draw k is (n_k + n_{k+1})/2 (`langevin_coefficients`), static.
     """
 
     sigma: jax.Array
@@ -54,6 +54,15 @@ class Route(flax.struct.PyTreeNode):
     def cost(self) -> np.ndarray:
         """Network evaluations of each move, int [K]."""
         return np.where(np.array(self.kinds) == ODE, NFE_PER_STEP[self.solver], 1)
+
+    def draws(self) -> np.ndarray:
+        """The number of each move's draw of noise, int [K]: other steps of the ODE, or another solver, leave the noise as it is.
+
+        A number is left out between runs of affine moves, so that averaged noise shares no draw with that of another level.
+        """
+        affine = np.array(self.kinds) == AFFINE
+        begins = affine & ~np.append(False, affine[:-1])
+        return np.maximum(np.cumsum(affine) - affine + np.cumsum(begins) - 1, 0)
 
     def __add__(self, other: Route) -> Route:
         arrays = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), *(r.replace(kinds=(), averaged=False) for r in (self, other)))
@@ -132,7 +141,7 @@ def follow(
     keys: jax.Array, denoiser: Denoiser, route: Route, travel: Travel, first: jax.typing.ArrayLike, last: jax.typing.ArrayLike
 ) -> Travel:
     """Makes the moves first..last − 1 (both may be traced). keys: one per image, [B]."""
-    solver, kinds = find_solver(route.solver), jnp.array(route.kinds)
+    solver, kinds, draws = find_solver(route.solver), jnp.array(route.kinds), jnp.array(route.draws())
 
     def draw(k: jax.Array) -> jax.Array:
         shape, dtype = travel.z.shape[1:], travel.z.dtype
@@ -145,7 +154,7 @@ def follow(
     def affine(k: jax.Array, travel: Travel) -> Travel:
         z, a, b = travel.z, route.eps_coefficient[k], route.noise_coefficient[k]
         eps = eps_at(denoiser, z, route.sigma[k])
-        noise = (draw(k) + draw(k + 1)) / 2 if route.averaged else draw(k)
+        noise = (draw(draws[k]) + draw(draws[k] + 1)) / 2 if route.averaged else draw(draws[k])
         keep = (route.sigma_next[k] == 0) | (a == 0)  # the last move, or a restart, which correct nothing
         squared = jnp.where(keep, travel.squared_eps, jnp.mean(eps**2, axis=(1, 2, 3)))
         z = z + a * eps + b * noise

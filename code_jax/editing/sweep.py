@@ -27,7 +27,15 @@ _MICRO_BATCHES = range(8, 3, -1)  # images on a device at a time, of which the o
 
 
 class SweepPoint(NamedTuple):
-    """One point's settings: `step_size` is the absolute h, `eta` is infinite where nothing is clipped."""
+    """One point's settings, of those that `SweepGrid` spans.
+
+    Attributes:
+        depth: noise level in (0, 1].
+        step_size: the absolute h.
+        eta: infinite where nothing is clipped.
+        anneal_rate: γ.
+        seed: which of the grid's seeds, from 0 on.
+    """
 
     depth: float
     step_size: float
@@ -105,7 +113,7 @@ class SweepGrid:
 
 
 class SweepResult(NamedTuple):
-    """What a sweep gives.
+    """What a `sweep` gives.
 
     Attributes:
         points: the P points, in the grid's order.

@@ -5,6 +5,7 @@ Every metric is pure and compiled; a NaN in an image makes that image's value Na
 """
 
 from code_jax.metrics.classification import accuracy, corrupted_pixels, precision_recall
+from code_jax.metrics.diversity import diversity
 from code_jax.metrics.frechet import Moments, frechet_distance, moments_init, moments_merge, moments_update
 from code_jax.metrics.inception import inception_features, inception_params, load_inception
 from code_jax.metrics.landcover import LandCover, landcover, load_landcover, save_landcover
@@ -18,6 +19,7 @@ __all__ = [
     "Moments",
     "accuracy",
     "corrupted_pixels",
+    "diversity",
     "frechet_distance",
     "inception_features",
     "inception_params",

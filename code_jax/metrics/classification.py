@@ -12,7 +12,14 @@ from code_jax.metrics.images import check_pair
 
 
 def accuracy(logits: Any, labels: Any) -> jax.Array:
-    """1 where the largest of logits [B, K] is that of the label, int [B] in [0, K), and 0 elsewhere; float32 [B].
+    """1 where the largest logit is that of the label, and 0 elsewhere; its mean is the accuracy.
+
+    Args:
+        logits: [B, K].
+        labels: integers [B] in [0, K).
+
+    Returns:
+        float32 [B].
 
     Raises:
         UserError: for other shapes or dtypes.
@@ -28,14 +35,22 @@ def accuracy(logits: Any, labels: Any) -> jax.Array:
 
 
 def corrupted_pixels(clean: Any, corrupted: Any, tolerance: float = 1.5 / 127.5) -> jax.Array:
-    """Where any channel differs by more than `tolerance`: the truth for masks, lines and impulse noise. bool [B, H, W].
+    """Where any channel differs by more than `tolerance`: the truth for masks, lines and impulse noise.
 
     Args:
         clean, corrupted: floating [B, H, W, C] in [−1, 1].
         tolerance: the default, one and a half 8-bit levels, lets rounding pass.
 
+    Returns:
+        bool [B, H, W].
+
     Raises:
         UserError: for another dtype, shape or range.
+
+    Example:
+        >>> clean = jnp.zeros((1, 1, 2, 3))
+        >>> corrupted_pixels(clean, clean.at[0, 0, 1, 2].set(1.0)).tolist()
+        [[[False, True]]]
     """
     clean, corrupted = check_pair(clean, corrupted)
     return jnp.any(jnp.abs(clean - corrupted) > tolerance, axis=-1)

@@ -10,7 +10,7 @@ from code_jax.errors import UserError
 
 
 class Moments(NamedTuple):
-    """Number, mean and scatter of a set of features; a small pytree that is all that is kept of the set.
+    """Number, mean and scatter of a set of features, by `moments_update`; a small pytree, and all that is kept of the set.
 
     In float64, on the host: small eigenvalues of a covariance, of which 2048 features have many, are lost in
     float32's rounding of the large ones, and their roots are what the distance adds up.
@@ -27,12 +27,30 @@ class Moments(NamedTuple):
 
 
 def moments_init(size: int) -> Moments:
-    """The moments of no feature of `size` dimensions."""
+    """The moments of no feature.
+
+    Args:
+        size: D, of the features to come.
+
+    Returns:
+        `Moments` of number 0.
+
+    Example:
+        >>> moments_init(2048).mean.shape
+        (2048,)
+    """
     return Moments(0.0, np.zeros(size), np.zeros((size, size)))
 
 
 def moments_update(moments: Moments, features: Any) -> Moments:
-    """The moments with a batch of features [B, D] added.
+    """The moments with a batch of features added.
+
+    Args:
+        moments: of `moments_init`, or of this.
+        features: floating [B, D], such as those of `inception_features` or `landcover`.
+
+    Returns:
+        `Moments`, of float64.
 
     Raises:
         UserError: for features of another size, or that are not finite.
@@ -58,8 +76,19 @@ def moments_update(moments: Moments, features: Any) -> Moments:
 def moments_merge(a: Moments, b: Moments) -> Moments:
     """The moments of both sets together (Chan, Golub & LeVeque 1979, equations 2.1): no digits are lost to a large mean.
 
+    Args:
+        a, b: `Moments` of two sets, which share no feature.
+
+    Returns:
+        `Moments`.
+
     Raises:
         UserError: for moments of different sizes.
+
+    Example:
+        >>> halves = [moments_update(moments_init(1), [[value]]) for value in (0.0, 2.0)]
+        >>> moments_merge(*halves).scatter.tolist()
+        [[2.0]]
     """
     _check_sizes(a, b)
     number = a.number + b.number
@@ -76,6 +105,12 @@ def frechet_distance(a: Moments, b: Moments) -> float:
     With Σ = LLᵀ the last trace is the sum of the singular values of L_aᵀL_b, which needs no root of a product that is not
     symmetric and is exact for covariances of any rank. Covariances are unbiased (n − 1). With no more images than features
     the distance of equal distributions is far from 0: compare only equal counts.
+
+    Args:
+        a, b: `Moments` of the two sets, of two features at least.
+
+    Returns:
+        The squared distance, in the features' unit squared; 0 at least.
 
     Raises:
         UserError: for moments of different sizes, or of fewer than two features.

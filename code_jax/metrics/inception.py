@@ -51,6 +51,12 @@ def inception_features(params: Any, images: Any, *, resize: str = "torch-fidelit
 
     Raises:
         UserError: for another dtype, shape, range or resize.
+
+    Example:
+        >>> image = jax.ShapeDtypeStruct((4, 299, 299, 3), jnp.float32)
+        >>> params = jax.eval_shape(InceptionV3().init, jax.random.key(0), image)["params"]  # shapes of `load_inception`
+        >>> jax.eval_shape(inception_features, params, image).shape
+        (4, 2048)
     """
     if resize not in RESIZES:
         raise UserError(f"resize {resize!r} is unknown; choose from {', '.join(RESIZES)}")
@@ -58,10 +64,21 @@ def inception_features(params: Any, images: Any, *, resize: str = "torch-fidelit
 
 
 def load_inception(folder: str | Path | None = None) -> dict[str, Any]:
-    """The published weights, which the user has downloaded into `folder` (None: ``weights/`` in the cache folder).
+    """The published weights, which the user has downloaded.
+
+    Args:
+        folder: with ``weights-inception-2015-12-05-6726825d.pth``; None is ``weights/`` in the cache folder.
+
+    Returns:
+        Parameters for `inception_features`, in float32.
 
     Raises:
         UserError: where the file is absent or not the published one.
+
+    Example:
+        >>> load_inception("no/such/folder")  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        code_jax.errors.UserError: FID needs no/such/folder/weights-inception-2015-12-05-6726825d.pth, which is absent: ...
     """
     return inception_params(read_published(_FILE, folder))
 
@@ -69,8 +86,19 @@ def load_inception(folder: str | Path | None = None) -> dict[str, Any]:
 def inception_params(state: Mapping[str, np.ndarray]) -> dict[str, Any]:
     """Parameters of `InceptionV3` from the state dict of torch-fidelity or pytorch-fid: W' = Wγ/√(v + ε), b' = β − mγ/√(v + ε).
 
+    Args:
+        state: arrays by name, as those packages save them.
+
+    Returns:
+        Parameters for `inception_features`, in float32.
+
     Raises:
         UserError: lists what is missing, left over, or of another shape.
+
+    Example:
+        >>> inception_params({})  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        code_jax.errors.UserError: the weights do not fit the network: missing Conv2d_1a_3x3.conv.weight; ...
     """
     image = jax.ShapeDtypeStruct((1, _SIZE, _SIZE, 3), jnp.float32)
     layers = jax.eval_shape(InceptionV3().init, jax.random.key(0), image)["params"]

@@ -22,7 +22,7 @@ from code_jax.models.classifier import TileClassifier
 
 
 class LandCover(flax.struct.PyTreeNode):
-    """The classifier: weights are traced, the rest is static.
+    """The classifier of `load_landcover`: weights are traced, the rest is static.
 
     Attributes:
         params: weights, float32.
@@ -36,7 +36,16 @@ class LandCover(flax.struct.PyTreeNode):
 
 
 def load_landcover(folder: str | Path | None = None) -> LandCover:
-    """The bundled classifier, or one that `save_landcover` wrote to `folder`.
+    """The bundled classifier, or one that `save_landcover` wrote.
+
+    Args:
+        folder: what `save_landcover` wrote to; None is the bundled one.
+
+    Returns:
+        A `LandCover`.
+
+    Raises:
+        OSError: if the folder does not hold one.
 
     Example:
         >>> from code_jax.metrics import load_landcover
@@ -52,7 +61,22 @@ def load_landcover(folder: str | Path | None = None) -> LandCover:
 
 
 def save_landcover(network: LandCover, folder: str | Path) -> None:
-    """Writes the weights as float16, and the names of the classes."""
+    """Writes the weights as float16, and the names of the classes.
+
+    Args:
+        network: a `LandCover`.
+        folder: made if there is none; what it holds is replaced.
+
+    Raises:
+        OSError: if it cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> folder = tempfile.mkdtemp()
+        >>> save_landcover(load_landcover(), folder)
+        >>> load_landcover(folder).names[0]
+        'AnnualCrop'
+    """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     leaves = flax.traverse_util.flatten_dict(network.params)
@@ -62,14 +86,22 @@ def save_landcover(network: LandCover, folder: str | Path) -> None:
 
 
 def landcover(network: LandCover, images: Any) -> tuple[jax.Array, jax.Array]:
-    """Logits [B, 10] and features [B, 64] of images.
+    """Land-cover classes of images, and the features that tell them.
 
     Args:
         network: of `load_landcover`.
         images: floating [B, H, W, 3] in [−1, 1]; the network was trained on 64×64.
 
+    Returns:
+        Logits [B, 10] and features [B, 64], float32.
+
     Raises:
         UserError: for a dtype, shape or range that is not that of images.
+
+    Example:
+        >>> logits, features = landcover(load_landcover(), jnp.zeros((1, 64, 64, 3)))
+        >>> logits.shape, features.shape
+        ((1, 10), (1, 64))
     """
     return _landcover(network, check_images(images, channels=3, smallest=8))
 

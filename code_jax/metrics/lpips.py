@@ -90,7 +90,7 @@ class Backbone(nn.Module):
 
 
 class Lpips(flax.struct.PyTreeNode):
-    """A backbone's weights with the linear layers on top: a pytree, to be handed to `lpips`.
+    """A backbone's weights with the linear layers on top, by `load_lpips`: a pytree, to be handed to `lpips`.
 
     Attributes:
         params: of the backbone.
@@ -115,6 +115,13 @@ def lpips(network: Lpips, a: Any, b: Any) -> jax.Array:
 
     Raises:
         UserError: for another dtype, shape or range.
+
+    Example:
+        >>> images = jnp.zeros((1, 32, 32, 3))
+        >>> params = Backbone("alex").init(jax.random.key(0), images)["params"]
+        >>> tops = tuple(jnp.ones(x.shape[-1]) for x in Backbone("alex").apply({"params": params}, images))
+        >>> round(float(lpips(Lpips(params, tops), images, images)[0]), 6)  # random weights; `load_lpips` reads the published
+        0.0
     """
     return _lpips(network, *check_pair(a, b, channels=3, smallest=_SMALLEST))
 
@@ -126,8 +133,16 @@ def load_lpips(net: str = "alex", folder: str | Path | None = None) -> Lpips:
         net: "alex", the usual one for evaluation, or "vgg".
         folder: with ``alexnet-owt-7be5be79.pth`` and ``alex.pth``, or ``vgg16-397923af.pth`` and ``vgg.pth``.
 
+    Returns:
+        An `Lpips`, for `lpips`.
+
     Raises:
         UserError: for another net, or where a file is absent or not the published one.
+
+    Example:
+        >>> load_lpips("alex", "no/such/folder")  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        code_jax.errors.UserError: LPIPS (alex) needs no/such/folder/alexnet-owt-7be5be79.pth, which is absent: ...
     """
     if net not in _FILES:
         raise UserError(f"LPIPS net {net!r} is unknown; choose from {', '.join(_FILES)}")
@@ -138,8 +153,21 @@ def load_lpips(net: str = "alex", folder: str | Path | None = None) -> Lpips:
 def lpips_from_state_dicts(net: str, backbone: Mapping[str, np.ndarray], linear: Mapping[str, np.ndarray]) -> Lpips:
     """LPIPS with weights of one's own: torchvision's state dict of the classifier, and lpips' of the linear layers.
 
+    Args:
+        net: "alex" or "vgg".
+        backbone: arrays by name, ``features.0.weight`` and so on; those of the classifier's end are left out.
+        linear: arrays by name, ``lin0.model.1.weight`` and so on, [1, C, 1, 1] each.
+
+    Returns:
+        An `Lpips`, in float32.
+
     Raises:
         UserError: lists what is missing, left over, or of another shape.
+
+    Example:
+        >>> lpips_from_state_dicts("alex", {}, {})  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        code_jax.errors.UserError: the weights do not fit the network: missing features.0.weight; ...
     """
     if net not in _STAGES:
         raise UserError(f"LPIPS net {net!r} is unknown; choose from {', '.join(_STAGES)}")

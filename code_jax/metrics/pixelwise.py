@@ -30,9 +30,16 @@ def l2(a: Any, b: Any) -> jax.Array:
 
 
 def psnr(a: Any, b: Any) -> jax.Array:
-    """Peak signal-to-noise ratio 10·log10(2²/mean((a − b)²)) in dB; the peak is the range's width, 2.
+    """Peak signal-to-noise ratio 10·log10(2²/mean((a − b)²)); the peak is the range's width, 2.
 
-    Args and errors are those of `l2`. Returns float32 [B]; infinity for equal images.
+    Args:
+        a, b: floating [B, H, W, C] in [−1, 1].
+
+    Returns:
+        float32 [B], in dB; infinity for equal images.
+
+    Raises:
+        UserError: for another dtype, shape or range.
 
     Example:
         >>> round(float(psnr(jnp.zeros((1, 8, 8, 3)), jnp.full((1, 8, 8, 3), 0.5))[0]), 2)

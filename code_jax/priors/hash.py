@@ -19,6 +19,12 @@ def prior_hash(prior: Prior) -> str:
     Every weight counts with its path, dtype, shape and bits. The precision that the network is computed in does not, and a
     prior hashes the same wherever it was loaded from. Of a prior of one's own the function counts by its name alone.
 
+    Args:
+        prior: a `Prior`.
+
+    Returns:
+        64 hexadecimal digits.
+
     Example:
         >>> import code_jax
         >>> prior = code_jax.load_prior("eurosat-64")

@@ -42,6 +42,12 @@ class Prior(flax.struct.PyTreeNode):
         function: ``(params, x, t) -> output``, hashable.
         image_shape: (H, W, C) of one image.
         prediction_type: what the output is: "epsilon", "v_prediction" or "sample".
+
+    Example:
+        >>> import code_jax
+        >>> prior = code_jax.load_prior("eurosat-64")
+        >>> prior.eps(jnp.zeros((2, 64, 64, 3)), jnp.array([0.0, 500.5])).shape
+        (2, 64, 64, 3)
     """
 
     params: Params

@@ -23,7 +23,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from PIL import Image
 
 from code_jax.durable import write_durably
-from code_jax.editing.edit import decode
+from code_jax.editing.inversion import decode
 from code_jax.errors import UserError
 from code_jax.images import to_uint8
 from code_jax.models.config import UNet2DConfig

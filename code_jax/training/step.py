@@ -47,7 +47,27 @@ def learning_rate(recipe: Recipe, step: jax.Array) -> jax.Array:
 def loss(
     apply: Apply, recipe: Recipe, params: Params, schedule: NoiseSchedule, x0: jax.Array, t: jax.Array, noise: jax.Array
 ) -> jax.Array:
-    """Weighted squared error of each image, [B], at timesteps t [B] with the given noise (Ho et al. 2020, equation 14)."""
+    """Weighted squared error of each image (Ho et al. 2020, equation 14; Hang et al. 2023 for min-SNR weights).
+
+    Args:
+        apply: ``(params, x, t) -> output`` of the network.
+        recipe: its `prediction_type` says what the output is compared with, `min_snr_gamma` how it is weighted.
+        params: the network's.
+        schedule: of the noise.
+        x0: images [B, H, W, C] in [−1, 1].
+        t: float timesteps [B] in [0, T − 1].
+        noise: n ~ N(0, I), shaped as x0.
+
+    Returns:
+        float32 [B].
+
+    Example:
+        >>> from code_jax.diffusion.schedule import linear_schedule
+        >>> recipe = Recipe(prediction_type="epsilon", min_snr_gamma=None)
+        >>> x0 = jnp.zeros((1, 2, 2, 1))
+        >>> loss(lambda params, x, t: 0 * x, recipe, (), linear_schedule(), x0, jnp.array([10.0]), x0 + 2).tolist()
+        [4.0]
+    """
     sigma = schedule.sigma(t)[:, None, None, None]
     x = (x0 + sigma * noise) * jax.lax.rsqrt(1 + sigma**2)
     error = apply(params, x, t) - target(recipe.prediction_type, x0, noise, sigma)
@@ -71,7 +91,20 @@ def augment(key: jax.Array, x: jax.Array, kind: str) -> jax.Array:
 
 
 def ema_update(ema: Params, params: Params, step: jax.Array, decay: float) -> Params:
-    """ema ← d·ema + (1 − d)·params with d = min(decay, (1 + step)/(10 + step)), so that the start is forgotten."""
+    """ema ← d·ema + (1 − d)·params with d = min(decay, (1 + step)/(10 + step)), so that the start is forgotten.
+
+    Args:
+        ema, params: pytrees of arrays of the same shapes.
+        step: how many were made. int [].
+        decay: d's largest value, in [0, 1).
+
+    Returns:
+        The next ema.
+
+    Example:
+        >>> round(float(ema_update(jnp.float32(1.0), jnp.float32(0.0), jnp.int32(0), 0.999)), 4)
+        0.1
+    """
     kept = jnp.minimum(decay, (1 + step) / (10 + step))
     return jax.tree.map(lambda old, new: kept * old + (1 - kept) * new, ema, params)
 
@@ -94,6 +127,16 @@ def train_step(
 
     Returns:
         The next state, and the mean loss [].
+
+    Example:
+        >>> from code_jax.diffusion.schedule import linear_schedule
+        >>> recipe, images = Recipe(prediction_type="sample", warmup=1), jnp.full((4, 2, 2, 1), 255, jnp.uint8)
+        >>> state = init_state(recipe, jnp.float32(0.0))
+        >>> apply = lambda params, x, t, dropout_key: params + 0 * x  # one number for every pixel, which should be 1
+        >>> for _ in range(3):
+        ...     state, _ = train_step(apply, recipe, jax.random.key(0), state, linear_schedule(), images)
+        >>> bool(state.params > 0)
+        True
     """
     turns, times, noises, dropout = jax.random.split(jax.random.fold_in(key, state.step), 4)
     x0 = augment(turns, images.astype(jnp.float32) / 127.5 - 1, recipe.augment)

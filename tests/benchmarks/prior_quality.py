@@ -2,8 +2,8 @@
 
     python -m tests.benchmarks.prior_quality --train train.zip --test test.zip --out DIR [--samples 1350] [--nfe 50] [--prior P]
 
-Features are those of `eurosat-features`. Tables go to stdout; DIR gets ``grid.png`` (samples) and ``nearest.png`` (samples and
-the training tiles nearest to them, in pixels and in features: it shows the data and is for looking at alone).
+Features are those of `eurosat-features`. Tables go to stdout; DIR gets the samples, ``grid.png`` (256 of them) and
+``nearest.png`` (samples and the training tiles nearest to them, in pixels and in features: for looking at alone).
 """
 
 from __future__ import annotations
@@ -23,25 +23,38 @@ from scipy import ndimage
 import code_jax
 from code_jax.diffusion.parameterization import target
 from code_jax.metrics import Moments, frechet_distance, landcover, load_landcover, moments_init, moments_update
+from code_jax.priors.hash import prior_hash
 from code_jax.training.data import held_out, read_pictures
 from code_jax.training.recipe import Recipe
 from code_jax.training.step import loss
+from tests.benchmarks.train_landcover import accuracy_of, labelled
 
 NETWORK = load_landcover()
 
 
-def draw(prior: code_jax.Prior, seed: int, count: int, nfe: int, solver: str, grid: str) -> np.ndarray:
-    """Samples uint8 [count, H, W, 3]: latents N(0, I), one key a sample, carried down the ODE from depth 1."""
-    images, begun = [], time.monotonic()
+def draw(prior: code_jax.Prior, seed: int, count: int, nfe: int, solver: str, grid: str, out: Path) -> np.ndarray:
+    """Samples uint8 [count, H, W, 3]: latents N(0, I), one key a sample, carried down the ODE from depth 1.
+
+    They are kept in `out`, 25 a file, where another run goes on from them.
+    """
     steps = nfe - 1 if solver == "ddim" else (nfe - 1) // 2
-    for first in range(0, count, 25):
+    folder = out / f"{prior_hash(prior)[:12]}-{seed}-{count}-{nfe}-{solver}-{grid}"
+    folder.mkdir(exist_ok=True)
+    paths = {first: folder / f"{first:06d}.npy" for first in range(0, count, 25)}
+    missing = [first for first, path in paths.items() if not path.exists()]
+    begun = time.monotonic()
+    for done, first in enumerate(missing, 1):
         keys = jax.random.split(jax.random.key(seed), count)[first : first + 25]
         latents = jax.vmap(lambda key: jax.random.normal(key, prior.image_shape))(keys)
-        images.append(code_jax.to_uint8(code_jax.decode(prior, latents, depth=1.0, solver=solver, num_steps=steps, grid=grid)))
-        left = (time.monotonic() - begun) / (first + 25) * (count - first - 25)
+        pictures = code_jax.to_uint8(code_jax.decode(prior, latents, depth=1.0, solver=solver, num_steps=steps, grid=grid))
+        aside = paths[first].with_suffix(".tmp")
+        with open(aside, "wb") as file:
+            np.save(file, pictures)
+        aside.replace(paths[first])
+        left = (time.monotonic() - begun) / done * (len(missing) - done)
         print(f"\r{first + len(latents)} of {count} samples, {left:.0f} s left ", end="", file=sys.stderr, flush=True)
     print(file=sys.stderr)
-    return np.concatenate(images)
+    return np.concatenate([np.load(path) for path in paths.values()])
 
 
 def describe(pictures: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -145,16 +158,17 @@ def main() -> None:
     names, pictures = read_pictures(args.train, prior.image_shape[0])
     held = held_out(names, 1000)
     train, validation = pictures[~held], pictures[held]
-    test = read_pictures(args.test, prior.image_shape[0])[1]
+    _, test, labels, _ = labelled(args.test, NETWORK.names)
     print(f"{args.samples} samples of {args.prior}, {args.nfe} evaluations ({args.solver}, {args.ode_grid}), seed {args.seed}; "
           f"{platform.machine()}, code_jax {code_jax.__version__}, jax {jax.__version__}")  # fmt: skip
     loss_table(prior, train, validation[:200], args.seed)
-    samples = draw(prior, args.seed, args.samples, args.nfe, args.solver, args.ode_grid)
+    samples = draw(prior, args.seed, args.samples, args.nfe, args.solver, args.ode_grid, args.out)
     side = min(16, int(len(samples) ** 0.5))
     grid = samples[: side * side].reshape(side, side, *prior.image_shape)
     Image.fromarray(np.concatenate([np.concatenate(row, axis=1) for row in grid])).save(args.out / "grid.png")
     frechet_table(samples, train, test, args.seed)
     class_table(samples, test)
+    print(f"\naccuracy of the classifier on the {len(test)} test tiles: {accuracy_of(NETWORK, test, labels):.2%}")
     memory_table(samples, train, test, args.out / "nearest.png")
 
 

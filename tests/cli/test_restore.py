@@ -195,4 +195,4 @@ def test_help_and_priors(capsys):
     assert stopped.value.code == 0
     assert main([]) == 2
     assert main(["priors"]) == 0
-    assert "eurosat-64\t64x64" in capsys.readouterr().out
+    assert "eurosat-64" in capsys.readouterr().out

@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import code_jax
 from code_jax.priors.load import bundled_samples
 from code_jax.provenance import read_facts
 
 pytestmark = pytest.mark.browser
 
-WIDE, PHONE = (1280, 900), (390, 844)
+WIDE, PHONE = (1400, 900), (390, 844)
 
 
 class Page:
@@ -32,7 +33,7 @@ class Page:
         self.resize(*WIDE)
         self.address, self._requests = address, []
         self.driver.get(address)
-        self.wait(lambda: self.all("#samples button"))
+        self.wait(lambda: self.all("#pictures button"))
 
     def all(self, selector):
         return self.driver.find_elements("css selector", selector)
@@ -178,6 +179,42 @@ def test_a_sweep_fills_its_grid_and_a_click_takes_a_cell_over(page, tiny_folder,
     np.testing.assert_array_equal(page.picture("#after"), cell)
 
 
+def test_samples_are_chosen_among_and_their_diversity_is_told(page, tiny_folder, tmp_path):
+    choose_tiny(page, tiny_folder)
+    page.upload(noise(tmp_path, 4))
+    page.wait(page.shown)
+    page.set("samples", 3)
+    page.press()
+    facts = page.one("#facts").text
+    pictures = [page.picture(f"#chosen button:nth-child({k}) img") for k in (1, 2, 3)]
+    told = float(facts.splitlines()[facts.splitlines().index("diversity: RMS difference of the 3 samples") + 1])
+    expected = code_jax.metrics.diversity(code_jax.from_uint8(np.stack(pictures)[:, None]))[0]
+    assert told == pytest.approx(float(expected), abs=1e-4) and "fidelity: PSNR to the input" in facts
+    np.testing.assert_array_equal(page.picture("#after"), pictures[0])
+    page.one("#chosen button:nth-child(3)").click()
+    np.testing.assert_array_equal(page.picture("#after"), pictures[2])
+    assert page.one("#download").get_attribute("download") == "result_3.png"
+    assert "--samples 3" in page.one("#command").text and len(page.all("#strip img")) == 1 + 3 + 3 + 4
+    np.testing.assert_array_equal(page.picture("#strip figure:last-child div > div:last-child img"), pictures[2])
+
+
+def test_all_controls_have_names_and_the_page_is_worked_by_keys(page, tiny_folder, tmp_path):
+    unnamed = """return [...document.querySelectorAll("button, input, select, a, [tabindex], canvas:not([aria-hidden])")]
+        .filter((each) => !(each.labels?.length || each.ariaLabel || each.textContent.trim() || each.title))
+        .map((each) => each.outerHTML)"""
+    assert page.run(unnamed) == []
+    choose_tiny(page, tiny_folder)
+    page.upload(noise(tmp_path, 5))
+    page.wait(page.shown)
+    page.one("#restore").send_keys("\n")
+    page.wait(lambda: page.status() == "done")
+    page.one("#compare-slider").send_keys("\ue014" * 3)  # the right arrow key
+    assert page.value("compare-slider") == "53"
+    page.one("#tab-restore").send_keys("\ue014")
+    assert page.one("#panel-sweep").is_displayed() and page.run("return document.activeElement.id") == "tab-sweep"
+    assert page.run("return document.querySelector('#message').role") == "alert"
+
+
 def test_a_bad_file_and_a_bad_setting_are_messages_and_the_page_goes_on(page, tiny_folder, tmp_path):
     choose_tiny(page, tiny_folder)
     page.press(until="failed")
@@ -236,7 +273,7 @@ def test_two_people_at_once_get_their_own(address, tiny_folder, tmp_path):
 
 
 def test_strokes_guide_and_a_mask_limits(page):
-    page.one("#samples button[title='contrast_32.png']").click()
+    page.one("#pictures button[title='contrast_32.png']").click()
     page.wait(page.shown)
     page.set("ode-steps", 4)
     page.set("langevin-steps", 4)

@@ -14,7 +14,7 @@ from code_jax.demo.order import Offer, python_of, read_order
 from code_jax.demo.work import data_url, frames, itinerary, restore_events, sweep_events
 from code_jax.errors import UserError
 from code_jax.images import from_uint8
-from code_jax.metrics import psnr
+from code_jax.metrics import diversity, psnr
 from code_jax.priors.hash import prior_hash
 from code_jax.priors.load import load_prior
 from code_jax.provenance import read_facts
@@ -44,27 +44,28 @@ def result_of(events):
     return [event for event in events if event["event"] == "result"][-1]
 
 
-@pytest.mark.parametrize("masked", [False, True])
-def test_the_page_the_command_line_and_the_python_call_give_the_same_bytes(offers, form, tmp_path, masked):
+@pytest.mark.parametrize(("masked", "samples"), [(False, 1), (True, 2)])
+def test_the_page_the_command_line_and_the_python_call_give_the_same_bytes(offers, form, tmp_path, masked, samples):
     mask = np.zeros((8, 8, 3), np.uint8)
     mask[2:6, 2:6] = 255
     form |= {"mask": data_url(mask)} if masked else {}
-    order = read_order(form, offers)
+    order = read_order(form | {"samples": str(samples)}, offers)
     result = result_of(restore_events(order))
+    assert result["sample"] == samples - 1
     (tmp_path / "result.png").write_bytes(base64.b64decode(result["picture"].partition(",")[2]))
 
     Image.fromarray(NOISE).save(tmp_path / "input.png")
     Image.fromarray(mask).save(tmp_path / "mask.png")
     named = {"INPUT": str(tmp_path / "input.png"), "MASK": str(tmp_path / "mask.png"), "DIR": str(tmp_path / "out")}
     assert main([named.get(word, word) for word in shlex.split(result["command"])[1:]]) == 0
-    restored = tmp_path / "out" / "input.png"
+    restored = tmp_path / "out" / ("input.png" if samples == 1 else f"input_{samples}.png")
     assert restored.read_bytes() == (tmp_path / "result.png").read_bytes()
     assert read_facts(restored)["settings"]["eta"] == 1.7
 
     names = {"INPUT": named["INPUT"], "MASK": named["MASK"]}
     exec(result["python"].replace('"result.png"', repr(str(tmp_path / "python.png"))), names)
     np.testing.assert_array_equal(pixels_of(result["picture"]), np.asarray(Image.open(tmp_path / "python.png")))
-    assert result["python"] == python_of(order)
+    assert result["python"] == python_of(order._replace(sample=samples - 1))
     if masked:
         np.testing.assert_array_equal(pixels_of(result["picture"])[mask == 0], NOISE[mask == 0])
 
@@ -111,6 +112,22 @@ def test_the_strip_shows_each_stage_from_the_input_to_the_result(offers, form):
     np.testing.assert_array_equal(pixels_of(strip[-1]["picture"]), pixels_of(result["picture"]))
 
 
+def test_samples_differ_and_their_diversity_is_that_of_their_pictures(offers, form):
+    *events, last = restore_events(read_order(form | {"samples": "3"}, offers))
+    results = [from_uint8(pixels_of(event["picture"])[None]) for event in events if event["event"] == "result"]
+    assert (
+        last["event"] == "diversity"
+        and last["value"] == pytest.approx(float(diversity(np.stack(results))[0]))
+        and last["value"] > 0
+    )
+    fidelities = [event["facts"]["fidelity: PSNR to the input"] for event in events if event["event"] == "result"]
+    assert fidelities == [f"{float(psnr(result, from_uint8(NOISE[None]))[0]):.2f} dB" for result in results]
+    first = result_of(restore_events(read_order(form, offers)))
+    np.testing.assert_array_equal(from_uint8(pixels_of(first["picture"])[None]), results[0])
+    done = [event["done"] for event in events if event["event"] == "latent"]
+    assert done == sorted(done) and done[-1] == events[1]["of"]
+
+
 def test_an_order_that_is_closed_leaves_the_device_to_the_next(offers, form):
     events = restore_events(read_order(form, offers))
     for _ in range(3):
@@ -128,6 +145,8 @@ def test_an_order_that_is_closed_leaves_the_device_to_the_next(offers, form):
         ({"relative-step": "-1"}, "step_size is"),
         ({"eta": "0"}, "eta is 0.0"),
         ({"seed": "-1"}, "--seed is -1"),
+        ({"samples": "17"}, "samples is 17"),
+        ({"samples": "0"}, "--samples is 0"),
         ({"ode-steps": "0"}, "num_steps is 0"),
         ({"preset": "heavy"}, "heavy"),
         ({"picture": "data:image/png;base64,bm8gcGljdHVyZQ=="}, "the picture is no picture"),

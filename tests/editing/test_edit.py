@@ -198,6 +198,23 @@ def test_vmap_over_settings_and_keys_equals_a_loop(prior):
         np.testing.assert_allclose(together[i], run(keys[i], *(axis[i] for axis in grid)), atol=2e-5)
 
 
+@pytest.mark.parametrize("langevin", ["variance_preserving", "averaged"])
+def test_more_steps_of_the_ode_or_another_solver_leave_the_noise_as_it_is(langevin):
+    # Steps as small as these follow the flow to 1e-3; other draws would change results by the noise's size, 0.1.
+    oracle = gaussian(jnp.zeros((4, 4, 1)), jnp.ones((4, 4, 1)))
+    program = code_jax.EditProgram(langevin_steps=4, anneal_levels=2, langevin=langevin)
+    config = code_jax.EditConfig(jnp.array([0.5, 0.3]), 0.01, None)
+
+    def result(solver, num_steps):
+        own = dataclasses.replace(program, solver=solver, num_steps=num_steps)
+        return code_jax.edit(jax.random.key(3), oracle, 0.5 * images_of(oracle), config.replace(program=own)).images
+
+    fine = result("heun", 80)
+    np.testing.assert_allclose(result("heun", 160), fine, atol=2e-3)
+    np.testing.assert_allclose(result("midpoint", 120), fine, atol=2e-3)
+    assert float(jnp.abs(fine - 0.5 * images_of(oracle)).max()) > 0.1
+
+
 def test_segments_give_the_bytes_of_one_call(unet_prior):
     x0, config = images_of(unet_prior), code_jax.EditConfig(program=SMALL)
     moves, _ = number_of_moves(config)

@@ -2,8 +2,8 @@
 // line of JSON an event. Closing the request cancels the work.
 
 const $ = (id) => document.getElementById(id);
-const SETTINGS = ["prior", "method", "preset", "depth", "relative-step", "eta", "ode-steps", "langevin-steps", "seed", "fit"];
-let options, source, shown, painted = false, masked = false, working = null;
+const SETTINGS = ["prior", "method", "preset", "depth", "relative-step", "eta", "ode-steps", "langevin-steps", "seed", "samples", "fit"];
+let options, source, shown, painted = false, masked = false, working = null, made = null;
 
 function say(message) {
   $("message").textContent = message;
@@ -52,7 +52,7 @@ async function follow(path, form, panel, take) {
       if (event.event === "error") throw new Error(event.message);
       if (event.done !== undefined) {
         bar.value = event.done / event.of;
-        status.textContent = event.done ? `${event.done} of ${event.of} moves` : "compiling, where this program is new";
+        status.textContent = event.done ? `${event.done} of ${event.of} steps` : "compiling, where this program is new";
       }
       if (event.event === "result") ended = "";
       take(event);
@@ -63,6 +63,7 @@ async function follow(path, form, panel, take) {
     const lost = error instanceof TypeError ? "the server cannot be reached: is code-jax demo still running?" : error.message;
     if (working === mine || error.name !== "AbortError") {
       status.textContent = error.name === "AbortError" ? "cancelled" : "failed";
+      bar.value = 0;
       if (error.name !== "AbortError") say(lost);
     }
   } finally {
@@ -108,7 +109,7 @@ const context = (id) => $(id).getContext("2d", { willReadFrequently: true });
 
 function choose(chosen) {
   source = chosen;
-  for (const button of $("samples").children) button.ariaPressed = String(button.title === chosen.sample);
+  for (const button of $("pictures").children) button.ariaPressed = String(button.title === chosen.sample);
   return load();
 }
 
@@ -152,21 +153,37 @@ function work() {
 
 // Results.
 
-function present(event, input, mask) {
+// Shows one result of those made of an input: {input, mask, results, latents, diversity}.
+function present(sample) {
+  const { input, mask, results, latents, diversity } = made;
+  const event = results[sample];
   $("before").src = $("download-input").href = input;
   $("after").src = $("download").href = event.picture;
+  $("download").download = results.length > 1 ? `result_${sample + 1}.png` : "result.png";
   $("download-mask").hidden = !mask;
   if (mask) $("download-mask").href = mask;
-  $("facts").replaceChildren();
-  for (const [name, value] of Object.entries(event.facts)) {
-    if (value !== null) $("facts").append(element("dt", { textContent: name }), element("dd", { textContent: value }));
-  }
+  const facts = Object.entries(event.facts).filter(([, value]) => value !== null);
+  if (diversity !== undefined) facts.push([`diversity: RMS difference of the ${results.length} samples`, diversity.toFixed(4)]);
+  $("facts").replaceChildren(
+    ...facts.flatMap(([name, value]) => [element("dt", { textContent: name }), element("dd", { textContent: value })]),
+  );
+  $("chosen").replaceChildren(...(results.length > 1 ? results.map((each, k) => sampleButton(each, k, k === sample)) : []));
+  $("strip").replaceChildren();
+  (latents[sample] ?? []).forEach(addLatent);
   $("command").textContent = event.command;
   $("python").textContent = event.python;
-  for (const id of ["compare", "downloads", "origin"]) $(id).hidden = false;
+  for (const id of ["compare", "beside", "origin"]) $(id).hidden = false;
+}
+
+function sampleButton(event, sample, pressed) {
+  const name = `sample ${sample + 1}`;
+  const button = element("button", { title: name, ariaPressed: String(pressed) }, element("img", { src: event.picture, alt: name }));
+  button.onclick = () => (present(sample), $("chosen").children[sample].focus());
+  return button;
 }
 
 function addLatent(event) {
+  $("way").hidden = false;
   const last = $("strip").lastElementChild;
   let frames = last?.dataset.stage === event.stage ? last.querySelector(".frames") : null;
   if (!frames) {
@@ -175,19 +192,30 @@ function addLatent(event) {
     figure.dataset.stage = event.stage;
     $("strip").append(figure);
   }
-  const sigma = event.sigma.toPrecision(2);
+  const sigma = event.sigma ? event.sigma.toPrecision(2) : "0";
   frames.append(element("div", {}, element("img", { src: event.picture, alt: `${event.stage}, σ ${sigma}` }), `σ ${sigma}`));
 }
 
 function restore() {
   const form = { ...settings(), ...work() };
-  let input;
+  const mine = { mask: form.mask, results: [], latents: [] };
+  let at = 0;
   $("strip").replaceChildren();
-  return follow("restore", form, $("panel-restore"), (event) => {
-    if (event.event === "input") input = event.picture;
-    if (event.event === "latent") addLatent(event);
-    if (event.event === "result") present(event, input, form.mask);
+  $("nothing").hidden = true;
+  const ended = follow("restore", form, $("panel-restore"), (event) => {
+    if (event.event === "input") mine.input = event.picture;
+    if (event.event === "latent") {
+      (mine.latents[event.sample] ??= []).push(event);
+      if (event.sample === 0) addLatent(event);
+    }
+    if (event.event === "diversity") mine.diversity = event.value;
+    if (event.event === "result") mine.results.push(event);
+    if (!["result", "diversity"].includes(event.event)) return;
+    if (made === mine) at = [...$("chosen").children].findIndex((button) => button.ariaPressed === "true");
+    made = mine;
+    present(Math.max(at, 0));
   });
+  return ended.then(() => !working && made && made !== mine && present(0)); // what was there before stays whole
 }
 
 function sweep() {
@@ -206,8 +234,9 @@ function sweep() {
     button.onclick = () => {
       setNumber("depth", event.depth);
       setNumber("relative-step", event.relative_step);
-      $("strip").replaceChildren();
-      present(event, input, form.mask);
+      made = { input, mask: form.mask, results: [event], latents: [] };
+      $("way").hidden = $("nothing").hidden = true;
+      present(0);
       openTab("restore");
     };
     cells[event.row][event.column].replaceChildren(button);
@@ -233,8 +262,17 @@ function takePreset() {
 function openTab(name) {
   for (const tab of ["restore", "sweep"]) {
     $(`tab-${tab}`).ariaSelected = String(tab === name);
+    $(`tab-${tab}`).tabIndex = tab === name ? 0 : -1;
     $(`panel-${tab}`).hidden = tab !== name;
   }
+}
+
+// The clipboard is there for secure addresses only; elsewhere the text is selected.
+async function copy(button, text) {
+  getSelection().selectAllChildren(text);
+  await navigator.clipboard?.writeText(text.textContent);
+  button.textContent = navigator.clipboard ? "Copied" : "Selected";
+  setTimeout(() => (button.textContent = "Copy"), 1500);
 }
 
 function fill(id, values) {
@@ -249,18 +287,22 @@ function listen() {
   $("preset").onchange = takePreset;
   $("method").onchange = () => ($("ode-steps").value = $("method").value === "sdedit" ? 20 : 10);
   for (const id of ["prior", "fit", "corruption", "severity"]) $(id).onchange = load;
+  $("corruption").addEventListener("change", () => ($("severity").disabled = !$("corruption").value));
   $("seed").addEventListener("change", () => $("corruption").value && load());
   $("form").onsubmit = (event) => event.preventDefault();
   $("restore").onclick = restore;
   $("sweep").onclick = sweep;
   document.querySelectorAll(".cancel").forEach((button) => (button.onclick = () => working?.abort()));
-  for (const tab of ["restore", "sweep"]) $(`tab-${tab}`).onclick = () => openTab(tab);
+  for (const [tab, other] of [["restore", "sweep"], ["sweep", "restore"]]) {
+    $(`tab-${tab}`).onclick = () => openTab(tab);
+    $(`tab-${tab}`).onkeydown = (event) => ["ArrowLeft", "ArrowRight"].includes(event.key) && (openTab(other), $(`tab-${other}`).focus());
+  }
   for (const button of document.querySelectorAll("[data-copies]")) {
-    button.onclick = () => navigator.clipboard.writeText($(button.dataset.copies).textContent);
+    button.onclick = () => copy(button, $(button.dataset.copies));
   }
   $("compare-slider").oninput = () => $("compare").style.setProperty("--at", `${$("compare-slider").value}%`);
   $("file").onchange = () => chooseFile($("file").files[0]);
-  $("drop").onkeydown = (event) => event.key === "Enter" && $("file").click();
+  $("drop").onkeydown = (event) => ["Enter", " "].includes(event.key) && (event.preventDefault(), $("file").click());
   document.addEventListener("dragover", (event) => (event.preventDefault(), $("drop").classList.add("over")));
   document.addEventListener("dragleave", () => $("drop").classList.remove("over"));
   document.addEventListener("drop", (event) => {
@@ -294,7 +336,7 @@ async function begin() {
   for (const name of options.samples) {
     const button = element("button", { type: "button", title: name }, element("img", { src: `samples/${name}`, alt: name }));
     button.onclick = () => choose({ sample: name });
-    $("samples").append(button);
+    $("pictures").append(button);
   }
   takePreset();
   setNumber("eta", 2);

@@ -1,0 +1,189 @@
+"""``code-jax evaluate``: the paper's tables for a prior and a folder of clean pictures."""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+from code_jax.cli.arguments import count, eta, numbers
+from code_jax.cli.compiled import keep_compiled
+from code_jax.errors import UserError
+
+_DESCRIPTION = """Corrupts clean pictures, restores them by each method and makes the paper's
+tables. Methods: inputs, ddim, ddim+cbc, sdedit, official, official+cbc, code,
+code-cbc (CODE without clipping), official-QUIRK (without one of its quirks)."""
+_EPILOG = """examples:
+  code-jax evaluate --data test.zip --out table --images 8
+  code-jax evaluate --data test.zip --out grid --depth 0.2,0.4 --tuning tune.zip
+  code-jax evaluate --data test.zip --out table --images 8 --resume
+"""
+
+
+def add_to(commands: Any) -> None:
+    """Adds the command to the parser."""
+    parser = commands.add_parser("evaluate", help="make the paper's tables", description=_DESCRIPTION, epilog=_EPILOG)
+    add = parser.add_argument
+    add("--data", type=Path, required=True, metavar="CLEAN", help="folder or zip, its folders named by class")
+    add("--out", type=Path, required=True, help="folder for report.html and results.csv")
+    add("--prior", default="eurosat-64", help="bundled name, hub id, folder (default: eurosat-64)")
+    add("--methods", default="inputs,ddim,ddim+cbc,sdedit,code-cbc,code", metavar="A,B", help="default: all but official ones")
+    add("--corruptions", default="all", metavar="A,B|all", help="default: all 47")
+    add("--severity", type=_counts, default=(5,), metavar="S,S", help="tables: the first, curves: all (default: 5)")
+    add("--images", type=count, default=8, help="pictures for each corruption (default: 8)")
+    add("--protocol", default="oracle,blind", metavar="A,B", help="how settings are chosen (default: oracle,blind)")
+    add("--resume", action="store_true", help="go on from the records in --out")
+
+    add = parser.add_argument_group("settings to choose from").add_argument
+    add("--depth", type=numbers, default=(), metavar="A,B", help="noise levels (default: the preset's)")
+    add("--relative-step", type=numbers, default=(), metavar="A,B", help="CODE's h/(1 - alpha_bar)")
+    add("--tuning", type=Path, metavar="CLEAN", help="pictures to choose blind settings on")
+    add("--tuning-held-out", type=count, metavar="N", help="of them those held out of training by name")
+    add("--tuning-images", type=count, default=1, help="for each corruption (default: 1)")
+
+    add = parser.details("details of the methods").add_argument
+    add("--preset", default="default", metavar="default|local|global", help="of what is no axis")
+    add("--eta", type=eta, default=2.0, help="confidence of the clipping (default: 2)")
+    add("--eta-curve", type=_etas, default=(), metavar="A,B,none", help="draw CODE's curve over these etas")
+    add("--ode-steps", type=count, help="steps of the ODE each way")
+    add("--langevin-steps", type=count, help="CODE's Langevin steps")
+    add("--sdedit-steps", type=count, help="SDEdit's ancestral steps")
+    add("--official-images", type=count, help="of --images, for the published program")
+
+    add = parser.details("details of the run").add_argument
+    add("--features", default="landcover", metavar="landcover|inception", help="of the Frechet distance")
+    add("--weights", type=Path, help="folder of downloaded weights")
+    add("--bootstrap", type=count, default=200, help="resamples of the intervals (default: 200)")
+    add("--seed", type=count, default=0, help="of pictures, corruptions, noise (default: 0)")
+    add("--batch-size", type=count, default=8, help="pictures on a device at a time (default: 8)")
+    add("--precision", default="float32", metavar="float32|bfloat16", help="inside the network")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Evaluates; 128 and the signal's number if interrupted."""
+    from code_jax.batch.files import check_output
+    from code_jax.corruptions.registry import NAMES, check_name
+    from code_jax.evaluation.method import Axes, method_of
+    from code_jax.evaluation.protocol import PROTOCOLS
+
+    _check(args)
+    corruptions = tuple(NAMES) if args.corruptions == "all" else tuple(dict.fromkeys(args.corruptions.split(",")))
+    for name in corruptions:
+        check_name(name)
+    protocols = tuple(name for name in PROTOCOLS if name in args.protocol.split(","))
+    if unknown := set(args.protocol.split(",")) - set(PROTOCOLS):
+        raise UserError(f"protocol {sorted(unknown)[0]!r} is unknown; choose from {', '.join(PROTOCOLS)}")
+
+    from code_jax.priors.load import load_prior
+
+    keep_compiled()
+    prior = load_prior(args.prior, precision=args.precision)
+    program = {"num_steps": args.ode_steps, "langevin_steps": args.langevin_steps}
+    program = {name: value for name, value in program.items() if value is not None}
+    axes = Axes(tuple(args.depth), tuple(args.relative_step), args.eta, args.preset, program, args.sdedit_steps)
+    names = dict.fromkeys(["clean", *args.methods.split(",")])
+    methods = tuple(method_of(name, axes, prior.schedule) for name in names)
+    check_output(args.out, [])
+
+    from code_jax.batch.interruption import Interruption
+    from code_jax.batch.lock import locked
+    from code_jax.evaluation.measures import Yardstick
+    from code_jax.evaluation.pool import read_pool
+    from code_jax.evaluation.records import Records
+    from code_jax.evaluation.report import write_report
+    from code_jax.evaluation.run import Order, evaluate
+    from code_jax.evaluation.statistics import moments_of
+    from code_jax.evaluation.work import Workshop
+
+    official = args.official_images or args.images
+    order = Order(
+        methods, corruptions, args.severity, args.images, official, protocols, args.tuning_images, args.eta_curve
+    )  # fmt: skip
+    yardstick = Yardstick(args.features, args.weights)
+    side = _side(prior)
+    data = read_pool(args.data, side, yardstick.classes)
+    tuning = (
+        None if args.tuning is None or not order.tunes else read_pool(args.tuning, side, yardstick.classes, args.tuning_held_out)
+    )
+    with locked(args.out / ".evaluation.lock"), Interruption() as interruption:
+        records = Records(args.out, resume=args.resume)
+        workshop = Workshop(prior, yardstick, records, corruptions, args.seed, args.batch_size)
+        results = evaluate(order, workshop, data, tuning, interruption)
+        if results is None:
+            print("interrupted: the same command with --resume goes on from here")
+            return 128 + (interruption.signal or 0)
+        reference = moments_of(yardstick.features_of(data.pixels))
+        facts = _facts(args, prior, data, tuning)
+        rows = write_report(args.out, results, reference, yardstick, facts, args.bootstrap, args.seed)
+    _print(rows, args.out)
+    return 1 if any(row.broken for of in rows.values() for row in of) else 0
+
+
+def _print(rows: dict[str, list[Any]], out: Path) -> None:
+    from code_jax.evaluation.tables import title_of
+
+    for protocol, of in rows.items():
+        print(f"{protocol:32} Fréchet   PSNR-input  PSNR-source  NFE")
+        for row in of:
+            fidelity, source = row.columns["psnr_input"][0], row.columns["psnr_source"][0]
+            print(f"{title_of(row.method):32} {row.frechet.estimate:7.2f} {fidelity:12.2f} {source:12.2f} {row.nfe:4}")
+    print(f"report.html and results.csv are in {str(out)!r}")
+
+
+def _facts(args: argparse.Namespace, prior: Any, data: Any, tuning: Any) -> dict[str, str]:
+    import jax
+
+    from code_jax.priors.hash import prior_hash
+    from code_jax.version import __version__
+
+    devices = jax.local_devices()
+    facts = {
+        "command": shlex.join(["code-jax", *sys.argv[1:]]),
+        "seed": str(args.seed),
+        "versions": f"code_jax {__version__}, jax {jax.__version__}, Python {platform.python_version()}",
+        "device": f"{len(devices)} × {devices[0].device_kind} ({platform.machine()}), {args.batch_size} pictures on each",
+        "prior": f"{args.prior}, SHA-256 {prior_hash(prior)}, {args.precision}",
+        "pictures": f"{len(data.pixels)}, SHA-256 of their pixels {data.hash}; {args.images} for each corruption",
+    }
+    if tuning is not None:
+        facts["tuning"] = f"{len(tuning.pixels)} pictures, SHA-256 {tuning.hash}; {args.tuning_images} for each corruption"
+    return facts
+
+
+def _side(prior: Any) -> int:
+    """The side of a prior's pictures, which must be what corruptions and metrics take."""
+    from code_jax.corruptions.registry import SIZES
+
+    height, width, channels = prior.image_shape
+    if height != width or channels != 3 or not SIZES[0] <= height <= SIZES[1]:
+        raise UserError(
+            f"the prior's pictures are {height}x{width}x{channels}; an evaluation takes squares of RGB from {SIZES[0]} pixels on"
+        )
+    return int(height)
+
+
+def _check(args: argparse.Namespace) -> None:
+    for name in ("images", "official_images", "tuning_images", "batch_size"):
+        value = getattr(args, name)
+        if value is not None and value < 1:
+            raise UserError(f"--{name.replace('_', '-')} is {value}; it must be at least 1")
+    if not args.severity or not all(1 <= severity <= 5 for severity in args.severity):
+        raise UserError(f"--severity is {','.join(map(str, args.severity))}; severities are from 1 to 5")
+    if not 0 <= args.seed < 2**32:
+        raise UserError(f"--seed is {args.seed}; it must be from 0 to {2**32 - 1}")
+    if not 0 <= args.bootstrap <= 10_000:
+        raise UserError(f"--bootstrap is {args.bootstrap}; it must be from 0 to 10000")
+    if not all(value > 0 for value in (args.eta, *args.eta_curve)):
+        raise UserError(f"eta is {min((args.eta, *args.eta_curve))}; it must be positive, or none")
+
+
+def _counts(text: str) -> tuple[int, ...]:
+    return tuple(dict.fromkeys(count(part) for part in text.split(",")))
+
+
+def _etas(text: str) -> tuple[float, ...]:
+    return tuple(eta(part) for part in text.split(","))

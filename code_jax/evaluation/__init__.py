@@ -1,0 +1,1 @@
+"""The paper's tables for any prior and any folder of clean pictures: corrupt, restore, measure, choose, report."""

@@ -1,0 +1,103 @@
+"""What is measured of a restored picture: distances to its input and its clean source, features, and its class."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from code_jax.errors import UserError
+from code_jax.images import from_uint8
+from code_jax.metrics import (
+    accuracy,
+    inception_features,
+    l2,
+    landcover,
+    load_inception,
+    load_landcover,
+    load_lpips,
+    lpips,
+    psnr,
+    ssim,
+)
+
+COLUMNS = ("psnr_source", "ssim_source", "lpips_source", "psnr_input", "ssim_input", "l2_input", "accuracy")
+FEATURES = ("landcover", "inception")
+_BATCH = 32  # pictures at a time, padded to it: one shape, compiled once
+
+
+class Yardstick:
+    """The networks and functions that measure.
+
+    Args:
+        features: of the Fréchet distance: "landcover", the bundled classifier's, or "inception", whose weights the user has.
+        weights: folder of downloaded weights; None is the cache's.
+
+    Attributes:
+        classes: names of the classes, as folders are called.
+        absent: why a column is not measured, by its name.
+
+    Raises:
+        UserError: for unknown features, or where their weights are absent.
+    """
+
+    def __init__(self, features: str = "landcover", weights: Path | None = None) -> None:
+        if features not in FEATURES:
+            raise UserError(f"features {features!r} are unknown; choose from {', '.join(FEATURES)}")
+        self.features, self.absent = features, {}
+        self._landcover = load_landcover()
+        self._inception = load_inception(weights) if features == "inception" else None
+        self.classes = self._landcover.names
+        try:
+            self._lpips: Any = load_lpips("alex", weights)
+        except UserError as error:
+            self._lpips, self.absent["lpips_source"] = None, str(error)
+
+    def measure(
+        self, images: np.ndarray, given: np.ndarray, clean: np.ndarray, labels: np.ndarray | None
+    ) -> dict[str, np.ndarray]:
+        """`COLUMNS` as float32 [P, B], NaN where not measured, and "features" float32 [P, B, D].
+
+        Args:
+            images: [P, B, H, W, 3] in [−1, 1], NaN where a result is not finite.
+            given, clean: uint8 [B, H, W, 3].
+            labels: int [B], or None.
+        """
+        count, shape = len(images), images.shape[2:]
+        flat = images.reshape(-1, *shape)
+        inputs, sources = (np.asarray(from_uint8(np.tile(pictures, (count, 1, 1, 1)))) for pictures in (given, clean))
+        truth = np.full(len(flat), -1) if labels is None else np.tile(labels, count)
+        parts = [self._measure(flat[rows], inputs[rows], sources[rows], truth[rows]) for rows in _batches(len(flat))]
+        joined = {name: np.concatenate([part[name] for part in parts])[: len(flat)] for name in parts[0]}
+        return {name: values.reshape(*images.shape[:2], *values.shape[1:]) for name, values in joined.items()}
+
+    def features_of(self, pixels: np.ndarray) -> np.ndarray:
+        """Features [N, D] of pictures uint8 [N, H, W, 3]."""
+        parts = [self._features(np.asarray(from_uint8(pixels[rows]))) for rows in _batches(len(pixels))]
+        return np.concatenate(parts)[: len(pixels)]
+
+    def _measure(self, images: np.ndarray, given: np.ndarray, clean: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
+        finite = np.isfinite(images).all(axis=(1, 2, 3))
+        nothing = np.full(len(images), np.nan, np.float32)
+        found = {
+            "psnr_source": psnr(images, clean),
+            "ssim_source": ssim(images, clean),
+            "lpips_source": nothing if self._lpips is None else lpips(self._lpips, images, clean),
+            "psnr_input": psnr(images, given),
+            "ssim_input": ssim(images, given),
+            "l2_input": l2(images, given),
+            "accuracy": accuracy(landcover(self._landcover, images)[0], labels),
+        }
+        found["accuracy"] = np.where(finite & (labels >= 0), found["accuracy"], np.nan)
+        return {name: np.asarray(values, np.float32) for name, values in found.items()} | {"features": self._features(images)}
+
+    def _features(self, images: np.ndarray) -> np.ndarray:
+        if self._inception is not None:
+            return np.asarray(inception_features(self._inception, images))
+        return np.asarray(landcover(self._landcover, images)[1])
+
+
+def _batches(count: int) -> np.ndarray:
+    """Rows 0..count − 1 in batches of one size, the last filled with the last row."""
+    return np.minimum(np.arange(-(-count // _BATCH) * _BATCH), count - 1).reshape(-1, _BATCH)

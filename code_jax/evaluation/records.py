@@ -1,0 +1,54 @@
+"""What an evaluation has measured, one file for each piece of work; what a kill leaves of them is whole.
+
+A record's name holds the hash of everything that it depends on. So an evaluation that goes on takes what it finds under the names
+it looks for, and measures the rest, whatever else is in the folder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from code_jax.durable import remove_leftovers, write_durably
+from code_jax.errors import UserError
+
+Record = dict[str, np.ndarray]
+
+
+class Records:
+    """The records in ``DIR/records``, which is made.
+
+    Raises:
+        UserError: if there are some and `resume` is False.
+    """
+
+    def __init__(self, out: Path, *, resume: bool) -> None:
+        self._folder = out / "records"
+        if not resume and self._folder.is_dir() and any(self._folder.glob("*.npz")):
+            raise UserError(f"{str(out)!r} holds records of an evaluation; --resume goes on from them, another --out starts anew")
+        self._folder.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(self._folder)
+
+    def path(self, label: str, facts: Mapping[str, Any]) -> Path:
+        """The file of a piece of work: its label, and the hash of its facts."""
+        digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+        return self._folder / f"{label}-{digest[:24]}.npz"
+
+    def read(self, path: Path) -> Record | None:
+        """The record, or None where there is none."""
+        if not path.exists():
+            return None
+        with np.load(path, allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in arrays.files}
+
+    def write(self, path: Path, record: Record) -> None:
+        """Writes it; a kill leaves all of it or nothing."""
+        file = io.BytesIO()
+        np.savez_compressed(file, **record)  # type: ignore[arg-type]
+        write_durably(path, file.getvalue())

@@ -1,0 +1,267 @@
+"""An evaluation from its order to its cells: tuning first, then the reported pictures, opened once."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from code_jax.batch.interruption import Dropped, Interruption
+from code_jax.editing.sweep import SweepPoint
+from code_jax.errors import UserError
+from code_jax.evaluation.method import Method, said
+from code_jax.evaluation.pool import Pool
+from code_jax.evaluation.protocol import PROTOCOLS, blind, folds, oracle
+from code_jax.evaluation.records import Record
+from code_jax.evaluation.work import Piece, Workshop
+from code_jax.progress import Progress
+
+
+@dataclasses.dataclass(frozen=True)
+class Order:
+    """What to evaluate.
+
+    Attributes:
+        methods: rows of the tables.
+        corruptions: names.
+        severities: the first is that of the tables, all are that of the curves.
+        images: pictures for each corruption.
+        official_images: of them, how many the published program gets.
+        protocols: "oracle", "blind".
+        tuning_images: pictures for each corruption to choose settings on.
+        etas: η's of CODE's curve, infinity for none; empty is no curve.
+    """
+
+    methods: tuple[Method, ...]
+    corruptions: tuple[str, ...]
+    severities: tuple[int, ...] = (5,)
+    images: int = 8
+    official_images: int = 8
+    protocols: tuple[str, ...] = ("oracle", "blind")
+    tuning_images: int = 1
+    etas: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        for protocol in self.protocols:
+            if protocol not in PROTOCOLS:
+                raise UserError(f"protocol {protocol!r} is unknown; choose from {', '.join(PROTOCOLS)}")
+        if self.tunes and len(self.corruptions) < 2:
+            raise UserError(
+                "the blind protocol chooses settings on other corruptions; give two at least, or grids of one setting"
+            )
+
+    @property
+    def tunes(self) -> tuple[Method, ...]:
+        """The methods whose setting is to be chosen blindly."""
+        return tuple(m for m in self.methods if len(m.points) > 1) if "blind" in self.protocols else ()
+
+    def count(self, method: Method) -> int:
+        """Pictures for each corruption."""
+        return self.official_images if method.name.startswith("official") else self.images
+
+
+class Cell(NamedTuple):
+    """What a method does to the pictures of a corruption under a protocol: of each picture, at the setting chosen for it.
+
+    Attributes:
+        protocol, method, severity, corruption: which.
+        values: `COLUMNS` by name, [B].
+        features: [B, D].
+        shown: the first pictures uint8 [S, H, W, 3].
+        setting: the chosen one in words, or how many the oracle chose from.
+        nfe: evaluations of an image at one setting.
+        memory: bytes of the program.
+        seconds: of an image at one setting.
+    """
+
+    protocol: str
+    method: str
+    severity: int
+    corruption: str
+    values: dict[str, np.ndarray]
+    features: np.ndarray
+    shown: np.ndarray
+    setting: str
+    nfe: int
+    memory: int
+    seconds: float
+
+
+class Setting(NamedTuple):
+    """A point of a method's grid on all pictures: mean L2 to the input over corruptions, pooled features, and its words."""
+
+    method: str
+    line: str
+    said: str
+    l2_input: float
+    features: np.ndarray
+
+
+class Results(NamedTuple):
+    """What an evaluation gives: the tables' cells, the settings of every grid that was run whole, the curve over η, choices."""
+
+    cells: list[Cell]
+    settings: list[Setting]
+    eta_curve: list[tuple[float, list[Cell]]]
+    chosen: dict[str, tuple[str, str]]
+
+
+def evaluate(order: Order, workshop: Workshop, data: Pool, tuning: Pool | None, interruption: Interruption) -> Results | None:
+    """Does what is missing, and gathers the results; None if interrupted.
+
+    Raises:
+        UserError: where settings are to be chosen and there is no tuning pool.
+    """
+    if order.tunes and tuning is None:
+        raise UserError("the blind protocol chooses settings on tuning pictures: give --tuning, or one value for each axis")
+    run = _Run(order, workshop, data, tuning, interruption)
+    with contextlib.suppress(Dropped):
+        if run.work():
+            return run.results()
+    return None
+
+
+class _Run:
+    def __init__(self, order: Order, workshop: Workshop, data: Pool, tuning: Pool | None, interruption: Interruption) -> None:
+        self.order, self.workshop, self.data, self.interruption = order, workshop, data, interruption
+        self.tuning = tuning
+        self.folds = folds(order.corruptions)
+
+    def work(self) -> bool:
+        """Tunes and tests; False if interrupted."""
+        tuning = [piece for method in self.order.tunes for name in self.order.corruptions for piece in self._tuning(method, name)]
+        missing = self.workshop.missing(tuning)
+        self.chosen = {} if missing else self._choose()
+        test = self._tested()
+        todo = missing + (test if missing else self.workshop.missing(test))
+        total = sum(map(self.workshop.batches, todo))
+        self.progress = Progress(max(total, 1))
+        if not self._do(tuning):
+            return False
+        self.chosen = self._choose()
+        return self._do(self._tested())
+
+    def results(self) -> Results:
+        """Reads the records."""
+        order = self.order
+        cells = [
+            self._cell(protocol, method, name, severity)
+            for protocol in order.protocols
+            for method in order.methods
+            for severity in order.severities
+            for name in order.corruptions
+        ]
+        curve = [
+            (
+                eta,
+                [
+                    self._cell("blind", self._at_eta(eta, name), name, order.severities[0], chosen=True)
+                    for name in order.corruptions
+                ],
+            )
+            for eta in order.etas
+        ]
+        words = {
+            method.name: tuple(
+                said(method, self._points(method, fold[0])[0], self.workshop.prior.schedule) for fold in self.folds if fold
+            )
+            for method in order.methods
+        }
+        return Results(cells, self._settings(), curve, {name: (both[0], both[-1]) for name, both in words.items()})
+
+    def _do(self, pieces: Sequence[Piece]) -> bool:
+        for _ in self.workshop.do(pieces, self.progress.advance, self.interruption.checkpoint):
+            if self.interruption.signal is not None:
+                return False
+        return True
+
+    def _tuning(self, method: Method, corruption: str) -> list[Piece]:
+        assert self.tuning is not None
+        return self.workshop.pieces(method, corruption, self.order.severities[0], self.tuning, self.order.tuning_images)
+
+    def _choose(self) -> dict[str, tuple[int, int]]:
+        """For each method that is tuned, the point for each fold's corruptions, chosen on the other's."""
+        chosen = {}
+        for method in self.order.tunes:
+            scores = {name: self.workshop.read(self._tuning(method, name))["psnr_source"] for name in self.order.corruptions}
+            first, second = (blind({name: scores[name] for name in fold}) for fold in self.folds)
+            chosen[method.name] = second, first
+        return chosen
+
+    def _points(self, method: Method, corruption: str) -> tuple[SweepPoint | None, ...]:
+        """The point that the blind protocol reports on a corruption; the first one before it is chosen."""
+        return (method.points[self.chosen.get(method.name, (0, 0))[corruption in self.folds[1]]],)
+
+    def _whole(self, method: Method, corruption: str) -> Method:
+        return method if "oracle" in self.order.protocols else method.at(*self._points(method, corruption))
+
+    def _pieces(self, method: Method, corruption: str, severity: int) -> list[Piece]:
+        return self.workshop.pieces(method, corruption, severity, self.data, self.order.count(method))
+
+    def _tested(self) -> list[Piece]:
+        order = self.order
+        tables = [
+            piece
+            for method in order.methods
+            for severity in order.severities
+            for name in order.corruptions
+            for piece in self._pieces(self._whole(method, name), name, severity)
+        ]
+        curve = [
+            piece
+            for eta in order.etas
+            for name in order.corruptions
+            for piece in self._pieces(self._at_eta(eta, name), name, order.severities[0])
+        ]
+        return tables + curve
+
+    def _at_eta(self, eta: float, corruption: str) -> Method:
+        """CODE at its blind setting, with another η."""
+        code = next((method for method in self.order.methods if method.name == "code"), None)
+        if code is None:
+            raise UserError("the curve over eta is CODE's; add code to --methods, or leave out --eta-curve")
+        (point,) = self._points(code, corruption)
+        assert point is not None
+        return code.at(point._replace(eta=eta))
+
+    def _cell(self, protocol: str, method: Method, corruption: str, severity: int, *, chosen: bool = False) -> Cell:
+        ran = method if chosen else self._whole(method, corruption)
+        record = self.workshop.read(self._pieces(ran, corruption, severity))
+        schedule, images = self.workshop.prior.schedule, record["psnr_source"].shape[1]
+        if protocol == "oracle":
+            best, words = (
+                oracle(record["psnr_source"]),
+                f"best of {len(ran.points)} for each image" if len(ran.points) > 1 else "",
+            )
+            words = words or said(ran, ran.points[0], schedule)
+        else:
+            point = ran.points[0] if chosen else self._points(method, corruption)[0]
+            best, words = np.full(images, ran.points.index(point)), said(ran, point, schedule)
+        rows = np.arange(images)
+        values = {name: record[name][best, rows] for name in record if record[name].ndim == 2}
+        shown = record["shown"][best[: record["shown"].shape[1]], rows[: record["shown"].shape[1]]]
+        features, cost = record["features"][best, rows], (method.nfe, int(record["memory"]), float(record["seconds"]))
+        return Cell(protocol, method.name, severity, corruption, values, features, shown, words, *cost)
+
+    def _settings(self) -> list[Setting]:
+        """Each point of each grid on all pictures: the reported ones where the oracle ran the grid on them, else the tuning's."""
+        found = []
+        for method in self.order.methods:
+            whole = len(method.points) == 1 or "oracle" in self.order.protocols
+            reader = (lambda m, name: self._pieces(m, name, self.order.severities[0])) if whole else self._tuning
+            records = [self.workshop.read(reader(method, name)) for name in self.order.corruptions]
+            found += [self._setting(method, k, records) for k in range(len(method.points))]
+        return found
+
+    def _setting(self, method: Method, k: int, records: Sequence[Record]) -> Setting:
+        point = method.points[k]
+        fidelity = float(np.nanmean([np.nanmean(record["l2_input"][k]) for record in records]))
+        features = np.concatenate([record["features"][k] for record in records])
+        alike = [other for other in method.points if point is not None and other is not None and other.depth == point.depth]
+        line = f", depth {point.depth:g}" if point is not None and 1 < len(alike) < len(method.points) else ""
+        words = said(method, point, self.workshop.prior.schedule)
+        return Setting(method.name, method.name + line, words, fidelity if math.isfinite(fidelity) else 0.0, features)

@@ -1,0 +1,119 @@
+"""Cells as rows: of ``results.csv``, of the paper's tables, and of the classifier's accuracy by family of corruptions."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from code_jax.corruptions.registry import ALL_NAMES, FAMILIES
+from code_jax.evaluation.measures import COLUMNS
+from code_jax.evaluation.run import Cell
+from code_jax.evaluation.statistics import Interval, mean_and_deviation, pooled_frechet
+from code_jax.metrics import Moments
+
+ABLATION = ("ddim", "ddim+cbc", "code-cbc", "code")  # in the paper's order of realism
+TITLES = {
+    "clean": "clean sources",
+    "inputs": "inputs",
+    "ddim": "DDIM round trip",
+    "ddim+cbc": "DDIM + CBC",
+    "sdedit": "SDEdit",
+    "official": "published program",
+    "official+cbc": "published program with CBC",
+    "code-cbc": "CODE without CBC",
+    "code": "CODE",
+}
+
+
+class Row(NamedTuple):
+    """A method over all corruptions of one severity.
+
+    Attributes:
+        method: its name.
+        columns: mean and standard deviation over corruptions of each of `COLUMNS`.
+        frechet: of all results together.
+        pictures, broken: how many results, and how many of them are not finite.
+        settings: the distinct settings in words.
+        nfe, memory, seconds: as of a `Cell`; seconds are the mean.
+    """
+
+    method: str
+    columns: dict[str, tuple[float, float]]
+    frechet: Interval
+    pictures: int
+    broken: int
+    settings: tuple[str, ...]
+    nfe: int
+    memory: int
+    seconds: float
+
+
+def row_of(cells: Sequence[Cell], reference: Moments, resamples: int, seed: int) -> Row:
+    """The row of a method's cells, one for each corruption."""
+    columns = {name: mean_and_deviation([_mean(cell.values[name]) for cell in cells]) for name in COLUMNS}
+    features = np.concatenate([cell.features for cell in cells])
+    first, broken = cells[0], sum(_broken(cell) for cell in cells)
+    settings = tuple(dict.fromkeys(cell.setting for cell in cells if cell.setting))
+    seconds = float(np.mean([cell.seconds for cell in cells]))
+    frechet = pooled_frechet(features, reference, resamples, seed)
+    return Row(first.method, columns, frechet, len(features), broken, settings, first.nfe, first.memory, seconds)
+
+
+def results_csv(cells: Sequence[Cell]) -> bytes:
+    """A line for each cell: means over its pictures, empty where not measured; the seconds come last."""
+    file = io.StringIO(newline="")
+    table = csv.writer(file)
+    table.writerow(
+        [
+            "protocol",
+            "method",
+            "severity",
+            "corruption",
+            "pictures",
+            "not_finite",
+            "setting",
+            *COLUMNS,
+            "nfe",
+            "memory_bytes",
+            "seconds",
+        ]
+    )
+    for cell in cells:
+        means = [_plain(_mean(cell.values[name])) for name in COLUMNS]
+        counts = (len(cell.features), _broken(cell), cell.setting)
+        table.writerow([*cell[:4], *counts, *means, cell.nfe, cell.memory, f"{cell.seconds:.4g}"])
+    return file.getvalue().encode()
+
+
+def family_accuracy(cells: Sequence[Cell]) -> dict[str, dict[str, float]]:
+    """By family of corruptions and method, the share of pictures classed rightly; families without a cell are left out."""
+    found: dict[str, dict[str, float]] = {}
+    for family, names in (*FAMILIES.items(), ("all", ALL_NAMES)):
+        within = [cell for cell in cells if cell.corruption in names]
+        for method in dict.fromkeys(cell.method for cell in within):
+            right = np.concatenate([cell.values["accuracy"] for cell in within if cell.method == method])
+            found.setdefault(family, {})[method] = _mean(right)
+    return found
+
+
+def title_of(method: str) -> str:
+    """A method's name in a table."""
+    return TITLES.get(method) or f"published program without {method.removeprefix('official-')}"
+
+
+def _broken(cell: Cell) -> int:
+    return int(np.isnan(cell.values["psnr_source"]).sum())
+
+
+def _mean(values: np.ndarray) -> float:
+    """Mean of the values that are not NaN."""
+    measured = values[~np.isnan(values)].astype(np.float64)
+    return float(measured.mean()) if len(measured) else float("nan")
+
+
+def _plain(value: float) -> Any:
+    return "" if np.isnan(value) else f"{value:.6g}"

@@ -1,0 +1,208 @@
+import csv
+import html.parser
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import code_jax
+from checkpoints_convert.diffusers import write_diffusers
+from code_jax.batch.job import fold_keys, image_key
+from code_jax.cli.main import main
+from code_jax.corruptions.registry import picture_seed
+from tests.conftest import ONE_LEVEL, tiny_prior
+
+pytestmark = pytest.mark.usefixtures("own_cache")
+
+FAST = ["--ode-steps", "1", "--langevin-steps", "2", "--sdedit-steps", "2", "--batch-size", "2", "--bootstrap", "5"]
+TABLE = ["--methods", "inputs,sdedit,code", "--corruptions", "fog,contrast", "--images", "2", *FAST]
+GRID = ["--depth", "0.2,0.5", "--severity", "5,1"]
+
+
+@pytest.fixture(scope="module")
+def prior(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("prior") / "tiny"
+    write_diffusers(tiny_prior(sample_size=(32, 32), **ONE_LEVEL), folder)
+    return str(folder)
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """Clean pictures and tuning pictures."""
+    root, rng = tmp_path_factory.mktemp("pictures"), np.random.default_rng(0)
+    for name, count in (("clean", 4), ("tuning", 2)):
+        for i in range(count):
+            (root / name / ("Forest", "River")[i % 2]).mkdir(parents=True, exist_ok=True)
+            pixels = np.kron(rng.integers(0, 256, (8, 8, 3)), np.ones((4, 4, 1))).astype(np.uint8)
+            Image.fromarray(pixels).save(root / name / ("Forest", "River")[i % 2] / f"{i}.png")
+    return root
+
+
+def words(prior, folders, out, *argv):
+    given = ["evaluate", "--data", str(folders / "clean"), "--tuning", str(folders / "tuning"), "--prior", prior]
+    return [*given, "--out", str(out), *TABLE, *map(str, argv)]
+
+
+@pytest.fixture(scope="module")
+def whole(prior, folders, tmp_path_factory):
+    """An evaluation that nothing disturbed."""
+    out = tmp_path_factory.mktemp("whole")
+    done = subprocess.run(
+        [sys.executable, "-m", "code_jax", *words(prior, folders, out, *GRID)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return out, done
+
+
+def table(out):
+    with open(out / "results.csv", encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_cell_is_what_the_library_gives(prior, folders, whole):
+    out, _ = whole
+    rows = {(row["protocol"], row["method"], row["severity"], row["corruption"]): row for row in table(out)}
+    assert len(rows) == 2 * 4 * 2 * 2  # protocols, methods with the clean sources, severities, corruptions
+    names = sorted(path for path in (folders / "clean").rglob("*.png"))
+    clean = np.stack([np.asarray(Image.open(path)) for path in names])
+    order = np.random.default_rng(0).permutation(4)[2:]  # contrast is the second corruption of two pictures
+    given = np.stack([code_jax.corrupt(clean[i], "contrast", 5, picture_seed(0, clean[i])) for i in order])
+    row = rows["blind", "code", "5", "contrast"]
+    depth = float(re.match(r"depth ([\d.]+), step 0.02, eta 2$", row["setting"]).group(1))
+    loaded = code_jax.load_prior(prior)
+    config = code_jax.preset("default", loaded.schedule, depth)
+    config = config.replace(program=code_jax.EditProgram(num_steps=1, langevin_steps=2))
+    import hashlib
+
+    keys = fold_keys(np.stack([image_key(0, hashlib.sha256(picture.tobytes()).hexdigest(), 0) for picture in given]))
+    result = code_jax.edit(keys, loaded, code_jax.from_uint8(given), config)
+    for name, other in (("source", clean[order]), ("input", given)):
+        expected = np.mean(np.asarray(code_jax.metrics.psnr(result.images, code_jax.from_uint8(other))))
+        assert float(row[f"psnr_{name}"]) == pytest.approx(expected, rel=1e-4)
+    assert int(row["nfe"]) == result.info.nfe and int(row["memory_bytes"]) > 0 and row["lpips_source"] == ""
+    inputs = rows["oracle", "inputs", "5", "contrast"]
+    mse = np.mean((given.astype(float) - clean[order]) ** 2, axis=(1, 2, 3))
+    assert float(inputs["psnr_source"]) == pytest.approx(np.mean(10 * np.log10(255**2 / mse)), rel=1e-4)
+    assert inputs["psnr_input"] == "inf" and float(rows["oracle", "clean", "5", "fog"]["accuracy"]) in (0, 0.5, 1)
+    for severity in "51":
+        for corruption in ("fog", "contrast"):
+            best, chosen = (float(rows[p, "code", severity, corruption]["psnr_source"]) for p in ("oracle", "blind"))
+            assert best >= chosen
+
+
+def test_a_killed_run_goes_on_and_gives_the_same_table(prior, folders, whole, tmp_path):
+    out, environment = tmp_path / "out", os.environ | {"JAX_PLATFORMS": "cpu"}
+    argv = words(prior, folders, out, *GRID)
+    process = subprocess.Popen([sys.executable, "-m", "code_jax", *argv], env=environment, stderr=subprocess.DEVNULL)
+    limit = time.monotonic() + 300
+    while len(list(out.glob("records/*.npz"))) < 5 and time.monotonic() < limit and process.poll() is None:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    kept = {path: path.stat().st_mtime_ns for path in out.glob("records/*.npz")}
+    assert len(kept) >= 5 and not (out / "results.csv").exists()
+    assert main(argv) == 2  # not without --resume
+    assert main([*argv, "--resume"]) == 0
+    assert all(path.stat().st_mtime_ns == then for path, then in kept.items())
+    for one, other in zip(table(out), table(whole[0]), strict=True):
+        del one["seconds"], other["seconds"]
+        assert one == other
+    again = (out / "results.csv").read_bytes()
+    assert main([*argv, "--resume"]) == 0
+    assert (out / "results.csv").read_bytes() == again  # nothing was measured anew, the seconds included
+
+
+class Page(html.parser.HTMLParser):
+    def __init__(self):
+        super().__init__()
+        self.open, self.counts, self.text, self.links = [], {}, [], []
+
+    def handle_starttag(self, tag, attributes):
+        self.counts[tag] = self.counts.get(tag, 0) + 1
+        self.links += [value for name, value in attributes if name in ("src", "href", "xlink:href", "data", "srcset")]
+        if tag not in ("meta", "img", "path", "circle"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        if tag not in ("path", "circle"):
+            assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+
+def test_the_report_is_whole_and_needs_nothing_else(prior, whole):
+    out, done = whole
+    text = (out / "report.html").read_text(encoding="utf-8")
+    page = Page()
+    page.feed(text)
+    assert page.open == [] and "script" not in page.counts and "link" not in page.counts
+    assert all(link.startswith("data:image/png;base64,") for link in page.links) and len(page.links) == 2 * 2 * 4
+    assert not re.findall(r"url\(|@import|(?:src|href)=[\"']?http", text)
+    said = " ".join(page.text)
+    for words in (
+        "Table 1 (oracle, severity 5)",
+        "Table 1 (blind, severity 5)",
+        "Protocol: blind",
+        "LPIPS-source ↓ is not measured",
+    ):
+        assert words in said
+    assert "evaluate --data" in said and "code_jax " + code_jax.__version__ in said and "SHA-256" in said
+    assert page.counts["svg"] == 1 + 2 * 3  # realism against fidelity; three curves over severity for each protocol
+    assert "SDEdit" in done.stdout and "blind" in done.stdout
+
+
+def test_official_and_the_curve_over_eta_have_their_place(prior, folders, tmp_path, monkeypatch):
+    from code_jax.editing import official
+
+    small = official.OfficialSettings(num_steps=3, latent=3, further=(), langevin_steps=4)
+    monkeypatch.setattr("code_jax.evaluation.method.OfficialSettings", lambda eta: small)
+    argv = words(prior, folders, tmp_path, "--methods", "code,official,official-last_step_up", "--eta-curve", "0.5,none")
+    assert main([*argv, "--official-images", "1", "--protocol", "blind"]) == 0
+    rows = {(row["method"], row["corruption"]): row for row in table(tmp_path)}
+    plain, other = rows["official", "fog"], rows["official-last_step_up", "fog"]
+    assert (plain["pictures"], plain["setting"], plain["nfe"]) == ("1", "published", str(2 + 8 + 2))
+    assert plain["psnr_source"] != other["psnr_source"]
+    assert "of CODE over η" in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("argv", "named"),
+    [
+        (["--data", "no/such/place"], "'no/such/place' does not exist"),
+        (["--methods", "cod"], "method 'cod' is unknown"),
+        (["--corruptions", "fgo"], "the nearest is 'fog'"),
+        (["--severity", "6"], "--severity is 6"),
+        (["--severity", "x"], "'x' is not a whole number"),
+        (["--protocol", "psychic"], "protocol 'psychic' is unknown"),
+        (["--images", "0"], "--images is 0"),
+        (["--bootstrap", "-1"], "--bootstrap is -1"),
+        (["--depth", "0.2,1.5"], "depth is 1.5"),
+        (["--eta", "0"], "eta is 0.0"),
+        (["--tuning-held-out", "9", "--depth", "0.2,0.4"], "9 pictures cannot be held out of 2"),
+        (["--corruptions", "fog", "--depth", "0.2,0.4"], "two at least"),
+        (["--features", "dreams"], "features 'dreams' are unknown"),
+        (["--features", "inception", "--weights", "/no/weights"], "is absent: download it"),
+        (["--eta-curve", "1,2", "--methods", "sdedit"], "the curve over eta is CODE's"),
+        (["--preset", "fog"], "preset 'fog' is unknown"),
+    ],
+)
+def test_a_wrong_value_is_one_line_and_status_2(prior, folders, tmp_path, capsys, argv, named):
+    assert main(words(prior, folders, tmp_path / "out", *argv)) == 2
+    shown = capsys.readouterr().err
+    assert named in shown and shown.startswith("code-jax: error: ") and shown.count("\n") == 1
+
+
+def test_blind_grids_need_tuning_pictures_and_priors_a_size(prior, tiny_folder, folders, tmp_path, capsys):
+    argv = [word for word in words(prior, folders, tmp_path, "--depth", "0.2,0.4")]
+    at = argv.index("--tuning")
+    assert main(argv[:at] + argv[at + 2 :]) == 2
+    assert "give --tuning" in capsys.readouterr().err
+    assert main(words(tiny_folder, folders, tmp_path)) == 2
+    assert "pictures are 8x8x3" in capsys.readouterr().err

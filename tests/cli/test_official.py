@@ -1,0 +1,76 @@
+import hashlib
+import json
+import shlex
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import code_jax
+from code_jax.batch.job import fold_keys, image_key
+from code_jax.cli.main import main
+from code_jax.provenance import command_of, read_facts
+
+pytestmark = pytest.mark.usefixtures("own_cache")
+
+FAST = ["--method", "official", "--ode-steps", "10", "--langevin-steps", "4", "--batch-size", "2"]
+
+
+@pytest.fixture
+def picture(tmp_path):
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (8, 8, 3), np.uint8)).save(tmp_path / "p.png")
+    return tmp_path / "p.png"
+
+
+def test_restore_gives_the_librarys_result_and_its_own_command_gives_it_again(tiny, tiny_folder, picture, tmp_path):
+    out = tmp_path / "out"
+    argv = ["restore", str(picture), "--out", str(out), "--prior", tiny_folder, *FAST, "--eta", "1.2", "--depth", "0.8,0.3"]
+    assert main(argv) == 0
+    (line,) = map(json.loads, (out / "manifest.jsonl").read_text().splitlines())
+    assert line["nfe"] == 9 + 2 * 4 * 2 + 10 and line["settings"]["method"] == "official"
+    pixels = np.asarray(Image.open(picture))
+    key = fold_keys(image_key(0, hashlib.sha256(pixels.tobytes()).hexdigest(), 0)[None])
+    settings = code_jax.OfficialSettings(num_steps=10, latent=8, further=(3,), langevin_steps=4, eta=1.2)
+    alone = code_jax.official(key, tiny, code_jax.from_uint8(pixels[None]), settings)
+    assert np.abs(code_jax.to_uint8(alone.images)[0].astype(int) - np.asarray(Image.open(out / "p.png"))).max() <= 1
+
+    program, *words = shlex.split(command_of(read_facts(out / "p.png"), str(picture), out=str(tmp_path / "again")))
+    assert program == "code-jax" and main(words) == 0
+    assert (tmp_path / "again" / "p.png").read_bytes() == (out / "p.png").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("argv", "named"),
+    [
+        (["--solver", "heun"], "--solver is nothing to --method official"),
+        (["--relative-step", "0.1"], "--relative-step is nothing"),
+        (["--preset", "local"], "--preset is nothing"),
+        (["--step-size", "1e-3,1e-2"], "--step-size has 2 values"),
+        (["--depth", "0.1"], "latent is 1"),
+        (["--depth", "0.5,0.4"], "corrected steps [3, 4] must decrease"),
+        (["--depth", "1.5"], "depth is [1.5]"),
+        (["--langevin-steps", "3"], "langevin_steps is 3"),
+        (["--ode-steps", "1001"], "num_steps is 1001"),
+    ],
+)
+def test_a_wrong_value_is_one_line_and_status_2(tiny_folder, picture, tmp_path, capsys, argv, named):
+    assert main(["restore", str(picture), "--out", str(tmp_path / "out"), "--prior", tiny_folder, *FAST, *argv]) == 2
+    shown = capsys.readouterr().err
+    assert named in shown and shown.startswith("code-jax: error: ") and shown.count("\n") == 1
+
+
+def test_a_sweep_has_no_published_program(tiny_folder, picture, tmp_path, capsys):
+    argv = [
+        "sweep",
+        str(picture),
+        "--out",
+        str(tmp_path / "out"),
+        "--prior",
+        tiny_folder,
+        "--method",
+        "official",
+        "--depth",
+        "0.5",
+    ]
+    assert main(argv) == 2
+    assert "method 'official' is unknown" in capsys.readouterr().err

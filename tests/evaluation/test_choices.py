@@ -1,0 +1,113 @@
+"""Which setting, which pictures, and how sure: against values worked out by hand or another way."""
+
+import math
+
+import numpy as np
+import pytest
+
+import code_jax
+from code_jax.corruptions.registry import NAMES
+from code_jax.evaluation.method import Axes, method_of, said
+from code_jax.evaluation.pool import Pool, picked
+from code_jax.evaluation.protocol import blind, folds, oracle
+from code_jax.evaluation.run import Cell, Order
+from code_jax.evaluation.statistics import mean_and_deviation, moments_of, pooled_frechet
+from code_jax.evaluation.tables import family_accuracy, results_csv, row_of
+
+SCHEDULE = code_jax.linear_schedule()
+
+
+def test_the_oracle_takes_each_images_best_and_never_what_is_not_finite():
+    scores = np.array([[20.0, 25.0, np.nan, np.nan], [21.0, 25.0, 3.0, np.nan], [np.nan, 24.0, 2.0, np.nan]])
+    assert oracle(scores).tolist() == [1, 0, 1, 0]
+
+
+def test_blind_takes_the_best_mean_over_corruptions_whatever_their_numbers_of_pictures():
+    few, many = np.array([[10.0], [20.0]]), np.array([[30.0] * 9, [21.0] * 9])
+    assert blind({"a": few, "b": many}) == 1  # means 20 and 20.5; over pictures the first would win with 28
+    broken = np.array([[np.nan] + [90.0] * 8, [1.0] * 9])
+    assert blind({"a": few, "b": broken}) == 1
+
+
+def test_the_folds_share_out_every_corruption_once():
+    first, second = folds(NAMES)
+    assert len(first) == 24 and len(second) == 23 and sorted(first + second) == sorted(NAMES)
+
+
+def test_pictures_are_handed_out_in_turn():
+    pool = Pool(np.zeros((10, 1, 1, 3), np.uint8), None)
+    turns = np.concatenate([picked(pool, place, 3, seed=4) for place in range(10)])
+    assert (np.bincount(turns, minlength=10) == 3).all()
+    assert picked(pool, 1, 3, 4).tolist() == turns[3:6].tolist()
+    assert picked(pool, 1, 3, 5).tolist() != turns[3:6].tolist()
+
+
+def test_the_frechet_interval_is_the_bootstraps_by_hand():
+    """In one dimension the distance is (m − m')² + (s − s')²."""
+    rng = np.random.default_rng(0)
+    reference, features = rng.normal(0, 1, (50, 1)), rng.normal(1, 2, (12, 1))
+    mean, deviation = reference.mean(), reference.std(ddof=1)
+    distance = lambda f: (f.mean() - mean) ** 2 + (f.std(ddof=1) - deviation) ** 2  # noqa: E731
+    draws = np.random.default_rng(7)
+    again = sorted(distance(features[draws.integers(0, 12, 12)]) for _ in range(41))  # quantiles fall on the 2nd and the 40th
+    found = pooled_frechet(np.concatenate([features, [[np.nan]]]), moments_of(reference), 41, seed=7)
+    assert found.estimate == pytest.approx(distance(features), rel=1e-9)
+    assert found.low == pytest.approx(max(distance(features) + again[1] - np.mean(again), 0), rel=1e-9)
+    assert found.high == pytest.approx(distance(features) + again[39] - np.mean(again), rel=1e-9)
+    assert math.isnan(pooled_frechet(features, moments_of(reference), 0, seed=7).low)
+
+
+def cell(method, corruption, psnr, accuracy=np.nan, features=None):
+    values = {name: np.full(len(psnr), np.nan, np.float32) for name in ("ssim_source", "lpips_source", "ssim_input", "l2_input")}
+    values |= {"psnr_source": np.array(psnr), "psnr_input": np.full(len(psnr), np.inf)}
+    values["accuracy"] = np.broadcast_to(accuracy, len(psnr))
+    features = np.random.default_rng(len(psnr)).normal(size=(len(psnr), 2)) if features is None else features
+    return Cell("blind", method, 5, corruption, values, features, np.zeros((1, 1, 1, 3), np.uint8), "depth 0.4", 53, 0, 1.5)
+
+
+def test_a_row_is_over_corruptions_and_says_what_is_missing():
+    cells = [cell("code", "fog", [10.0, 20.0]), cell("code", "snow", [30.0, np.nan, 34.0])]
+    row = row_of(cells, moments_of(np.random.default_rng(0).normal(size=(9, 2))), 0, 0)
+    assert row.columns["psnr_source"] == pytest.approx((23.5, 17 / math.sqrt(2)))  # of 15 and 32
+    assert (row.pictures, row.broken, row.settings) == (5, 1, ("depth 0.4",))
+    assert all(math.isnan(row.columns[name][0]) for name in ("lpips_source", "psnr_input"))
+    line = dict(zip(*(text.split(",") for text in results_csv(cells).decode().splitlines()[::2]), strict=True))
+    assert (
+        line["psnr_source"] == "32" and line["not_finite"] == "1" and line["lpips_source"] == "" and line["psnr_input"] == "inf"
+    )
+    assert mean_and_deviation([]) == pytest.approx((math.nan, math.nan), nan_ok=True)
+
+
+def test_accuracy_is_by_family_over_pictures():
+    cells = [
+        cell("code", "fog", [1.0], [1.0]),
+        cell("code", "snow", [1.0] * 3, [0.0, 0.0, 1.0]),
+        cell("code", "lines", [1.0], 0.0),
+    ]
+    found = family_accuracy(cells)
+    assert found == {"weather": {"code": 0.5}, "bar_noise": {"code": 0.0}, "all": {"code": pytest.approx(0.4)}}
+
+
+def test_methods_clip_or_not_and_grids_are_theirs_alone():
+    axes = Axes(depth=(0.2, 0.4), relative_step=(0.01, 0.02), eta=1.5)
+    points = {name: method_of(name, axes, SCHEDULE).points for name in ("ddim", "ddim+cbc", "sdedit", "code-cbc", "code")}
+    assert {name: len(of) for name, of in points.items()} == {"ddim": 2, "ddim+cbc": 2, "sdedit": 2, "code-cbc": 4, "code": 4}
+    assert {name for name, of in points.items() if of[0].eta == 1.5} == {"ddim+cbc", "code"}
+    assert all(math.isinf(points[name][0].eta) for name in ("ddim", "sdedit", "code-cbc"))
+    code = method_of("code", axes, SCHEDULE)
+    assert said(code, code.points[3], SCHEDULE) == "depth 0.4, step 0.02, eta 1.5"
+    assert method_of("official", axes, SCHEDULE).nfe == 902 and method_of("official+cbc", axes, SCHEDULE).nfe == 903
+    assert method_of("official-silent_last_step", axes, SCHEDULE).nfe == 902 - 8
+
+
+@pytest.mark.parametrize("name", ["cod", "official-typo", "official+", ""])
+def test_an_unknown_method_is_named(name):
+    with pytest.raises(code_jax.UserError, match="is unknown; choose from"):
+        method_of(name, Axes(), SCHEDULE)
+
+
+def test_one_corruption_alone_cannot_be_tuned_blindly():
+    grid = method_of("code", Axes(depth=(0.2, 0.4)), SCHEDULE)
+    with pytest.raises(code_jax.UserError, match="two at least"):
+        Order((grid,), ("fog",))
+    assert Order((grid,), ("fog",), protocols=("oracle",)).tunes == ()
