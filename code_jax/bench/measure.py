@@ -14,7 +14,8 @@ import jax.numpy as jnp
 from code_jax.diffusion.denoiser import Denoiser
 from code_jax.diffusion.thresholding import DynamicThreshold
 from code_jax.editing.config import EditConfig
-from code_jax.editing.edit import decode, edit, image_keys, number_of_moves
+from code_jax.editing.edit import edit, image_keys, number_of_moves
+from code_jax.editing.inversion import decode
 from code_jax.editing.memory import working_memory
 from code_jax.editing.sweep import SweepGrid, sweep
 from code_jax.metrics import psnr

@@ -8,8 +8,8 @@ Fréchet distance in the bundled classifier's features, of a point's tiles under
 that were not damaged, and PSNR to the input; with 90 % intervals of the difference to the published schedule in full, over 400
 resamplings of the tiles, the same for both. Few tiles bias every distance alike: compare distances of one run.
 
-The published schedule is 200 DDIM steps uniform in time, latents 0.99 and 0.1 corrected, 250 unadjusted Langevin steps of h =
-1.15e-5 and 7.2e-4 each, in 4 levels × 0.8; `published/k` has a k-th of its steps, and k times its step sizes.
+`published` is the published program with its notebook's settings (`code_jax.official`), quirks included; `published/k` has a k-th
+of its steps of either kind, and k times its step size.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ import time
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 import code_jax
-from code_jax.cli.restore import describe
-from code_jax.editing.config import EditConfig, EditProgram, canonical
-from code_jax.editing.edit import number_of_moves
+from code_jax.cli import official, restore
+from code_jax.editing.config import canonical
+from code_jax.editing.method import Settings, number_of_moves
+from code_jax.editing.official import OfficialSettings
 from code_jax.metrics import frechet_distance, landcover, load_landcover, moments_init, moments_update, psnr
 from code_jax.priors.hash import prior_hash
 from code_jax.training.data import held_out, read_pictures
@@ -40,17 +40,15 @@ CORRUPTIONS = (
 MICRO_BATCH, RESAMPLINGS = 8, 400
 
 
-def published(share: int) -> EditConfig:
+def published(share: int) -> OfficialSettings:
     """A share of the published schedule's evaluations."""
-    steps = max(250 // share, 4)
-    program = EditProgram("code", max(200 // share, 2), "ddim", "time", steps, 4, "unadjusted")
-    sizes = share * jnp.array([1.15e-5, 7.2e-4])
-    return EditConfig(jnp.array([0.99, 0.1]), sizes, 1.7, 0.8, 1.0, (0.98, 1.3), program)
+    steps, corrections = 200 // share, max(250 // share, 4)
+    return OfficialSettings(steps, steps, (max(20 // share, 1),), corrections, step_size=share * 1.15e-5)
 
 
-def points(schedule: code_jax.NoiseSchedule) -> dict[str, EditConfig]:
+def points(schedule: code_jax.NoiseSchedule) -> dict[str, Settings]:
     """Settings by name."""
-    found = {"published": published(1)} | {f"published/{share}": published(share) for share in (2, 4, 8, 16)}
+    found: dict[str, Settings] = {"published": published(1)} | {f"published/{share}": published(share) for share in (2, 4, 8, 16)}
     for name in ("local", "default", "global"):
         found[name] = config = code_jax.preset(name, schedule)
         for share, times in (("/4", 1 / 4), ("/2", 1 / 2), ("×2", 2), ("×4", 4)):
@@ -60,16 +58,19 @@ def points(schedule: code_jax.NoiseSchedule) -> dict[str, EditConfig]:
     return found
 
 
-def restored(prior: code_jax.Prior, given: np.ndarray, config: EditConfig, cache: Path, weights: str) -> np.ndarray:
+def restored(prior: code_jax.Prior, given: np.ndarray, settings: Settings, cache: Path, weights: str) -> np.ndarray:
     """The restored tiles uint8, from the cache where they are."""
-    facts = json.dumps([describe(canonical(config)), weights, MICRO_BATCH]).encode()
+    is_published = isinstance(settings, OfficialSettings)
+    described = official.describe(settings) if is_published else restore.describe(canonical(settings))
+    facts = json.dumps([described, weights, MICRO_BATCH]).encode()
     path = cache / f"{hashlib.sha256(facts + given.tobytes()).hexdigest()[:32]}.npy"
     if not path.exists():
         padded = np.resize(given, (-(-len(given) // MICRO_BATCH) * MICRO_BATCH, *given.shape[1:]))
         images = []
         for first in range(0, len(given), MICRO_BATCH):
             batch = code_jax.from_uint8(padded[first : first + MICRO_BATCH])
-            images.append(code_jax.to_uint8(code_jax.edit(jax.random.key(first), prior, batch, config).images))
+            run = code_jax.official if is_published else code_jax.edit
+            images.append(code_jax.to_uint8(run(jax.random.key(first), prior, batch, settings).images))
         np.save(path.with_suffix(".part.npy"), np.concatenate(images)[: len(given)])
         path.with_suffix(".part.npy").rename(path)
     return np.load(path)
