@@ -13,9 +13,10 @@ import jax
 from code_jax.batch.job import Job
 from code_jax.batch.manifest import manifests, read_lines
 from code_jax.batch.report import Summary
-from code_jax.editing.config import EditConfig
+from code_jax.editing.config import EditConfig, preset
 from code_jax.editing.devices import local_devices
 from code_jax.editing.memory import working_memory
+from code_jax.editing.method import Settings
 from code_jax.errors import UserError
 from code_jax.priors.prior import Prior
 
@@ -28,11 +29,13 @@ def recorded(out: Path) -> int | None:
     return next((line["micro_batch"] for path in manifests(out) for line in read_lines(path) if "micro_batch" in line), None)
 
 
-def largest_fitting(prior: Prior, config: EditConfig, devices: int | None, results: int) -> int:
+def largest_fitting(prior: Prior, settings: Settings, devices: int | None, results: int) -> int:
     """The largest power of two that fits the devices' memory, by the compiled program's analysis; no more than there are results.
 
-    devices: as `Job.devices`. Compiles the edit at micro-batch 8.
+    devices: as `Job.devices`. Compiles the edit at micro-batch 8; for the published program, which takes its network's memory
+    as any edit does, the default one.
     """
+    config = settings if isinstance(settings, EditConfig) else preset("default", prior.schedule)
     used = local_devices(devices)
     weights = sum(leaf.nbytes for leaf in jax.tree.leaves(prior.params))
     room = _SHARE * min(free_memory(device) for device in used) / (len(used) if used[0].platform == "cpu" else 1) - weights
