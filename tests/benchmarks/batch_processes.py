@@ -16,7 +16,7 @@ import numpy as np
 from tests.batch.corpus import encoded, scene
 from tests.batch.results import assert_whole
 
-FEW_STEPS = ("--solver", "ddim", "--ode-steps", "1", "--langevin-steps", "1")
+FEW_STEPS = ("--method", "ddim", "--solver", "ddim", "--ode-steps", "1")  # three evaluations
 KINDS = [
     ("PNG", "png", ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")),
     ("JPEG", "jpg", ("L", "RGB", "CMYK")),
