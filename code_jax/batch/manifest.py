@@ -49,7 +49,7 @@ class Manifest:
             difference = _difference(line, identity)
             if difference is None:
                 if shard.holds(line["name"]):
-                    _hold(self._lines, line)
+                    _hold(self._lines, line | dict(identity))  # one object of all the lines
             elif not overwrite:
                 raise UserError(
                     f"{str(out)!r} holds results of other settings: {difference}; "
@@ -190,7 +190,7 @@ def read_lines(path: Path) -> Iterator[Line]:
 
 def names_given(out: Path) -> dict[str, str]:
     """Outputs (relative, without ending) by the inputs (absolute paths) that a folder's manifests say they are of."""
-    return {line["input"]: line["name"] for path in manifests(out) for line in read_lines(path) if "input" in line}
+    return {line["input"]: line["name"] for path in manifests(out) for line in read_lines(path)}
 
 
 def is_intact(path: Path, digest: str) -> bool:
@@ -204,14 +204,14 @@ def is_intact(path: Path, digest: str) -> bool:
 
 def _is_line(value: Any) -> bool:
     """Whether a JSON value is a line of a manifest; its name leads nowhere out of the folder."""
-    if not isinstance(value, dict):
+    if not isinstance(value, dict) or not {"sample", "file_hash"} <= value.keys():
         return False
     texts = ("input", "name", "status") + (("output", "output_hash", "file_hash") if value.get("status") == "done" else ())
     if not all(isinstance(value.get(name), str) for name in texts) or not isinstance(value.get("settings"), dict):
         return False
     paths = [PurePosixPath(value[name]) for name in ("name", "output") if isinstance(value.get(name), str)]
     inside = all(path.name and not path.is_absolute() and ".." not in path.parts for path in paths)
-    return inside and isinstance(value.get("sample"), int | None) and isinstance(value.get("file_hash"), str | None)
+    return inside and isinstance(value["sample"], int | None) and isinstance(value["file_hash"], str | None)
 
 
 def _difference(line: Line, identity: Mapping[str, Any]) -> str | None:

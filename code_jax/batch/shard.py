@@ -25,7 +25,7 @@ class Shard:
     Example:
         >>> shares = [Shard(index, 3) for index in (1, 2, 3)]
         >>> [[name for name in ("a", "b", "c", "d") if share.holds(name)] for share in shares]
-        [['b'], ['a', 'd'], ['c']]
+        [[], ['a', 'b'], ['c', 'd']]
     """
 
     index: int = 1

@@ -13,9 +13,12 @@ import jax.numpy as jnp
 
 from code_jax.diffusion.denoiser import Denoiser
 from code_jax.diffusion.thresholding import DynamicThreshold
-from code_jax.editing.config import EditConfig, canonical
-from code_jax.editing.edit import advance, begin, edit, image_keys, number_of_moves, per_image
+from code_jax.editing.config import EditConfig
+from code_jax.editing.edit import edit, image_keys, number_of_moves
+from code_jax.editing.inversion import decode
+from code_jax.editing.memory import working_memory
 from code_jax.editing.sweep import SweepGrid, sweep
+from code_jax.metrics import psnr
 from code_jax.priors.prior import Prior
 
 Task = Callable[[], Any]
@@ -66,7 +69,7 @@ def network_task(denoiser: Denoiser, image_shape: tuple[int, int, int], batch: i
     return lambda: evaluate(denoiser, x)
 
 
-def measure(prior: Prior, config: EditConfig, batch: int, runs: int, grid: SweepGrid) -> list[Row]:
+def measure(prior: Prior, config: EditConfig, batch: int, runs: int, grid: SweepGrid, others: Sequence[EditConfig]) -> list[Row]:
     """The rows that need nothing but this package.
 
     Args:
@@ -74,23 +77,25 @@ def measure(prior: Prior, config: EditConfig, batch: int, runs: int, grid: Sweep
         batch: images at a time.
         runs: of which the median is taken.
         grid: of the sweep, of one image.
+        others: edits by other methods, to stand beside.
     """
     nfe = number_of_moves(config)[1]
     images = jnp.zeros((batch, *prior.image_shape))
     keys = image_keys(jax.random.key(0), images)
     swept = lambda: sweep(jax.random.key(0), prior, images[:1], grid, config, micro_batch=batch)  # noqa: E731
     made = swept()
-    network, whole, threshold, of_sweep = in_turn(
+    edits = [lambda config=each: edit(keys, prior, images, config).images for each in (config, *others)]
+    network, threshold, of_sweep, whole, *theirs = in_turn(
         [
             network_task(prior, prior.image_shape, batch, nfe),
-            lambda: edit(keys, prior, images, config).images,
             network_task(DynamicThreshold(prior), prior.image_shape, batch, nfe),
             lambda: swept().images,
+            *edits,
         ],
         runs,
     )
     extra = [a - b for a, b in zip(threshold, network, strict=True)]
-    return [
+    rows = [
         milliseconds(f"network, an evaluation of an image, batch {batch}", network, nfe * batch),
         milliseconds(f"edit of {nfe} evaluations, an image", whole, batch),
         ratio("edit / (evaluations × network)", whole, network),
@@ -100,19 +105,34 @@ def measure(prior: Prior, config: EditConfig, batch: int, runs: int, grid: Sweep
         ratio("dynamic thresholding / network", extra, network),
         *memory(prior, config, batch),
     ]
+    for other, seconds in zip(others, theirs, strict=True):
+        name = f"{other.program.method} of {number_of_moves(other)[1]} evaluations"
+        rows += [ratio(f"{name} / edit", seconds, whole), working(name, prior, other, batch)]
+    return [*rows, in_bfloat16(prior, config, batch)]
+
+
+def in_bfloat16(prior: Prior, config: EditConfig, batch: int) -> Row:
+    """What a bfloat16 network changes in the edits of pictures that the prior made itself."""
+    images = decode(prior, jax.random.normal(jax.random.key(1), (batch, *prior.image_shape)), depth=1.0, num_steps=20)
+    networks = [prior.with_precision(precision) for precision in ("float32", "bfloat16")]
+    exact, rough = (edit(jax.random.key(0), each, images.clip(-1, 1), config).images for each in networks)
+    values = psnr(rough, exact)
+    return Row(
+        "bfloat16 network: PSNR to the float32 network's results", f"{jnp.median(values):.1f} dB",
+        f"{values.min():.1f} to {values.max():.1f}, {batch} images",
+    )  # fmt: skip
 
 
 def memory(prior: Prior, config: EditConfig, batch: int) -> list[Row]:
-    """The compiled program's own account: weights and images that go in, and the most it needs beside them."""
-    images = jnp.zeros((batch, *prior.image_shape))
-    keys, numbers = image_keys(jax.random.key(0), images), per_image(canonical(config), batch)
-    travel = begin(keys, prior, images, numbers)
-    analysis: Any = advance.lower(keys, prior, travel, numbers, jnp.int32(0), jnp.int32(1)).compile().memory_analysis()
+    """The weights, and what an edit needs beside them."""
     weights = sum(leaf.nbytes for leaf in jax.tree.leaves(prior.params))
-    return [
-        Row("weights", f"{weights / 2**20:.1f} MiB", ""),
-        Row("working memory, an image", f"{analysis.temp_size_in_bytes / batch / 2**20:.1f} MiB", "of the compiler's analysis"),
-    ]
+    return [Row("weights", f"{weights / 2**20:.1f} MiB", ""), working("edit", prior, config, batch)]
+
+
+def working(name: str, prior: Prior, config: EditConfig, batch: int) -> Row:
+    """The compiled program's own account of its peak, beside the weights."""
+    each = working_memory(prior, config, batch)
+    return Row(f"{name}: working memory, an image", f"{each / 2**20:.1f} MiB", "of the compiler's analysis")
 
 
 def default_grid(points: int) -> SweepGrid:

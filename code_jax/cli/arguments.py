@@ -41,3 +41,11 @@ def shard(text: str) -> Shard:
     if match is None or not 1 <= int(match[1]) <= int(match[2]):
         raise argparse.ArgumentTypeError(f"{text!r} is no share; write I/N with I from 1 to N, such as 1/4")
     return Shard(int(match[1]), int(match[2]))
+
+
+def batch_size(text: str) -> int | str:
+    """A whole number of at least 1, or auto."""
+    value = text if text == "auto" else count(text)
+    if isinstance(value, int) and value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of pictures; give at least 1, or auto")
+    return value

@@ -8,6 +8,7 @@ import platform
 import sys
 from typing import Any
 
+from code_jax.cli.arguments import count
 from code_jax.errors import UserError
 
 _EPILOG = """examples:
@@ -28,6 +29,8 @@ def add_to(commands: Any) -> None:
     add("--ode-steps", type=int, help="fewer steps each way, for a quick look")
     add("--langevin-steps", type=int, help="fewer Langevin steps, for a quick look")
     add("--points", type=int, default=12, help="points of the sweep (default: 12)")
+    add("--batches", type=batches, help="batch sizes to find the network's rate at (default: 1,8,32,64; none on a CPU)")
+    add("--start-up", action="store_true", help="time two starts of code-jax restore as well")
     parser.set_defaults(run=run)
 
 
@@ -41,13 +44,23 @@ def run(args: argparse.Namespace) -> int:
 
     from code_jax.bench import against_pytorch
     from code_jax.bench.measure import default_grid, measure, with_fewer_steps
+    from code_jax.bench.start_up import start_up
+    from code_jax.bench.throughput import throughput
     from code_jax.editing.config import preset
     from code_jax.priors.load import load_prior
 
     prior = load_prior(args.prior, precision=args.precision)
-    config = with_fewer_steps(preset(args.preset, prior.schedule), args.ode_steps, args.langevin_steps)
-    rows = measure(prior, config, args.batch_size, args.runs, default_grid(args.points))
+    steps = {"ode_steps": args.ode_steps, "langevin_steps": args.langevin_steps}
+    config, *others = (
+        with_fewer_steps(preset(args.preset, prior.schedule, method=method), **steps) for method in ("code", "sdedit", "ddim")
+    )
+    rows = measure(prior, config, args.batch_size, args.runs, default_grid(args.points), others)
     cpu = jax.default_backend() == "cpu"
+    rows += throughput(prior, args.batches or (() if cpu else (1, 8, 32, 64)), args.runs)
+    if args.start_up:
+        given = [f"--{name.replace('_', '-')}={value}" for name, value in steps.items() if value is not None]
+        options = [f"--preset={args.preset}", f"--precision={args.precision}", *given]
+        rows += start_up(args.prior, options, prior, config, args.batch_size)
     if cpu and args.precision == "float32" and against_pytorch.installed():
         rows += against_pytorch.against_pytorch(prior, args.batch_size, args.runs)
     elif cpu:
@@ -61,3 +74,11 @@ def run(args: argparse.Namespace) -> int:
     for row in rows:
         print(f"| {' | '.join(row)} |")
     return 0
+
+
+def batches(text: str) -> list[int]:
+    """Whole numbers from 1 to 10000 between commas."""
+    values = [count(part) for part in text.split(",")]
+    if not all(1 <= value <= 10_000 for value in values):
+        raise argparse.ArgumentTypeError(f"{text!r} is no list of batch sizes from 1 to 10000")
+    return values

@@ -11,7 +11,7 @@ from typing import Any
 
 from code_jax.batch.shard import WHOLE
 from code_jax.cli import official
-from code_jax.cli.arguments import count, eta, number, numbers, shard
+from code_jax.cli.arguments import batch_size, count, eta, number, numbers, shard
 from code_jax.cli.compiled import keep_compiled
 from code_jax.errors import UserError
 
@@ -73,7 +73,7 @@ def add_to(commands: Any) -> None:
 
     run_of = parser.details("details of the run")
     add = run_of.add_argument
-    add("--batch-size", type=count, default=8, help="pictures on a device at a time (default: 8)")
+    add("--batch-size", type=batch_size, metavar="auto|N", help="on a device at a time (default: --out's own, or 8)")
     add("--devices", type=count, metavar="N", help="use the first N devices (default: all)")
     add("--precision", default="float32", metavar="float32|bfloat16", help="inside the network")
     share = run_of.add_mutually_exclusive_group()
@@ -94,6 +94,7 @@ def run(args: argparse.Namespace) -> int:
     check_output(args.out, sources, possible_endings(args.format), args.samples)
 
     from code_jax.batch.job import Job
+    from code_jax.batch.micro_batch import halving, largest_fitting, recorded
     from code_jax.batch.restore import restore_files
     from code_jax.batch.shard import from_jax
     from code_jax.priors.load import load_prior
@@ -106,11 +107,20 @@ def run(args: argparse.Namespace) -> int:
     noted = settings(args, config)
     noted |= {name: value for name, value in (places | {"suffix": args.suffix}).items() if value != _PLACES[name]}
     mask = None if args.mask is None else _mask(args.mask, prior.image_shape, args.fit)
+    size = args.batch_size
+    if size in (None, "auto"):
+        size = recorded(args.out) or (
+            8 if size is None else largest_fitting(prior, config, args.devices, len(sources) * args.samples)
+        )
     job = Job(
-        args.samples, args.seed, args.batch_size, args.fit, args.compare, noted, mask,
+        args.samples, args.seed, size, args.fit, args.compare, noted, mask,
         overwrite=args.overwrite, retry_failed=args.retry_failed, devices=args.devices, **places,
     )  # fmt: skip
-    summary = restore_files(sources, args.out, prior, config, job, shard)
+
+    def restore(job: Job) -> Any:
+        return restore_files(sources, args.out, prior, config, job, shard)
+
+    summary = restore(job) if size == args.batch_size else halving(restore, job, args.out)
     _print_summary(summary, args.out)
     return 128 + summary.signal if summary.signal else 1 if summary.failed else 0
 
@@ -219,8 +229,7 @@ def _check_places(args: argparse.Namespace) -> None:
 
 def check_counts(args: argparse.Namespace) -> None:
     """Raises UserError for a count or seed that cannot be."""
-    for name in ("samples", "batch_size"):
-        if getattr(args, name) < 1:
-            raise UserError(f"--{name.replace('_', '-')} is {getattr(args, name)}; it must be at least 1")
+    if args.samples < 1:
+        raise UserError(f"--samples is {args.samples}; it must be at least 1")
     if not 0 <= args.seed < 2**32:
         raise UserError(f"--seed is {args.seed}; it must be from 0 to {2**32 - 1}")

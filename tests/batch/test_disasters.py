@@ -42,8 +42,10 @@ def midway(monkeypatch):
 
 
 def assert_one_line(shown, *named):
-    assert shown.startswith("code-jax: error: ") and shown.count("\n") == 1, shown
-    assert all(word in shown for word in named) and "what was written is whole" in shown
+    """One line besides those of the progress, which a slow machine shows."""
+    said = [line for line in shown.splitlines() if not line.endswith((" left", " in all)"))]
+    assert len(said) == 1 and said[0].startswith("code-jax: error: "), shown
+    assert all(word in said[0] for word in named) and "what was written is whole" in said[0]
 
 
 def test_a_file_that_may_not_grow_stops_the_run_and_no_line_is_half(many, tmp_path, restore):
@@ -138,14 +140,12 @@ def test_a_result_that_is_not_finite_fails_alone(pictures, tmp_path, restore, ca
 @pytest.mark.parametrize(
     ("options", "blamed"),
     [
-        (("--langevin", "unadjusted", "--relative-step", "1e30", "--langevin-steps", "9"), "step size .* beyond its limit"),
         (("--precision", "bfloat16"), "--precision float32"),
-        (("--eta", "none"), r"--eta 2"),
+        (("--eta", "none"), "--eta 2"),
     ],
 )
 def test_the_setting_that_is_likely_to_blame_is_named(options, blamed, tmp_path, restore, capsys):
     Image.new("RGB", (8, 8), "white").save(tmp_path / "a.png")
     prior = code_jax.Prior.from_function(poisoned_eps, exact_prior().params, code_jax.linear_schedule(), (8, 8, 3))
     assert restore(tmp_path / "a.png", "--out", tmp_path / "out", "--depth", "0.1", *options, prior=prior) == 1
-    with pytest.raises(AssertionError, match=blamed):
-        raise AssertionError(capsys.readouterr().err)
+    assert blamed in capsys.readouterr().err

@@ -77,8 +77,10 @@ def test_more_inputs_join_and_a_manifest_of_nonsense_is_no_obstacle(made, restor
         {"name": 3}, {"sample": "x"}, {"file_hash": 1}, {"output": None}, {"output_hash": 5}, {"input": []}, {"settings": None},
         {"name": "../p00"}, {"output": "/etc/passwd"}, {"name": ""}, {"status": "done", "output": "../../p00.png"},
     ]  # fmt: skip
+    damaged = [line | change for change in odd]
+    damaged += [{name: line[name] for name in line if name != lost} for lost in ("sample", "name", "file_hash", "input")]
     with open(out / "manifest.jsonl", "a", encoding="latin-1") as file:
-        file.writelines(text + "\n" for text in [*nonsense, *(json.dumps(line | change) for change in odd)])
+        file.writelines(text + "\n" for text in [*nonsense, *map(json.dumps, damaged)])
     assert restore(pictures, "--out", out) == 1
     assert "restored 1, done before 10, failed 1" in capsys.readouterr().out
     assert {name: data for name, data in files(out).items() if name != "new.png"} == expected

@@ -12,6 +12,7 @@ import pytest
 
 from code_jax.durable import write_durably
 from tests.batch.conftest import make_pictures
+from tests.batch.driver import run
 from tests.batch.results import assert_complete, assert_whole, files, lines
 
 COUNT = 64
@@ -23,8 +24,9 @@ def undisturbed(tmp_path_factory):
     folder = tmp_path_factory.mktemp("undisturbed")
     make_pictures(folder / "in", COUNT)
     (folder / "in" / "bad.png").write_bytes(b"no picture")
-    with running(folder, folder / "out", 0) as process:
-        assert process.wait(60) == 1
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(folder.parent / "cache"))  # the processes' programs are compiled here
+        assert run(0, [str(folder / "in"), "--out", str(folder / "out")]) == 1
     return folder, files(folder / "out")
 
 
@@ -46,7 +48,7 @@ def wait_for_lines(process, out, count):
         time.sleep(0.002)
 
 
-def test_processes_killed_at_random_moments_lose_nothing(undisturbed, tmp_path):
+def test_processes_killed_at_random_moments_lose_nothing(undisturbed, tmp_path, restore, capsys):
     folder, expected = undisturbed
     out, moments = tmp_path / "out", np.random.default_rng(5)
     known = 0
@@ -60,9 +62,8 @@ def test_processes_killed_at_random_moments_lose_nothing(undisturbed, tmp_path):
         assert done >= known
         known = done
     assert 0 < known < COUNT
-    with running(folder, out, 0) as process:
-        shown, _ = process.communicate(timeout=60)
-    assert process.returncode == 1 and f"restored {COUNT - known}, done before {known}, failed 1" in shown
+    assert restore(folder / "in", "--out", out) == 1
+    assert f"restored {COUNT - known}, done before {known}, failed 1" in capsys.readouterr().out
     assert_complete(out, expected, failed=1)
 
 

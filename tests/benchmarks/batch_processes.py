@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 
 from tests.batch.corpus import encoded, scene
-from tests.batch.results import assert_whole, lines
+from tests.batch.results import assert_whole
 
-FEW_STEPS = ("--ode-steps", "1", "--langevin-steps", "1")
+FEW_STEPS = ("--method", "ddim", "--solver", "ddim", "--ode-steps", "1")  # three evaluations
 KINDS = [
     ("PNG", "png", ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")),
     ("JPEG", "jpg", ("L", "RGB", "CMYK")),
@@ -46,8 +46,12 @@ def make_pictures(folder: Path, count: int, bad: float, most: int, seed: int) ->
 
 @contextlib.contextmanager
 def running(inputs: Path, out: Path, *options: str) -> Iterator[subprocess.Popen]:
-    """A run, which is killed on leaving if it has not ended; what it says goes to ``OUT.log``."""
-    command = [sys.executable, "-m", "code_jax", "restore", str(inputs), "--out", str(out), *options]
+    """A run, which is killed on leaving if it has not ended; what it says goes to ``OUT.log``.
+
+    With ``--prior exact`` among the options it is `tests.batch.driver`'s, with 20 ms a segment.
+    """
+    command = [sys.executable, "-m", *(("tests.batch.driver", "0.02") if "exact" in options else ("code_jax", "restore"))]
+    command += [str(inputs), "--out", str(out), *options]
     with open(out.with_suffix(".log"), "a") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
         try:
             yield process
@@ -63,12 +67,18 @@ def kill_at_random(process: subprocess.Popen, out: Path, rng: np.random.Generato
     """
     early = rng.uniform() < 0.2
     deadline = time.monotonic() + (rng.uniform(0, 6) if early else 600)
-    target = len(lines(out)) + int(rng.integers(1, most))
-    while process.poll() is None and time.monotonic() < deadline and (early or len(lines(out)) < target):
-        time.sleep(0.005)
+    target = number_of_lines(out) + int(rng.integers(1, most))
+    while process.poll() is None and time.monotonic() < deadline and (early or number_of_lines(out) < target):
+        time.sleep(0.01)
     time.sleep(rng.uniform(0, 0.5))
     process.kill()
     return process.wait() == -signal.SIGKILL
+
+
+def number_of_lines(out: Path) -> int:
+    """Whole lines of the manifest."""
+    path = out / "manifest.jsonl"
+    return path.read_bytes().count(b"\n") if path.exists() else 0
 
 
 def check_after_kill(out: Path, log: Path) -> int:

@@ -18,7 +18,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import code_jax
-from checkpoints_convert.pytorch import read_state_dict
+from checkpoints_convert.pytorch import SUFFIXES, read_state_dict
+from checkpoints_convert.tensors import read_tensors
 
 FILES = ("zip.pt", "legacy.pt")
 BASE = np.arange(24, dtype=np.float32).reshape(4, 6)
@@ -217,6 +218,29 @@ def test_the_hand_made_file_is_otherwise_read(tmp_path):
     state = read_state_dict(archive(tmp_path / "model.pt", pickled(content), {"0": values.tobytes()}))
     np.testing.assert_array_equal(state["a"], values)
     np.testing.assert_array_equal(state["b"], values.reshape(2, 2))
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("name", FILES)
+def test_every_ending_of_pytorch_s_files_is_read(name, suffix, saved, tmp_path):
+    shutil.copy(saved[name], tmp_path / f"model{suffix}")
+    state = read_tensors(tmp_path / f"model{suffix}")
+    assert state.keys() == EXPECTED.keys()
+    np.testing.assert_array_equal(state["transposed"], BASE.T)
+    shutil.copy(saved[name], tmp_path / "model.weights")
+    with pytest.raises(code_jax.UserError, match="of no kind that holds weights"):
+        read_tensors(tmp_path / "model.weights")
+
+
+def test_a_training_checkpoint_s_state_dict_is_found_among_its_plain_values(tmp_path):
+    content = {"epoch": 3, "lr": [0.1, None], "state_dict": {"a": tensor()}, "optimizer": {0: {"step": 1, "exp_avg": tensor()}}}
+    values = np.arange(4, dtype=np.float32)
+    state = read_state_dict(archive(tmp_path / "model.ckpt", pickled(content), {"0": values.tobytes()}))
+    assert list(state) == ["a"]
+    np.testing.assert_array_equal(state["a"], values)
+    content["callbacks"] = Stub("pytorch_lightning.callbacks.ModelCheckpoint")
+    with pytest.raises(code_jax.UserError, match="ModelCheckpoint"):
+        read_state_dict(archive(tmp_path / "model.ckpt", pickled(content), {"0": values.tobytes()}))
 
 
 def test_archives_that_multiply_are_refused(tmp_path):

@@ -235,6 +235,31 @@ def test_a_mutated_config_is_refused_in_one_line_or_describes_a_network(data):
 
 
 @pytest.mark.parametrize(
+    ("option", "named"),
+    [
+        ({"block_out_channels": [10**9, 10**9]}, "block_out_channels is 1000000000"),
+        ({"block_out_channels": [32, -64]}, "block_out_channels is -64"),
+        ({"in_channels": 10**9}, "in_channels is 1000000000"),
+        ({"out_channels": -3}, "out_channels is -3"),
+        ({"layers_per_block": 10**9}, "layers_per_block is 1000000000"),
+        ({"sample_size": 10**9}, "sample_size is 1000000000"),
+        ({"sample_size": [8, -8]}, "sample_size is -8"),
+        ({"norm_num_groups": 0}, "norm_num_groups is 0"),
+        ({"down_block_types": ["DownBlock2D"] * 10**5}, "down_block_types has 100000 entries"),
+    ],
+)
+def test_hostile_sizes_are_named_before_anything_is_allocated(option, named, folder):
+    edit_json(folder / "unet" / "config.json", **option)
+    (folder / "unet" / WEIGHTS).unlink()  # the config is refused before weights are looked for
+    tracemalloc.start()
+    with pytest.raises(code_jax.UserError, match=named):
+        code_jax.load_prior(folder)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1 << 23
+
+
+@pytest.mark.parametrize(
     ("text", "named"),
     [
         ('{"a":' * 10**5 + "1" + "}" * 10**5, "cannot be read"),

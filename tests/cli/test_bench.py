@@ -4,9 +4,13 @@ import jax
 import jax.numpy as jnp
 import pytest
 
+import code_jax
 from checkpoints_convert.diffusers import write_diffusers
-from code_jax.bench.measure import in_turn, ratio
+from code_jax.bench.measure import in_turn, ratio, with_fewer_steps
+from code_jax.bench.start_up import start_up
+from code_jax.bench.throughput import flops
 from code_jax.cli.main import main
+from tests.conftest import ONE_LEVEL, tiny_prior
 
 
 def test_tasks_are_timed_in_turn_after_a_first_run():
@@ -22,10 +26,11 @@ def test_a_ratio_is_the_median_of_the_runs_own():
     assert ratio("x", [2.0], [1.0], 0.5).median == "1.000"
 
 
-def test_the_table_names_the_machine_and_counts_the_evaluations(tiny, tmp_path, capsys, monkeypatch):
+def test_the_table_names_the_machine_and_counts_the_evaluations(tmp_path, capsys, monkeypatch):
+    tiny = tiny_prior(**ONE_LEVEL)
     monkeypatch.setattr("code_jax.bench.against_pytorch.installed", lambda: False)
     write_diffusers(tiny, tmp_path / "tiny")
-    few = ["--runs", "1", "--ode-steps", "2", "--langevin-steps", "2", "--points", "4", "--batch-size", "2"]
+    few = ["--runs", "1", "--ode-steps", "2", "--langevin-steps", "2", "--points", "4", "--batch-size", "2", "--batches", "1,3"]
     assert main(["bench", "--prior", str(tmp_path / "tiny"), *few]) == 0
     shown = capsys.readouterr()
     table = [line.split(" | ") for line in shown.out.splitlines() if line.startswith("| ")]
@@ -34,10 +39,44 @@ def test_the_table_names_the_machine_and_counts_the_evaluations(tiny, tmp_path, 
     assert "sweep of 4 points / (its evaluations × network)" in rows
     count = sum(leaf.size for leaf in jax.tree.leaves(tiny.params))
     assert rows["weights"] == f"{4 * count / 2**20:.1f} MiB"
+    for name in ("sdedit of 2 evaluations", "ddim of 9 evaluations"):
+        assert float(rows[f"{name} / edit"]) > 0 and rows[f"{name}: working memory, an image"].endswith(" MiB")
+    assert 20 < float(rows["bfloat16 network: PSNR to the float32 network's results"].removesuffix(" dB")) < 80
+    for batch in (1, 3):
+        speed = float(rows[f"network, batch {batch}: TFLOP a second"])
+        images = float(rows[f"edit of 902 evaluations, batch {batch}: images a second"])
+        assert speed * 1e12 / (images * 902) == pytest.approx(flops(tiny, batch) / batch, rel=0.02)
     assert "cores; Python" in shown.out and "jax" in shown.out
 
 
-@pytest.mark.parametrize(("argv", "named"), [(["--runs", "0"], "--runs is 0"), (["--batch-size", "-1"], "--batch-size is -1")])
+def test_flops_are_twice_the_multiplications_of_the_convolutions_and_products(tiny):
+    """A lower bound by hand: kernels times the pixels they meet; activations, norms and attention add less than half again."""
+    network = tiny.function.network.config
+    assert network.block_out_channels == (8, 16) and network.layers_per_block == 1
+    fine = 3 * 8 + 8 * 8 * 2 + 24 * 8 + 8 * 8 + 16 * 8 + 8 * 8 + 8 * 3  # 3×3 at 8×8: in, down, up twice, out
+    coarse = 8 * 16 + 16 * 16 + 4 * 16 * 16 + (32 * 16 + 16 * 16) + (24 * 16 + 16 * 16)  # 3×3 at 4×4: down, middle, up twice
+    least = 2 * 9 * (fine * 64 + coarse * 16)
+    assert least < flops(tiny, 1) < 1.5 * least
+    assert flops(tiny, 4) == pytest.approx(4 * flops(tiny, 1), rel=0.01)
+
+
+def test_two_starts_are_timed_with_a_cache_of_their_own(tiny, tiny_folder):
+    config = with_fewer_steps(code_jax.preset("default", tiny.schedule), 1, 1)
+    rows = start_up(tiny_folder, ["--ode-steps=1", "--langevin-steps=1"], tiny, config, 1)
+    assert [row.what.split()[0] for row in rows] == ["first", "second"]
+    first, second = (float(row.median.removesuffix(" s")) for row in rows)
+    assert first > second  # which compiled nothing
+
+
+@pytest.mark.parametrize(
+    ("argv", "named"),
+    [
+        (["--runs", "0"], "--runs is 0"),
+        (["--batch-size", "-1"], "--batch-size is -1"),
+        (["--batches", "1,0"], "'1,0' is no list"),
+        (["--batches", "all"], "'all'"),
+    ],
+)
 def test_a_wrong_value_is_one_line_and_status_2(capsys, argv, named):
     assert main(["bench", *argv]) == 2
     shown = capsys.readouterr().err

@@ -1,0 +1,131 @@
+"""Every command and every Python block of the README is run, on tiny pictures and with few steps.
+
+A block of commands runs in a folder of its own, line by line; what stands for a user's own file or for a download is replaced by
+`_stand_ins`, and the evaluations are made few by `FEWER`. What cannot be run here is listed in `NOT_RUN`: anything else that
+the README tells a user to type is run, and fails this test if it cannot be.
+"""
+
+import json
+import re
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import code_jax
+from code_jax.cli.main import main, parse
+from tests.conftest import ONE_LEVEL, tiny_prior
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+NOT_RUN = (
+    r"pip install .*",  # tried in fresh environments by .ci/run, as are the two that follow
+    r"pytest.*",
+    r"bash \.ci/run",
+    r"git clone \S+|cd \S+",
+    r"python -m tests\.benchmarks\.\S+ .*",  # on the real data
+)
+FEWER = {
+    "restore": ["--ode-steps", "2", "--langevin-steps", "2"],
+    "sweep": ["--ode-steps", "2", "--langevin-steps", "2"],
+    "bench": ["--ode-steps", "2", "--langevin-steps", "2", "--runs", "1", "--points", "2", "--batch-size", "1"],
+    "train": ["--steps", "2", "--batch-size", "4", "--held-out", "2"],
+    "demo": ["--port", "0"],
+}
+LANGUAGES = {"", "sh", "bash", "console", "python", "bibtex", "text", "json"}
+HUB_ID = re.compile(r"google/ddpm-\S+")
+pytestmark = pytest.mark.usefixtures("own_cache")
+
+
+def _blocks():
+    """(language, text) of each fenced or indented block."""
+    fenced = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+    found = [(match[1], match[2]) for match in fenced.finditer(README)]
+    indented = re.findall(r"(?:(?<=\n\n)|\A)((?:(?: {4}.*)?\n)+)", fenced.sub("", README))
+    texts = [re.sub(r"^ {4}", "", text, flags=re.MULTILINE).strip("\n") for text in indented]
+    return found + [("bibtex" if text.startswith("@") else "sh", text) for text in texts if text.strip()]
+
+
+BLOCKS = _blocks()
+COMMANDS = [text for language, text in BLOCKS if language in ("", "sh", "bash", "console")]
+PYTHON = [text for language, text in BLOCKS if language == "python"]
+INLINE = re.findall(r"`(code-jax [^`]+)`", README)
+
+
+def _commands(text):
+    """The commands of a block, one by one, without prompts and comments."""
+    lines = text.replace("\\\n", " ").splitlines()
+    parts = [part for line in lines for part in re.split(r"&&|;", re.sub(r"(^|\s)#.*", "", line.removeprefix("$ ")))]
+    return [part.strip() for part in parts if part.strip()]
+
+
+@pytest.fixture
+def stand_ins(tmp_path, tiny_folder, monkeypatch):
+    """What the README's names stand for here, in the folder that commands are run in."""
+    (tmp_path / "code_jax").symlink_to(ROOT / "code_jax")
+    for folder in ("pictures", "clean"):
+        (tmp_path / folder).mkdir()
+        for seed in range(8):
+            pixels = np.random.default_rng(seed).integers(0, 256, (40, 40, 3), np.uint8)
+            Image.fromarray(pixels).save(tmp_path / folder / f"{seed}.png")
+    Image.open(tmp_path / "pictures" / "0.png").save(tmp_path / "photo.png")
+    Image.new("L", (40, 40), 255).save(tmp_path / "mask.png")
+    recipe = {"network": tiny_prior(**ONE_LEVEL).function.network.config.to_diffusers(), "recipe": {"warmup": 1}}
+    (tmp_path / "recipe.json").write_text(json.dumps(recipe))
+    monkeypatch.chdir(tmp_path)
+    names = {"PICTURE_OR_FOLDER...": "pictures", "PICTURES": "pictures", "FOLDER": "pictures", "FOLDER_OR_ZIP": "pictures"}
+    names |= {"PICTURE": "photo.png", "INPUT": "photo.png", "MASK": "mask.png", "RESULT": "DIR/photo.png"}
+    return names | {name: "recipe.json" for name in ("small", "base")} | {"PRIOR": tiny_folder, "SOURCE": tiny_folder}
+
+
+@pytest.fixture(autouse=True)
+def served_at_once(monkeypatch):
+    """`code-jax demo` comes back when it would begin to wait for a browser."""
+    import uvicorn
+
+    monkeypatch.setattr(uvicorn.Server, "run", lambda *_, sockets: [socket.close() for socket in sockets])
+
+
+@pytest.mark.parametrize("text", COMMANDS)
+def test_the_commands_run(text, stand_ins, tiny_folder, capsys):
+    for command in _commands(text):
+        if any(re.fullmatch(pattern, command) for pattern in NOT_RUN):
+            continue
+        words = [HUB_ID.sub(tiny_folder, stand_ins.get(word, word)) for word in shlex.split(command)]
+        program, *argv = words[3:] if words[:3] == ["python", "-m", "code_jax"] else words
+        assert program == "code-jax", f"the README has a command that this test cannot run: {command}"
+        assert main([*argv, *FEWER.get(argv[0], [])]) == 0, f"{command}: {capsys.readouterr().err}"
+
+
+@pytest.mark.parametrize("command", INLINE)
+def test_commands_in_the_text_parse(command):
+    try:
+        assert callable(parse(shlex.split(re.sub(r"^code-jax$", "code-jax --help", command))[1:]).run)
+    except SystemExit as ended:  # --help
+        assert ended.code == 0
+
+
+def test_benchmarks_that_are_named_exist():
+    for name in re.findall(r"python -m (tests\.benchmarks\.\w+)", README):
+        assert (ROOT / f"{name.replace('.', '/')}.py").is_file(), name
+
+
+def test_the_python_blocks_run_in_their_order(stand_ins, monkeypatch):
+    pictures = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), np.uint8)
+    features, size = lambda params, images: np.asarray(images).reshape(len(images), -1)[:, :8], 8
+    prior = tiny_prior(**ONE_LEVEL | {"sample_size": (64, 64)})
+    monkeypatch.setattr(code_jax, "load_prior", lambda name, **options: prior)
+    monkeypatch.setattr(code_jax.metrics, "load_inception", lambda: None)  # its weights are a download
+    monkeypatch.setattr(code_jax.metrics, "inception_features", features)
+    monkeypatch.setattr(code_jax.metrics, "moments_init", lambda _, init=code_jax.metrics.moments_init: init(size))
+    names = {"pictures": pictures, "photographs": code_jax.from_uint8(pictures)}
+    for text in PYTHON:
+        exec(compile(text, "README.md", "exec"), names)
+    assert PYTHON and np.isfinite(names["distance"]) and names["restored"].shape == pictures.shape
+
+
+def test_the_languages_of_blocks_are_known():
+    assert {language for language, _ in BLOCKS} <= LANGUAGES and len(COMMANDS) >= 3
