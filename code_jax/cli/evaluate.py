@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import platform
 import shlex
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -142,7 +141,7 @@ def _facts(args: argparse.Namespace, prior: Any, data: Any, tuning: Any) -> dict
 
     devices = jax.local_devices()
     facts = {
-        "command": shlex.join(["code-jax", *sys.argv[1:]]),
+        "command": shlex.join(["code-jax", *args.words]),
         "seed": str(args.seed),
         "versions": f"code_jax {__version__}, jax {jax.__version__}, Python {platform.python_version()}",
         "device": f"{len(devices)} × {devices[0].device_kind} ({platform.machine()}), {args.batch_size} pictures on each",

@@ -38,6 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command line and returns its exit status: 0 all done, 1 some inputs failed, 2 wrong usage, 130 interrupted."""
     try:
         args = parse(argv)
+        args.words = list(sys.argv[1:] if argv is None else argv)
         return int(args.run(args))
     except UserError as error:
         print(f"code-jax: error: {error}", file=sys.stderr)

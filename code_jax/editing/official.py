@@ -117,6 +117,7 @@ class Plan(flax.struct.PyTreeNode):
         before, after: |z| is clipped to them before and after the move; infinity where nothing is.
         silent: a move whose ε is not thresholded. bool [K].
         corrects: a Langevin move. bool [K].
+        draws: the number of its noise among the Langevin moves, as `edit` has it. int32 [K].
         kept, departure: the move after which the code is kept, and that before which decoding starts from it. int [].
         rescale: what the code is multiplied by on departure. [].
         noise: deviations of the two noises given to the input. [2].
@@ -131,6 +132,7 @@ class Plan(flax.struct.PyTreeNode):
     after: Any
     silent: Any
     corrects: Any
+    draws: Any
     kept: Any
     departure: Any
     rescale: Any
@@ -225,7 +227,8 @@ def plan_of(schedule: NoiseSchedule, settings: OfficialSettings) -> Plan:
     rescale = np.sqrt((1 + sigma[start] ** 2) / (1 + sigma[code] ** 2))
     numbers = (np.int32(code - 1), np.int32(top), np.float32(rescale), noise.astype(np.float32))
     threshold = None if settings.dynamic_threshold is None else tuple(map(np.float32, settings.dynamic_threshold))
-    values = (*columns, *numbers, np.float32(1 / np.sqrt(1 + below**2)), threshold)
+    draws = np.maximum(np.cumsum(columns[6]) - 1, 0).astype(np.int32)
+    values = (*columns, draws, *numbers, np.float32(1 / np.sqrt(1 + below**2)), threshold)
     return Plan(**dict(zip(Plan.__dataclass_fields__, values, strict=True)))
 
 
@@ -284,7 +287,7 @@ def _follow(
         state = state.replace(z=jnp.where(k == plan.departure, plan.rescale * state.code, state.z))
         state = clip(state, plan.before[k])
         eps = predict(state.z, k)
-        draw = lambda key: jax.random.normal(jax.random.fold_in(key, k), state.z.shape[1:], state.z.dtype)  # noqa: E731
+        draw = lambda key: jax.random.normal(jax.random.fold_in(key, plan.draws[k]), state.z.shape[1:], state.z.dtype)  # noqa: E731
         squared = jnp.where(plan.corrects[k], jnp.mean(eps**2, axis=(1, 2, 3)), state.squared_eps)
         z = state.z + plan.a[k] * eps + plan.b[k] * jax.vmap(draw)(keys)
         state = clip(state.replace(z=z, squared_eps=squared), plan.after[k])

@@ -16,10 +16,10 @@ from code_jax.batch.job import fold_keys, image_key
 from code_jax.diffusion.schedule import NoiseSchedule
 from code_jax.editing.config import EditConfig, canonical, preset
 from code_jax.editing.devices import local_devices, sharding
-from code_jax.editing.edit import advance, begin, per_image
+from code_jax.editing.edit import advance, begin
 from code_jax.editing.method import Settings, number_of_moves, run_in_segments
 from code_jax.editing.official import QUIRKS, OfficialSettings
-from code_jax.editing.sweep import SweepGrid, SweepPoint, sweep
+from code_jax.editing.sweep import SweepGrid, SweepPoint, at_points, sweep
 from code_jax.errors import UserError
 from code_jax.images import from_uint8
 from code_jax.priors.prior import Prior
@@ -185,8 +185,9 @@ def program_memory(method: Method, prior: Prior, micro_batch: int) -> int:
     images = jnp.zeros((micro_batch, *prior.image_shape))
     first, last = jnp.int32(0), jnp.int32(1)
     if isinstance(method.config, EditConfig):
-        config = per_image(canonical(method.config), micro_batch)
-        lowered = advance.lower(keys, prior, begin(keys, prior, images, config), config, first, last)
+        points = [point for point in method.points[:1] if point is not None] * micro_batch
+        numbers = at_points(method.config, points)  # what `sweep` runs the program with: it is traced once for both
+        lowered = advance.lower(keys, prior, begin(keys, prior, images, numbers), numbers, first, last)
     else:
         from code_jax.editing import official
 

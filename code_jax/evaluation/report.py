@@ -25,7 +25,7 @@ _STYLE = """body{font:15px/1.5 system-ui,sans-serif;max-width:1300px;margin:2em 
 table{border-collapse:collapse;margin:1em 0;font-size:13px}td,th{padding:4px 9px;border-bottom:1px solid #ddd;text-align:right}
 td:first-child,th:first-child{text-align:left}caption{text-align:left;font-weight:bold;padding:4px 0}code{word-break:break-all}
 svg{overflow:visible;display:block}td{white-space:nowrap}td[style]{white-space:normal}
-img{image-rendering:pixelated;width:100%}.sheet th{text-align:center;font-weight:normal}.sheet td{padding:0;border:0}
+img{image-rendering:pixelated;width:128px}.sheet th{text-align:center;font-weight:normal}.sheet td{padding:0;border:0}
 small{color:#666}h2{margin-top:2em}"""
 _HEADINGS = {
     "lpips_source": "LPIPS-source ↓",
@@ -117,7 +117,8 @@ def _pair(mean: float, deviation: float) -> str:
 
 def _choices(rows: Sequence[Row]) -> str:
     lines = [_line([html.escape(title_of(row.method)), html.escape("; ".join(row.settings))]) for row in rows if row.settings]
-    return f"<table><caption>Settings, one or one for each fold</caption>{''.join(lines)}</table>" if lines else ""
+    caption = "Settings, one or one for each fold; where there is one, there was nothing to choose"
+    return f"<table><caption>{caption}</caption>{''.join(lines)}</table>" if lines else ""
 
 
 def _families(protocol: str, cells: Sequence[Cell]) -> str:
