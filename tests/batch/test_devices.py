@@ -21,9 +21,9 @@ import code_jax
 from code_jax.editing.config import canonical
 from code_jax.editing.devices import local_devices, sharding
 from code_jax.editing.edit import advance, begin, image_keys, per_image
-from tests.conftest import tiny_prior
+from tests.conftest import ONE_LEVEL, tiny_prior
 
-prior = jax.device_put(tiny_prior(), sharding(local_devices()))
+prior = jax.device_put(tiny_prior(**ONE_LEVEL), sharding(local_devices()))
 config = code_jax.preset("default", prior.schedule).replace(dynamic_threshold=(0.98, 1.3))
 images = jnp.zeros((8, 8, 8, 3))
 operands = image_keys(jax.random.key(0), images), images, per_image(canonical(config), 8)
@@ -38,29 +38,29 @@ for text in (edit, mean):
 """
 
 
-def four_devices(*words):
-    environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=4", "JAX_PLATFORMS": "cpu"}
+def with_devices(count, *words):
+    environment = os.environ | {"XLA_FLAGS": f"--xla_force_host_platform_device_count={count}", "JAX_PLATFORMS": "cpu"}
     return subprocess.run([sys.executable, *words], env=environment, capture_output=True, text=True, check=False)
 
 
 def test_a_compiled_edit_holds_no_communication():
-    done = four_devices("-c", PROGRAM)
+    done = with_devices(4, "-c", PROGRAM)
     assert done.returncode == 0, done.stderr
     edit, mean = done.stdout.splitlines()
     assert edit == "0 True" and mean != "0 True"  # the mean does communicate: the search finds what is there
 
 
-def test_some_of_the_devices_give_the_bytes_of_one(tiny_folder, tmp_path):
+def test_four_of_five_devices_give_the_bytes_of_one(tiny_folder, tmp_path):
     for i in range(5):
         pixels = np.random.default_rng(i).integers(0, 256, (8, 8, 3), np.uint8)
         (tmp_path / "in").mkdir(exist_ok=True)
         Image.fromarray(pixels).save(tmp_path / "in" / f"p{i}.png")
     base = ["restore", str(tmp_path / "in"), "--prior", tiny_folder, *FAST, "--out"]
     assert main([*base, str(tmp_path / "one"), "--devices", "1"]) == 0
-    done = four_devices("-m", "code_jax", *base, str(tmp_path / "three"), "--devices", "3")  # 6 at a time, for 5 pictures
+    done = with_devices(5, "-m", "code_jax", *base, str(tmp_path / "four"), "--devices", "4")  # 8 at a time, for 5 pictures
     assert done.returncode == 0, done.stderr
     for i in range(5):
-        assert (tmp_path / "three" / f"p{i}.png").read_bytes() == (tmp_path / "one" / f"p{i}.png").read_bytes()
+        assert (tmp_path / "four" / f"p{i}.png").read_bytes() == (tmp_path / "one" / f"p{i}.png").read_bytes()
 
 
 def test_devices_that_do_not_exist_are_one_line_and_status_2(tiny_folder, tmp_path, capsys):

@@ -50,12 +50,11 @@ def test_each_cells_command_gives_its_bytes_on_the_bundled_prior(tmp_path):
     rows = table(out)
     assert len(rows) == 16 and "16 points" in said
     assert len({(out / "cells" / "blur_16" / f"{p:04d}.png").read_bytes() for p in range(16)}) == 16
-    for row in (rows[2], rows[13]):
-        program, *words = shlex.split(row["command"])
-        assert program == "code-jax"
-        process("code_jax", *words)
-        (again,) = (out / "reproduced" / f"{int(row['point']):04d}").glob("*.png")
-        assert again.read_bytes() == Path(row["output"]).read_bytes()
+    program, *words = shlex.split(rows[13]["command"])
+    assert program == "code-jax"
+    process("code_jax", *words)
+    (again,) = (out / "reproduced" / "0013").glob("*.png")
+    assert again.read_bytes() == Path(rows[13]["output"]).read_bytes()
 
 
 def test_the_table_says_what_the_formulae_say(tiny_folder, pictures, tmp_path):

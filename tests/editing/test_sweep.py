@@ -68,9 +68,9 @@ def test_a_grid_costs_one_compilation_and_another_grid_none(tiny, caplog):
 
 FOUR_DEVICES = """
 import jax, numpy as np, code_jax
-from tests.conftest import tiny_prior
+from tests.conftest import ONE_LEVEL, tiny_prior
 from tests.editing.test_sweep import CONFIG, GRID, config_of, images_of
-prior, key = tiny_prior(), jax.random.key(3)
+prior, key = tiny_prior(**ONE_LEVEL), jax.random.key(3)
 assert jax.device_count() == 4
 x0 = images_of(prior)
 result = code_jax.sweep(key, prior, x0, GRID, CONFIG, micro_batch=3)

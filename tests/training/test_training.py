@@ -136,7 +136,7 @@ def test_dropout_acts_in_training_alone():
     x, t = jnp.ones((1, 8, 8, 3)), jnp.zeros(1)
     run = jax.jit(lambda key=None: prior.function(prior.params, x, t, dropout_key=key))
     plain, without = run(), jax.jit(tiny_prior(**ONE_LEVEL).function)(prior.params, x, t)
-    np.testing.assert_allclose(plain, without, atol=1e-6)
+    np.testing.assert_allclose(plain, without, atol=1e-5)  # two programs, each rounded its own way
     one, two = (run(jax.random.key(i)) for i in range(2))
     assert np.abs(one - two).max() > 1e-3 and np.abs(one - plain).max() > 1e-3
 
