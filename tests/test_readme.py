@@ -16,6 +16,7 @@ from PIL import Image
 
 import code_jax
 from code_jax.cli.main import main, parse
+from code_jax.priors import load as loading
 from tests.conftest import ONE_LEVEL, tiny_prior
 
 ROOT = Path(__file__).parent.parent
@@ -34,6 +35,7 @@ FEWER = {
     "bench": ["--ode-steps", "2", "--langevin-steps", "2", "--runs", "1", "--points", "2", "--batch-size", "1"],
     "train": ["--steps", "2", "--batch-size", "4", "--held-out", "2"],
     "demo": ["--port", "0"],
+    "evaluate": ["--methods", "inputs,ddim", "--ode-steps", "2", "--protocol", "oracle"],
 }
 LANGUAGES = {"", "sh", "bash", "console", "python", "bibtex", "text", "json"}
 HUB_ID = re.compile(r"google/ddpm-\S+")
@@ -62,9 +64,17 @@ def _commands(text):
     return [part.strip() for part in parts if part.strip()]
 
 
+@pytest.fixture(scope="module")
+def small():
+    """A prior of the bundled one's size with a tiny network: the bundled one itself is run by .ci/run."""
+    return tiny_prior(**ONE_LEVEL | {"sample_size": (64, 64), "add_attention": False})
+
+
 @pytest.fixture
-def stand_ins(tmp_path, tiny_folder, monkeypatch):
+def stand_ins(tmp_path, tiny_folder, small, monkeypatch):
     """What the README's names stand for here, in the folder that commands are run in."""
+    load = loading.load_prior
+    monkeypatch.setattr(loading, "load_prior", lambda name, **given: small if name == "eurosat-64" else load(name, **given))
     (tmp_path / "code_jax").symlink_to(ROOT / "code_jax")
     for folder in ("pictures", "clean"):
         (tmp_path / folder).mkdir()
@@ -72,6 +82,7 @@ def stand_ins(tmp_path, tiny_folder, monkeypatch):
             pixels = np.random.default_rng(seed).integers(0, 256, (40, 40, 3), np.uint8)
             Image.fromarray(pixels).save(tmp_path / folder / f"{seed}.png")
     Image.open(tmp_path / "pictures" / "0.png").save(tmp_path / "photo.png")
+    Image.open(tmp_path / "pictures" / "0.png").save(tmp_path / "strokes.png")
     Image.new("L", (40, 40), 255).save(tmp_path / "mask.png")
     recipe = {"network": tiny_prior(**ONE_LEVEL).function.network.config.to_diffusers(), "recipe": {"warmup": 1}}
     (tmp_path / "recipe.json").write_text(json.dumps(recipe))
@@ -113,11 +124,10 @@ def test_benchmarks_that_are_named_exist():
         assert (ROOT / f"{name.replace('.', '/')}.py").is_file(), name
 
 
-def test_the_python_blocks_run_in_their_order(stand_ins, monkeypatch):
+def test_the_python_blocks_run_in_their_order(stand_ins, small, monkeypatch):
     pictures = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), np.uint8)
     features, size = lambda params, images: np.asarray(images).reshape(len(images), -1)[:, :8], 8
-    prior = tiny_prior(**ONE_LEVEL | {"sample_size": (64, 64)})
-    monkeypatch.setattr(code_jax, "load_prior", lambda name, **options: prior)
+    monkeypatch.setattr(code_jax, "load_prior", lambda name: small)
     monkeypatch.setattr(code_jax.metrics, "load_inception", lambda: None)  # its weights are a download
     monkeypatch.setattr(code_jax.metrics, "inception_features", features)
     monkeypatch.setattr(code_jax.metrics, "moments_init", lambda _, init=code_jax.metrics.moments_init: init(size))
