@@ -41,6 +41,7 @@ def add_to(commands: Any) -> None:
     add("--batch-size", type=count, help="pictures a step, all devices together")
     add("--learning-rate", type=number, help="peak of the learning rate")
     add("--prediction-type", metavar="NAME", help="epsilon, v_prediction or sample")
+    add("--min-snr-gamma", type=number, help="weigh the loss by min(SNR, X)")
     add("--schedule", metavar="linear|cosine", help="noise schedule")
     add("--augment", metavar="none|flips|turns", help="turns: all eight symmetries")
     parser.set_defaults(run=run)
@@ -57,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
         if value is not None and not value >= least:
             raise UserError(f"--{name.replace('_', '-')} is {value}; it must be at least {least}")
     network, recipe = find_recipe(args.config)
-    names = ("steps", "batch_size", "learning_rate", "prediction_type", "schedule", "augment")
+    names = ("steps", "batch_size", "learning_rate", "prediction_type", "min_snr_gamma", "schedule", "augment")
     values = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
     init = None
     if args.init is not None:

@@ -23,7 +23,8 @@ class Recipe:
     Attributes:
         schedule: noise schedule, "linear" or "cosine", of 1000 timesteps.
         prediction_type: "epsilon", "v_prediction" or "sample".
-        min_snr_gamma: γ of min-SNR weighting; None is the plain squared error.
+        min_snr_gamma: γ of min-SNR weighting; None is the plain squared error. In v-prediction a γ leaves the highest noise
+            levels, where a sample gets its colours and layout, next to no weight: min(SNR, γ)/(SNR + 1).
         batch_size: pictures a step, all devices together.
         steps: steps in all; the learning rate depends on the share of them that is done.
         learning_rate: peak; a linear warm-up, then a cosine to zero.
@@ -38,7 +39,7 @@ class Recipe:
 
     schedule: str = "linear"
     prediction_type: str = "v_prediction"
-    min_snr_gamma: float | None = 5.0
+    min_snr_gamma: float | None = None
     batch_size: int = 8
     steps: int = 100_000
     learning_rate: float = 1e-3
@@ -105,7 +106,6 @@ RECIPES = {
     "base": Recipe(batch_size=64, learning_rate=3e-4, warmup=1000, ema_decay=0.9995, steps=200_000),
     "celebahq-256": Recipe(
         prediction_type="epsilon",
-        min_snr_gamma=None,
         batch_size=64,
         learning_rate=2e-5,
         warmup=5000,
