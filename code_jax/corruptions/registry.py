@@ -25,6 +25,17 @@ ALL_NAMES: tuple[str, ...] = tuple(_REGISTRY)
 NAMES: tuple[str, ...] = tuple(name for name in ALL_NAMES if name != "sparkles")
 """The paper's corruptions."""
 
+COVERING: tuple[str, ...] = (
+    "impulse_noise",
+    "spatter",
+    "masking_random_color",
+    "masking_vline_random_color",
+    "blue_noise_sample",
+    "checkerboard_cutout",
+    "lines",
+)
+"""Those that replace or cover some pixels where they are, and leave every other one as it was."""
+
 SIZES = 32, 1024
 """Pixels of a side, at least and at most."""
 

@@ -43,12 +43,14 @@ class EditInfo(NamedTuple):
         squared_score: mean squared score per dimension times 1 − ᾱ (so mean ε²) at the last corrected step; about 1 is typical,
             NaN where nothing was corrected. [B].
         finite: whether every value of the result is finite. bool [B].
+        clipped_pixels: where clipping changed any channel at any step. bool [B, H, W].
     """
 
     nfe: Any
     clipped: jax.Array
     squared_score: jax.Array
     finite: jax.Array
+    clipped_pixels: jax.Array
 
 
 class EditResult(NamedTuple):
@@ -262,8 +264,8 @@ def number_of_moves(config: EditConfig) -> tuple[int, int]:
 
 def finish(travel: Travel, config: EditConfig) -> EditResult:
     """The result of a finished route."""
-    images, clipped, finite = _ended(travel)
-    return EditResult(images, EditInfo(number_of_moves(config)[1], clipped, travel.squared_eps, finite))
+    images, clipped, finite, pixels = _ended(travel)
+    return EditResult(images, EditInfo(number_of_moves(config)[1], clipped, travel.squared_eps, finite, pixels))
 
 
 def image_keys(key: jax.Array, images: jax.Array) -> jax.Array:
@@ -294,11 +296,11 @@ def _any_route(config: EditConfig) -> Route:
 
 
 @jax.jit
-def _ended(travel: Travel) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Images, share of clipped values and whether all are finite, of each."""
+def _ended(travel: Travel) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+    """Images, share of clipped values, whether all are finite, and the clipped pixels, of each."""
     finite = jnp.all(jnp.isfinite(travel.z), axis=(1, 2, 3))
     clipped = jnp.mean(travel.clipped, axis=(1, 2, 3), dtype=jnp.float32)
-    return jnp.clip(travel.z, -1.0, 1.0), clipped, finite
+    return jnp.clip(travel.z, -1.0, 1.0), clipped, finite, jnp.any(travel.clipped, axis=-1)
 
 
 @jax.jit

@@ -309,4 +309,5 @@ def _finish(state: State, plan: Plan) -> EditResult:
     finite = jnp.all(jnp.isfinite(state.z), axis=(1, 2, 3))
     clipped = jnp.mean(state.clipped, axis=(1, 2, 3), dtype=jnp.float32)
     images = jnp.clip(state.z * plan.last, -1.0, 1.0)
-    return EditResult(images, EditInfo(len(plan.sigma), clipped, state.squared_eps, finite))
+    pixels = jnp.any(state.clipped, axis=-1)
+    return EditResult(images, EditInfo(len(plan.sigma), clipped, state.squared_eps, finite, pixels))

@@ -118,7 +118,7 @@ class SweepResult(NamedTuple):
     Attributes:
         points: the P points, in the grid's order.
         images: [P, B, H, W, C] float32 in [−1, 1], on the host.
-        info: an `EditInfo` with arrays [P, B]; `nfe` is that of one point by itself.
+        info: an `EditInfo` with arrays [P, B, ...]; `nfe` is that of one point by itself.
         evaluations: network evaluations of one image made in all: shared encodings count once.
         micro_batch: images on each device at a time: there `edit` gives a point's bytes.
     """

@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from code_jax.corruptions.registry import COVERING
 from code_jax.errors import UserError
 from code_jax.images import from_uint8
 from code_jax.metrics import (
     accuracy,
+    corrupted_pixels,
     inception_features,
     l2,
     landcover,
@@ -18,11 +20,13 @@ from code_jax.metrics import (
     load_landcover,
     load_lpips,
     lpips,
+    precision_recall,
     psnr,
     ssim,
 )
 
-COLUMNS = ("psnr_source", "ssim_source", "lpips_source", "psnr_input", "ssim_input", "l2_input", "accuracy")
+CLIPPING = ("corrupted", "clipped", "precision", "recall")
+COLUMNS = ("psnr_source", "ssim_source", "lpips_source", "psnr_input", "ssim_input", "l2_input", "accuracy", *CLIPPING)
 FEATURES = ("landcover", "inception")
 _BATCH = 32  # pictures at a time, padded to it: one shape, compiled once
 
@@ -57,7 +61,7 @@ class Yardstick:
     def measure(
         self, images: np.ndarray, given: np.ndarray, clean: np.ndarray, labels: np.ndarray | None
     ) -> dict[str, np.ndarray]:
-        """`COLUMNS` as float32 [P, B], NaN where not measured, and "features" float32 [P, B, D].
+        """`COLUMNS` but those of `CLIPPING` as float32 [P, B], NaN where not measured, and "features" float32 [P, B, D].
 
         Args:
             images: [P, B, H, W, 3] in [−1, 1], NaN where a result is not finite.
@@ -96,6 +100,33 @@ class Yardstick:
         if self._inception is not None:
             return np.asarray(inception_features(self._inception, images))
         return np.asarray(landcover(self._landcover, images)[1])
+
+
+def clipping(
+    found: np.ndarray | None, points: int, given: np.ndarray, clean: np.ndarray, corruption: str
+) -> dict[str, np.ndarray]:
+    """How well clipping finds what is corrupted: `CLIPPING` as float32 [P, B].
+
+    A pixel is clipped if clipping changed any channel at any step, and corrupted if any channel differs from the clean source by
+    more than one and a half 8-bit levels (`corrupted_pixels`). "corrupted" and "clipped" are shares of the pixels; the first is
+    the precision of pixels taken at random.
+
+    Args:
+        found: the clipped pixels, bool [P, B, H, W]; None where the method does not clip, which makes every value NaN.
+        points: P.
+        given, clean: uint8 [B, H, W, 3].
+        corruption: only of `COVERING` ones are there pixels that were left as they were; of others all but "clipped" are NaN.
+    """
+    if found is None:
+        return {name: np.full((points, len(given)), np.nan, np.float32) for name in CLIPPING}
+    count, values = found.shape[:2], {"clipped": found.mean(axis=(2, 3), dtype=np.float32)}
+    if corruption in COVERING:
+        truth = np.asarray(corrupted_pixels(from_uint8(clean), from_uint8(given)))
+        truths = np.broadcast_to(truth, found.shape)
+        rates = precision_recall(found.reshape(-1, *found.shape[2:]), truths.reshape(-1, *found.shape[2:]))
+        values |= {"corrupted": truths.mean(axis=(2, 3), dtype=np.float32)}
+        values |= {name: np.asarray(rate).reshape(count) for name, rate in zip(("precision", "recall"), rates, strict=True)}
+    return {name: values.get(name, np.full(count, np.nan, np.float32)) for name in CLIPPING}
 
 
 def _batches(count: int) -> np.ndarray:

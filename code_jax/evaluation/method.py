@@ -16,10 +16,10 @@ from code_jax.batch.job import fold_keys, image_key
 from code_jax.diffusion.schedule import NoiseSchedule
 from code_jax.editing.config import EditConfig, canonical, preset
 from code_jax.editing.devices import local_devices, sharding
-from code_jax.editing.edit import advance, begin
+from code_jax.editing.edit import EditResult, advance, begin
 from code_jax.editing.method import Settings, number_of_moves, run_in_segments
 from code_jax.editing.official import QUIRKS, OfficialSettings
-from code_jax.editing.sweep import SweepGrid, SweepPoint, at_points, sweep
+from code_jax.editing.sweep import SweepGrid, SweepPoint, SweepResult, at_points, sweep
 from code_jax.errors import UserError
 from code_jax.images import from_uint8
 from code_jax.priors.prior import Prior
@@ -42,6 +42,13 @@ class Method(NamedTuple):
     name: str
     config: Settings | None
     points: tuple[SweepPoint | None, ...]
+
+    @property
+    def clips(self) -> bool:
+        """Whether it clips at any of its settings."""
+        if isinstance(self.config, EditConfig):
+            return any(point is not None and math.isfinite(point.eta) for point in self.points)
+        return self.config is not None and self.config.eta is not None
 
     @property
     def nfe(self) -> int:
@@ -122,31 +129,35 @@ def said(method: Method, point: SweepPoint | None, schedule: NoiseSchedule) -> s
 
 def restored(
     method: Method, prior: Prior, pixels: np.ndarray, seed: int, micro_batch: int, after: Callable[[float], None]
-) -> np.ndarray:
-    """Pictures uint8 [B, H, W, 3] at each of the method's points: float32 [P, B, H, W, 3] in [−1, 1], NaN where not finite.
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Pictures uint8 [B, H, W, 3] at each of the method's points, and which of their pixels were clipped.
 
-    An image's noise is that of ``code-jax restore`` with the seed. `after` is called with the share of the work that is done.
+    Images are float32 [P, B, H, W, 3] in [−1, 1], NaN where not finite; the pixels bool [P, B, H, W], None where the method does
+    not clip. An image's noise is that of ``code-jax restore`` with the seed. `after` is called with the share of the work that is
+    done.
     """
     images = np.asarray(from_uint8(pixels))
     if method.config is None:
         after(1.0)
-        return images[None]
+        return images[None], None
     words = np.stack([image_key(seed, hashlib.sha256(picture.tobytes()).hexdigest(), 0) for picture in pixels])
     if isinstance(method.config, EditConfig):
-        return _swept(method, method.config, prior, images, fold_keys(words), micro_batch, after)
-    return _in_batches(method.config, prior, images, words, micro_batch, after)[None]
+        results, clipped = _swept(method, method.config, prior, images, fold_keys(words), micro_batch, after)
+    else:
+        results, clipped = (found[None] for found in _in_batches(method.config, prior, images, words, micro_batch, after))
+    return results, clipped if method.clips else None
 
 
 def _swept(
     method: Method, config: EditConfig, prior: Prior, images: np.ndarray, keys: jax.Array, micro_batch: int,
     after: Callable[[float], None],
-) -> np.ndarray:  # fmt: skip
+) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
     """Every point by `sweep`, which shares the encodings of those that differ in the step alone."""
     points = [point for point in method.points if point is not None]
     groups: dict[tuple[float, float], list[float]] = {}
     for point in points:
         groups.setdefault((point.depth, point.eta), []).append(point.step_size)
-    found: dict[tuple[float, float, float], np.ndarray] = {}
+    found: dict[tuple[float, float, float], tuple[np.ndarray, np.ndarray]] = {}
     for done, ((depth, eta), steps) in enumerate(groups.items()):
         units = [0]
 
@@ -156,14 +167,14 @@ def _swept(
 
         grid = SweepGrid(step_size=steps, depth=(depth,), eta=(None if math.isinf(eta) else eta,))
         result = sweep(keys[None], prior, jnp.asarray(images), grid, config, micro_batch=micro_batch, after=report)
-        pictures = np.where(result.info.finite[..., None, None, None], result.images, np.nan)
-        found |= {(depth, eta, step): picture for step, picture in zip(steps, pictures, strict=True)}
-    return np.stack([found[point.depth, point.eta, point.step_size] for point in points])
+        found |= {(depth, eta, step): (picture, pixels) for step, picture, pixels in zip(steps, *_outcome(result), strict=True)}
+    pictures, pixels = zip(*(found[point.depth, point.eta, point.step_size] for point in points), strict=True)
+    return np.stack(pictures), np.stack(pixels)
 
 
 def _in_batches(
     settings: Settings, prior: Prior, images: np.ndarray, words: np.ndarray, micro_batch: int, after: Callable[[float], None]
-) -> np.ndarray:
+) -> tuple[np.ndarray, np.ndarray]:
     """Images in batches of one size, sharded over the devices."""
     size, moves = micro_batch * jax.local_device_count(), number_of_moves(settings)[0]
     rows = np.minimum(np.arange(-(-len(images) // size) * size), len(images) - 1).reshape(-1, size)
@@ -172,9 +183,15 @@ def _in_batches(
         keys, placed = jax.device_put((fold_keys(words[these]), images[these]), sharding(local_devices(), "batch"))
         bounds = np.unique(np.linspace(0, moves, _SEGMENTS + 1).astype(int))
         progress = lambda k, batch=batch: after((batch + k / moves) / len(rows))  # noqa: E731
-        result = run_in_segments(keys, prior, placed, settings, bounds, progress)
-        found.append(np.where(np.asarray(result.info.finite)[:, None, None, None], np.asarray(result.images), np.nan))
-    return np.concatenate(found)[: len(images)]
+        found.append(_outcome(run_in_segments(keys, prior, placed, settings, bounds, progress)))
+    pictures, pixels = zip(*found, strict=True)
+    return np.concatenate(pictures)[: len(images)], np.concatenate(pixels)[: len(images)]
+
+
+def _outcome(result: EditResult | SweepResult) -> tuple[np.ndarray, np.ndarray]:
+    """Images, NaN where not finite, and clipped pixels, on the host."""
+    finite = np.asarray(result.info.finite)[..., None, None, None]
+    return np.where(finite, np.asarray(result.images), np.nan), np.asarray(result.info.clipped_pixels)
 
 
 def program_memory(method: Method, prior: Prior, micro_batch: int) -> int:

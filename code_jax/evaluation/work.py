@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from code_jax.evaluation.measures import Yardstick
+from code_jax.evaluation.measures import COLUMNS, Yardstick, clipping
 from code_jax.evaluation.method import Method, program_memory, restored
 from code_jax.evaluation.pool import Pool, corrupted, picked
 from code_jax.evaluation.records import Record, Records
@@ -113,9 +113,10 @@ class Workshop:
             self._memory[piece.method.name] = program_memory(piece.method, self.prior, self.micro_batch)
         begun = time.monotonic()
         source = clean if piece.method.name == "clean" else given
-        images = restored(piece.method, self.prior, source, self.seed, self.micro_batch, after)
+        images, clipped = restored(piece.method, self.prior, source, self.seed, self.micro_batch, after)
         seconds = (time.monotonic() - begun) / (images.shape[0] * images.shape[1])
         record = self.yardstick.measure(images, given, clean, None if labels is None else labels[piece.indices])
+        record |= clipping(clipped, len(images), given, clean, piece.corruption)
         record["shown"] = np.asarray(to_uint8(np.nan_to_num(images[:, :SHOWN], nan=-1.0)))
         return record | {"seconds": np.array(seconds), "memory": np.array(self._memory[piece.method.name])}
 
@@ -131,6 +132,7 @@ class Workshop:
             "micro_batch": self.micro_batch,
             "prior": self._weights,
             "precision": str(getattr(getattr(self.prior.function, "network", None), "dtype", None)),
+            "columns": COLUMNS,
             "features": self.yardstick.features,
             "absent": sorted(self.yardstick.absent),
         }

@@ -67,27 +67,35 @@ def table(out):
         return list(csv.DictReader(file))
 
 
+def pictures(folders, corruption, place):
+    """The corrupted and the clean pictures of the corruption at a place of the table."""
+    clean = np.stack([np.asarray(Image.open(path)) for path in sorted((folders / "clean").rglob("*.png"))])
+    clean = clean[np.random.default_rng(0).permutation(4)[2 * place : 2 * place + 2]]
+    return np.stack([code_jax.corrupt(picture, corruption, 5, picture_seed(0, picture)) for picture in clean]), clean
+
+
+def restored_by_library(prior, given, depth, eta):
+    loaded = code_jax.load_prior(prior)
+    config = code_jax.preset("default", loaded.schedule, depth)
+    config = config.replace(eta=eta, program=code_jax.EditProgram(num_steps=1, langevin_steps=2))
+    keys = fold_keys(np.stack([image_key(0, hashlib.sha256(picture.tobytes()).hexdigest(), 0) for picture in given]))
+    return code_jax.edit(keys, loaded, code_jax.from_uint8(given), config)
+
+
 def test_a_cell_is_what_the_library_gives(prior, folders, whole):
     out, _ = whole
     rows = {(row["protocol"], row["method"], row["severity"], row["corruption"]): row for row in table(out)}
     assert len(rows) == 2 * 4 * 2 * 2  # protocols, methods with the clean sources, severities, corruptions
-    names = sorted(path for path in (folders / "clean").rglob("*.png"))
-    clean = np.stack([np.asarray(Image.open(path)) for path in names])
-    order = np.random.default_rng(0).permutation(4)[2:]  # contrast is the second corruption of two pictures
-    given = np.stack([code_jax.corrupt(clean[i], "contrast", 5, picture_seed(0, clean[i])) for i in order])
+    given, clean = pictures(folders, "contrast", place=1)
     row = rows["blind", "code", "5", "contrast"]
     depth = float(re.match(r"depth ([\d.]+), step 0.02, eta 2$", row["setting"]).group(1))
-    loaded = code_jax.load_prior(prior)
-    config = code_jax.preset("default", loaded.schedule, depth)
-    config = config.replace(program=code_jax.EditProgram(num_steps=1, langevin_steps=2))
-    keys = fold_keys(np.stack([image_key(0, hashlib.sha256(picture.tobytes()).hexdigest(), 0) for picture in given]))
-    result = code_jax.edit(keys, loaded, code_jax.from_uint8(given), config)
-    for name, other in (("source", clean[order]), ("input", given)):
+    result = restored_by_library(prior, given, depth, 2.0)
+    for name, other in (("source", clean), ("input", given)):
         expected = np.mean(np.asarray(code_jax.metrics.psnr(result.images, code_jax.from_uint8(other))))
         assert float(row[f"psnr_{name}"]) == pytest.approx(expected, rel=1e-4)
     assert int(row["nfe"]) == result.info.nfe and int(row["memory_bytes"]) > 0 and row["lpips_source"] == ""
     inputs = rows["oracle", "inputs", "5", "contrast"]
-    mse = np.mean((given.astype(float) - clean[order]) ** 2, axis=(1, 2, 3))
+    mse = np.mean((given.astype(float) - clean) ** 2, axis=(1, 2, 3))
     assert float(inputs["psnr_source"]) == pytest.approx(np.mean(10 * np.log10(255**2 / mse)), rel=1e-4)
     assert inputs["psnr_input"] == "inf" and float(rows["oracle", "clean", "5", "fog"]["accuracy"]) in (0, 0.5, 1)
     for severity in "51":
@@ -165,11 +173,22 @@ def test_official_and_the_curve_over_eta_have_their_place(prior, folders, tmp_pa
     small = official.OfficialSettings(num_steps=3, latent=3, further=(), langevin_steps=4)
     monkeypatch.setattr("code_jax.evaluation.method.OfficialSettings", lambda eta: small)
     argv = words(prior, folders, tmp_path, "--methods", "code,official,official-last_step_up", "--eta-curve", "0.5,none")
-    assert main([*argv, "--official-images", "1", "--protocol", "blind"]) == 0
+    argv += ["--corruptions", "fog,masking_random_color", "--eta", "0.2", "--official-images", "1", "--protocol", "blind"]
+    assert main(argv) == 0
     rows = {(row["method"], row["corruption"]): row for row in table(tmp_path)}
     plain, other = rows["official", "fog"], rows["official-last_step_up", "fog"]
     assert (plain["pictures"], plain["setting"], plain["nfe"]) == ("1", "published", str(2 + 8 + 2))
     assert plain["psnr_source"] != other["psnr_source"]
+    assert (
+        plain["precision"] == "" and rows["code", "fog"]["precision"] == ""
+    )  # one does not clip, the other is corrupted throughout
+    masked = rows["code", "masking_random_color"]
+    given, clean = pictures(folders, "masking_random_color", place=1)
+    found = restored_by_library(prior, given, 0.4, 0.2).info.clipped_pixels
+    truth = (np.abs(given.astype(int) - clean) > 1).any(axis=-1)
+    hits = (np.asarray(found) & truth).sum(axis=(1, 2))
+    assert 0 < float(masked["recall"]) == pytest.approx(np.mean(hits / truth.sum(axis=(1, 2))), rel=1e-4)
+    assert float(masked["precision"]) == pytest.approx(np.mean(hits / np.asarray(found).sum(axis=(1, 2))), rel=1e-4)
     assert "of CODE over η" in (tmp_path / "report.html").read_text(encoding="utf-8")
 
 

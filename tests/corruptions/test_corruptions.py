@@ -10,7 +10,7 @@ from PIL import Image
 from scipy import ndimage
 
 import code_jax
-from code_jax.corruptions import ALL_NAMES, FAMILIES, NAMES, corrupt, picture_seed
+from code_jax.corruptions import ALL_NAMES, COVERING, FAMILIES, NAMES, corrupt, picture_seed
 from code_jax.corruptions.blur import smear
 from code_jax.corruptions.digital import _mirrored_gaussian
 from code_jax.corruptions.weather import plasma
@@ -184,3 +184,12 @@ def test_bad_input_is_one_line(image, options, named):
 
 def test_picture_seeds_differ_by_picture():
     assert picture_seed(0, SCENE) != picture_seed(0, scene(64, 96, 1))
+
+
+@pytest.mark.parametrize("severity", [1, 5])
+@pytest.mark.parametrize("name", COVERING)
+def test_what_covers_leaves_the_other_pixels_as_they_were(name, severity):
+    rng = np.random.default_rng(0)
+    image = rng.integers(1, 255, (64, 64, 3), np.uint8)  # white noise: nothing but the pixel itself looks like it
+    same = (corrupt(image, name, severity, 0) == image).all(axis=-1)
+    assert 0.1 < same.mean() < 1

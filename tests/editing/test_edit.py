@@ -76,6 +76,16 @@ def test_every_latent_of_the_encoding_lies_within_its_bound(prior):
     assert unclipped and travel.clipped.any()
 
 
+def test_the_clipped_pixels_are_those_that_one_step_takes_beyond_the_bound(prior):
+    x0, eta, depth = 3 * images_of(prior), 0.3, 0.5
+    program = code_jax.EditProgram(num_steps=1, solver="ddim", langevin_steps=0)
+    config = code_jax.EditConfig(depth, 1e-3, eta, input_noise=0.0, dynamic_threshold=None, program=program)
+    info = code_jax.edit(jax.random.key(0), prior, x0, config).info
+    alpha_bar = 1 - prior.schedule.variance(prior.schedule.timestep(depth))
+    beyond = jnp.abs(code_jax.encode(prior, x0, depth=depth, num_steps=1)) > jnp.sqrt(alpha_bar) + eta * jnp.sqrt(1 - alpha_bar)
+    assert (np.asarray(info.clipped_pixels) == np.asarray(beyond.any(axis=-1))).all() and 0 < info.clipped_pixels.mean() < 1
+
+
 def test_no_eta_is_infinite_eta_and_clips_nothing(prior):
     x0 = 3 * images_of(prior)
     free = code_jax.encode(prior, x0, num_steps=20)

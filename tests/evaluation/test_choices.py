@@ -7,6 +7,7 @@ import pytest
 
 import code_jax
 from code_jax.corruptions.registry import NAMES
+from code_jax.evaluation.measures import COLUMNS, clipping
 from code_jax.evaluation.method import Axes, method_of, said
 from code_jax.evaluation.pool import Pool, picked
 from code_jax.evaluation.protocol import blind, folds, oracle
@@ -58,7 +59,7 @@ def test_the_frechet_interval_is_the_bootstraps_by_hand():
 
 
 def cell(method, corruption, psnr, accuracy=np.nan, features=None):
-    values = {name: np.full(len(psnr), np.nan, np.float32) for name in ("ssim_source", "lpips_source", "ssim_input", "l2_input")}
+    values = {name: np.full(len(psnr), np.nan, np.float32) for name in COLUMNS}
     values |= {"psnr_source": np.array(psnr), "psnr_input": np.full(len(psnr), np.inf)}
     values["accuracy"] = np.broadcast_to(accuracy, len(psnr))
     features = np.random.default_rng(len(psnr)).normal(size=(len(psnr), 2)) if features is None else features
@@ -76,6 +77,21 @@ def test_a_row_is_over_corruptions_and_says_what_is_missing():
         line["psnr_source"] == "32" and line["not_finite"] == "1" and line["lpips_source"] == "" and line["psnr_input"] == "inf"
     )
     assert mean_and_deviation([]) == pytest.approx((math.nan, math.nan), nan_ok=True)
+
+
+def test_clipping_is_judged_by_the_pixels_that_the_corruption_changed():
+    clean = np.full((2, 1, 4, 3), 100, np.uint8)
+    given = clean.copy()
+    given[0, 0, :2, 1] = 102  # two levels in one channel are corrupted, one level is not
+    given[0, 0, 2] = 101
+    found = np.array([[[[True, False, True, True]]] * 2, [[[False] * 4]] * 2])
+    rates = clipping(found, 2, given, clean, "lines")
+    assert rates["clipped"].tolist() == [[0.75, 0.75], [0, 0]] and rates["corrupted"].tolist() == [[0.5, 0], [0.5, 0]]
+    np.testing.assert_allclose(rates["precision"], [[1 / 3, 0], [np.nan, np.nan]], rtol=1e-6)
+    np.testing.assert_allclose(rates["recall"], [[0.5, np.nan], [0, np.nan]])
+    whole = clipping(found, 2, given, clean, "fog")
+    assert whole["clipped"].tolist() == rates["clipped"].tolist() and np.isnan(whole["precision"]).all()
+    assert all(np.isnan(values).all() and values.shape == (3, 2) for values in clipping(None, 3, given, clean, "lines").values())
 
 
 def test_accuracy_is_by_family_over_pictures():
