@@ -13,12 +13,14 @@ from code_jax.cli.compiled import keep_compiled
 from code_jax.errors import UserError
 
 _DESCRIPTION = """Corrupts clean pictures, restores them by each method and makes the paper's
-tables. Methods: inputs, ddim, ddim+cbc, sdedit, official, official+cbc, code,
-code-cbc (CODE without clipping), official-QUIRK (without one of its quirks)."""
+tables. Methods: inputs, ddim, ddim+cbc, sdedit, code, code-cbc (CODE without
+clipping); official, official+cbc, official+ddim, each with -QUIRK (without
+one of its quirks); quirks (the published program without each in turn)."""
 _EPILOG = """examples:
   code-jax evaluate --data test.zip --out table --images 8
   code-jax evaluate --data test.zip --out grid --depth 0.2,0.4 --tuning tune.zip
   code-jax evaluate --data test.zip --out table --images 8 --resume
+  code-jax evaluate --data test.zip --out quirks --images 2 --batch-size 2 --methods quirks
 """
 
 
@@ -27,7 +29,7 @@ def add_to(commands: Any) -> None:
     parser = commands.add_parser("evaluate", help="make the paper's tables", description=_DESCRIPTION, epilog=_EPILOG)
     add = parser.add_argument
     add("--data", type=Path, required=True, metavar="CLEAN", help="folder or zip, its folders named by class")
-    add("--out", type=Path, required=True, help="folder for report.html and results.csv")
+    add("--out", type=Path, required=True, help="folder for the report and results.csv")
     add("--prior", default="eurosat-64", help="bundled name, hub id, folder (default: eurosat-64)")
     add("--methods", default="inputs,ddim,ddim+cbc,sdedit,code-cbc,code", metavar="A,B", help="default: all but official ones")
     add("--corruptions", default="all", metavar="A,B|all", help="default: all 47")
@@ -66,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
     """Evaluates; 128 and the signal's number if interrupted."""
     from code_jax.batch.files import check_output
     from code_jax.corruptions.registry import NAMES, check_name
-    from code_jax.evaluation.method import Axes, method_of
+    from code_jax.evaluation.method import QUIRK_METHODS, Axes, method_of
     from code_jax.evaluation.protocol import PROTOCOLS
 
     _check(args)
@@ -84,8 +86,8 @@ def run(args: argparse.Namespace) -> int:
     program = {"num_steps": args.ode_steps, "langevin_steps": args.langevin_steps}
     program = {name: value for name, value in program.items() if value is not None}
     axes = Axes(tuple(args.depth), tuple(args.relative_step), args.eta, args.preset, program, args.sdedit_steps)
-    names = dict.fromkeys(["clean", *args.methods.split(",")])
-    methods = tuple(method_of(name, axes, prior.schedule) for name in names)
+    named = [name for word in args.methods.split(",") for name in (QUIRK_METHODS if word == "quirks" else (word,))]
+    methods = tuple(method_of(name, axes, prior.schedule) for name in dict.fromkeys(["clean", *named]))
     check_output(args.out, [])
 
     from code_jax.batch.interruption import Interruption
@@ -130,7 +132,7 @@ def _print(rows: dict[str, list[Any]], out: Path) -> None:
         for row in of:
             fidelity, source = row.columns["psnr_input"][0], row.columns["psnr_source"][0]
             print(f"{title_of(row.method):32} {row.frechet.estimate:7.2f} {fidelity:12.2f} {source:12.2f} {row.nfe:4}")
-    print(f"report.html and results.csv are in {str(out)!r}")
+    print(f"report.html, report.md and results.csv are in {str(out)!r}")
 
 
 def _facts(args: argparse.Namespace, prior: Any, data: Any, tuning: Any) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""A chart as inline SVG: lines with bands, named axes, and each point's words on hovering."""
+"""A chart as SVG: lines with bands, named axes, and each point's words on hovering."""
 
 from __future__ import annotations
 
@@ -37,7 +37,10 @@ def chart(title: str, x_label: str, y_label: str, series: Mapping[str, Sequence[
         across, up = (x - xs[0]) / (xs[-1] - xs[0]), (y - ys[0]) / (ys[-1] - ys[0])
         return f"{_LEFT + across * (_WIDTH - _LEFT - _RIGHT):.1f},{_HEIGHT - _BOTTOM - up * (_HEIGHT - _TOP - _BOTTOM):.1f}"
 
-    parts = [f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" width="{_WIDTH}" height="{_HEIGHT}" role="img" font-size="12">']
+    width = max(_WIDTH, _WIDTH - _RIGHT + 34 + round(6.6 * max(map(len, drawn), default=0)))  # the longest name in the legend
+    size = f'viewBox="0 0 {width} {_HEIGHT}" width="{width}" height="{_HEIGHT}"'
+    parts = [f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img" font-size="12" font-family="sans-serif">']
+    parts.append('<rect width="100%" height="100%" fill="#fff"/>')
     parts.append(f"<title>{html.escape(title)}</title>" + _text(_LEFT, 16, title, "start", "bold"))
     parts.append(_text(_LEFT, 32, y_label, "start") + _text((_LEFT + _WIDTH - _RIGHT) / 2, _HEIGHT - 12, x_label))
     for k, x in enumerate(xs):

@@ -24,8 +24,19 @@ from code_jax.errors import UserError
 from code_jax.images import from_uint8
 from code_jax.priors.prior import Prior
 
-NAMES = ("inputs", "ddim", "ddim+cbc", "sdedit", "official", "official+cbc", "code-cbc", "code")
-_CBC = 1.7  # the published η of the published program
+PUBLISHED: dict[str, dict[str, Any]] = {"official": {}, "official+cbc": {"eta": 1.7}, "official+ddim": {"langevin_steps": 0}}
+"""The published program's settings where they are not its notebook's: with clipping at the published η, and the DDIM row."""
+
+NAMES = ("inputs", "ddim", "ddim+cbc", "sdedit", *PUBLISHED, "code-cbc", "code")
+_NEEDS = {  # what a quirk shows itself with; any other does with the notebook's settings
+    "clip_by_index": "official+cbc",
+    "clip_before_evaluation": "official+cbc",
+    "decode_deepest_code": "official+cbc",
+    "ddim_last_but_one": "official+ddim",
+}
+QUIRK_METHODS = (*PUBLISHED, *(f"{_NEEDS.get(quirk, 'official')}-{quirk}" for quirk in QUIRKS))
+"""The published program, and without each of its quirks where that matters."""
+
 _SEGMENTS = 10
 
 
@@ -33,8 +44,8 @@ class Method(NamedTuple):
     """A row of a table.
 
     Attributes:
-        name: one of `NAMES`; ``official-QUIRK``, the published program with one of its quirks switched off; or "clean", the clean
-            sources themselves.
+        name: one of `NAMES`; one of `PUBLISHED` and ``-QUIRK``, which is then switched off; or "clean", the clean sources
+            themselves.
         config: of everything that is no point's; None leaves the inputs as they are.
         points: the settings to choose from; of the published program and the inputs there is one, None.
     """
@@ -98,11 +109,10 @@ def method_of(name: str, axes: Axes, schedule: NoiseSchedule) -> Method:
     """
     if name in ("clean", "inputs"):
         return Method(name, None, (None,))
-    if name.startswith("official"):
-        settings = OfficialSettings(eta=_CBC if name == "official+cbc" else None)
-        quirk = name.removeprefix("official-")
-        if name in NAMES or quirk in QUIRKS:
-            return Method(name, settings if name in NAMES else settings.without(quirk), (None,))
+    base, _, quirk = name.partition("-")
+    if base in PUBLISHED and (name == base or quirk in QUIRKS):
+        settings = OfficialSettings(**PUBLISHED[base])
+        return Method(name, settings.without(quirk) if quirk else settings, (None,))
     if name not in NAMES:
         raise UserError(
             f"method {name!r} is unknown; choose from {', '.join(NAMES)}, or official-QUIRK with one of {', '.join(QUIRKS)}"

@@ -1,4 +1,7 @@
-"""``report.html`` and ``results.csv``: one page that opens offline, with an evaluation's tables, curves and contact sheets."""
+"""``report.html``, ``report.md`` with its figures, and ``results.csv``: an evaluation's tables, curves and contact sheets.
+
+The page opens offline. The Markdown has the same tables, its figures are files beside it, and neither shows a picture.
+"""
 
 from __future__ import annotations
 
@@ -15,18 +18,29 @@ from PIL import Image
 from code_jax.durable import write_durably
 from code_jax.evaluation.chart import Spot, chart
 from code_jax.evaluation.measures import Yardstick
+from code_jax.evaluation.method import PUBLISHED
+from code_jax.evaluation.page import Block, Facts, Figure, Heading, Table, Words
 from code_jax.evaluation.protocol import PROTOCOLS
 from code_jax.evaluation.run import Cell, Results
 from code_jax.evaluation.statistics import pooled_frechet
-from code_jax.evaluation.tables import ABLATION, Row, family_accuracy, results_csv, row_of, title_of
+from code_jax.evaluation.tables import (
+    ABLATION,
+    Row,
+    clipping_rates,
+    differences,
+    family_accuracy,
+    results_csv,
+    row_of,
+    title_of,
+)
 from code_jax.metrics import Moments
 
 _STYLE = """body{font:15px/1.5 system-ui,sans-serif;max-width:1300px;margin:2em auto;padding:0 1em;color:#222}
 table{border-collapse:collapse;margin:1em 0;font-size:13px}td,th{padding:4px 9px;border-bottom:1px solid #ddd;text-align:right}
 td:first-child,th:first-child{text-align:left}caption{text-align:left;font-weight:bold;padding:4px 0}code{word-break:break-all}
-svg{overflow:visible;display:block}td{white-space:nowrap}td[style]{white-space:normal}
+svg{display:block}td{white-space:nowrap}td.words{white-space:normal;text-align:left}
 img{image-rendering:pixelated;width:128px}.sheet th{text-align:center;font-weight:normal}.sheet td{padding:0;border:0}
-small{color:#666}h2{margin-top:2em}"""
+h2{margin-top:2em}"""
 _HEADINGS = {
     "lpips_source": "LPIPS-source ↓",
     "ssim_input": "SSIM-input ↑",
@@ -36,12 +50,13 @@ _HEADINGS = {
     "l2_input": "L2-input ↓",
     "accuracy": "accuracy ↑",
 }
+_RATES = {"corrupted": "corrupted", "clipped": "clipped", "precision": "precision ↑", "recall": "recall ↑"}
 
 
 def write_report(
     out: Path, results: Results, reference: Moments, yardstick: Yardstick, facts: Mapping[str, str], resamples: int, seed: int
 ) -> dict[str, list[Row]]:
-    """Writes ``results.csv`` and ``report.html``; returns the rows of each protocol's tables.
+    """Writes ``results.csv``, ``report.html``, ``report.md`` and its figures; returns the rows of each protocol's tables.
 
     Args:
         out: the folder.
@@ -54,138 +69,183 @@ def write_report(
     write_durably(out / "results.csv", results_csv(results.cells))
     main = results.cells[0].severity
     rows: dict[str, list[Row]] = {}
-    body = [_facts(facts, yardstick)]
+    blocks = _facts(facts, yardstick)
     for protocol in dict.fromkeys(cell.protocol for cell in results.cells):
         cells = [cell for cell in results.cells if cell.protocol == protocol and cell.severity == main]
         methods = tuple(dict.fromkeys(cell.method for cell in cells))
         rows[protocol] = [row_of([cell for cell in cells if cell.method == name], reference, resamples, seed) for name in methods]
-        body.append(f"<h2>Protocol: {protocol}</h2><p>{html.escape(PROTOCOLS[protocol])}.</p>")
-        body.append(_table(f"Table 1 ({protocol}, severity {main}): realism and fidelity", rows[protocol]))
+        of = f"{protocol}, severity {main}"
+        blocks += [Heading(f"Protocol: {protocol}"), Words(f"{PROTOCOLS[protocol]}.")]
+        blocks.append(_table(f"Table 1 ({of}): realism and fidelity", rows[protocol]))
         ablation = [row for name in ABLATION for row in rows[protocol] if row.method == name]
         if len(ablation) > 1:
-            body.append(_table(f"Table 2 ({protocol}, severity {main}): ablation, in the paper's order of realism", ablation))
-        body.append(_choices(rows[protocol]))
-        body.append(_families(protocol, cells))
-        body.append(_over_severity(protocol, results.cells, reference, resamples, seed))
-    body.append(_realism(results, reference, resamples, seed))
-    body.append(_over_eta(results, reference, resamples, seed))
-    body.append(_sheets([cell for cell in results.cells if cell.protocol == results.cells[0].protocol and cell.severity == main]))
+            blocks.append(_table(f"Table 2 ({of}): ablation, in the paper's order of realism", ablation))
+        blocks += _choices(rows[protocol]) + _families(of, cells) + _clipping(of, cells) + _quirks(of, cells, rows[protocol])
+        blocks += _over_severity(protocol, results.cells, reference, resamples, seed)
+    blocks += _realism(results, reference, resamples, seed) + _over_eta(results, reference, resamples, seed)
+    sheets = _sheets([cell for cell in results.cells if cell.protocol == results.cells[0].protocol and cell.severity == main])
+    for figure in (block for block in blocks if isinstance(block, Figure)):
+        write_durably(out / f"{figure.name}.svg", f"{figure.svg}\n".encode())
+    text = "\n\n".join(["# CODE: evaluation", *(block.markdown() for block in blocks)])
+    write_durably(out / "report.md", f"{text}\n".encode())
     head = f'<head><meta charset="utf-8"><title>CODE: evaluation</title><style>{_STYLE}</style></head>'
-    page = f'<!DOCTYPE html><html lang="en">{head}<body><h1>CODE: evaluation</h1>{"".join(body)}</body></html>'
-    write_durably(out / "report.html", f"{page}\n".encode())
+    body = "".join(["<h1>CODE: evaluation</h1>", *(block.html() for block in blocks), sheets])
+    write_durably(out / "report.html", f'<!DOCTYPE html><html lang="en">{head}<body>{body}</body></html>\n'.encode())
     return rows
 
 
-def _facts(facts: Mapping[str, str], yardstick: Yardstick) -> str:
-    lines = [
-        f"<tr><td>{html.escape(name)}</td><td style='text-align:left'><code>{html.escape(value)}</code></td></tr>"
-        for name, value in facts.items()
-    ]
-    absent = [
-        f"<li>{html.escape(_HEADINGS[name])} is not measured: {html.escape(why)}</li>" for name, why in yardstick.absent.items()
-    ]
+def _facts(facts: Mapping[str, str], yardstick: Yardstick) -> list[Block]:
+    absent = [Words(f"{_HEADINGS[name]} is not measured: {why}") for name, why in yardstick.absent.items()]
     note = (
-        "<p>Each cell is the mean ± standard deviation over corruptions of a mean over pictures. The Fréchet distance is that of "
-        f"all results of a row together to the clean pictures, in the features of {html.escape(yardstick.features)}, with its "
-        "95 % bootstrap interval; “clean sources” is its floor at this number of pictures. “–” is not measured, or infinite.</p>"
+        "Each cell is the mean ± standard deviation over corruptions of a mean over pictures. The Fréchet distance is that of "
+        f"all results of a row together to the clean pictures, in the features of {yardstick.features}, with its 95 % bootstrap "
+        "interval; it grows as results get fewer, so that rows of unequal numbers of results do not compare, and “clean "
+        "sources” is its floor at theirs. “–” is not measured, or infinite."
     )
-    return f"<table>{''.join(lines)}</table>{note}<ul>{''.join(absent)}</ul>"
+    return [Facts(facts), Words(note), *absent]
 
 
-def _table(caption: str, rows: Sequence[Row]) -> str:
+def _table(caption: str, rows: Sequence[Row]) -> Table:
     names = [*_HEADINGS.values(), "Fréchet distance ↓", "results", "NFE", "s an image", "program, MB"]
     lines = []
     for row in rows:
-        cells = [_pair(*row.columns[name]) for name in _HEADINGS]
-        interval = f" <small>[{row.frechet.low:.2f}, {row.frechet.high:.2f}]</small>" if math.isfinite(row.frechet.low) else ""
-        cells.append((f"{row.frechet.estimate:.2f}" if math.isfinite(row.frechet.estimate) else "–") + interval)
+        cells = [_pair(*row.columns[name]) for name in _HEADINGS] + [_frechet(row)]
         cells.append(f"{row.pictures}" + (f", {row.broken} not finite" if row.broken else ""))
         cells += [f"{row.nfe}", f"{row.seconds:.3g}" if row.nfe else "–", f"{row.memory / 2**20:.0f}" if row.nfe else "–"]
-        lines.append(_line([html.escape(title_of(row.method)), *cells]))
-    return f"<table><caption>{html.escape(caption)}</caption>{_line(['method', *names], 'th')}{''.join(lines)}</table>"
+        lines.append([title_of(row.method), *cells])
+    return Table(caption, ["method", *names], lines)
 
 
-def _line(cells: Sequence[str], kind: str = "td") -> str:
-    return "<tr>" + "".join(f"<{kind}>{cell}</{kind}>" for cell in cells) + "</tr>"
+def _frechet(row: Row) -> str:
+    interval = f" [{row.frechet.low:.2f}, {row.frechet.high:.2f}]" if math.isfinite(row.frechet.low) else ""
+    return _plain(row.frechet.estimate, ".2f") + interval
 
 
-def _pair(mean: float, deviation: float) -> str:
-    if not math.isfinite(mean):
-        return "–"
-    return f"{mean:.3g}" + (f" ± {deviation:.2g}" if math.isfinite(deviation) else "")
+def _pair(mean: float, deviation: float, kind: str = ".3g") -> str:
+    return _plain(mean, kind) + (f" ± {deviation:.2g}" if math.isfinite(mean) and math.isfinite(deviation) else "")
 
 
-def _choices(rows: Sequence[Row]) -> str:
-    lines = [_line([html.escape(title_of(row.method)), html.escape("; ".join(row.settings))]) for row in rows if row.settings]
+def _plain(value: float, kind: str) -> str:
+    return f"{value:{kind}}" if math.isfinite(value) else "–"
+
+
+def _choices(rows: Sequence[Row]) -> list[Block]:
+    lines = [[title_of(row.method), "; ".join(row.settings)] for row in rows if row.settings]
     caption = "Settings, one or one for each fold; where there is one, there was nothing to choose"
-    return f"<table><caption>{caption}</caption>{''.join(lines)}</table>" if lines else ""
+    return [Table(caption, ["method", "settings"], lines)] if lines else []
 
 
-def _families(protocol: str, cells: Sequence[Cell]) -> str:
+def _families(of: str, cells: Sequence[Cell]) -> list[Block]:
     found = family_accuracy(cells)
     methods = list(dict.fromkeys(cell.method for cell in cells))
     if all(math.isnan(value) for values in found.values() for value in values.values()):
-        return "<p>Accuracy is not measured: the pictures' folders are not named after the classifier's classes.</p>"
-    lines = [
-        _line([family, *(f"{100 * values[name]:.0f} %" if not math.isnan(values[name]) else "–" for name in methods)])
-        for family, values in found.items()
-    ]
-    head = _line(["family", *(html.escape(title_of(name)) for name in methods)], "th")
-    return f"<table><caption>Accuracy of the land-cover classifier ({protocol})</caption>{head}{''.join(lines)}</table>"
+        return [Words("Accuracy is not measured: the pictures' folders are not named after the classifier's classes.")]
+    lines = [[family, *(_plain(values[name], ".0%") for name in methods)] for family, values in found.items()]
+    return [Table(f"Accuracy of the land-cover classifier ({of})", ["family", *map(title_of, methods)], lines)]
 
 
-def _over_severity(protocol: str, cells: Sequence[Cell], reference: Moments, resamples: int, seed: int) -> str:
+def _clipping(of: str, cells: Sequence[Cell]) -> list[Block]:
+    found = clipping_rates(cells)
+    if not found:
+        return []
+    lines = [[name, title_of(method), *(_plain(rates[rate], ".2f") for rate in _RATES)] for name, method, rates in found]
+    words = (
+        "Corruptions that cover some pixels and leave the others as they were. A pixel is clipped if clipping changed a channel "
+        "at any step, and corrupted if any channel differs from the clean source by more than one and a half 8-bit levels. "
+        "“corrupted” is the share of such pixels, which is the precision of pixels taken at random; precision is the mean over "
+        "the pictures in which a pixel was clipped."
+    )
+    return [Words(words), Table(f"Pixels that clipping finds ({of})", ["corruption", "method", *_RATES.values()], lines)]
+
+
+def _quirks(of: str, cells: Sequence[Cell], rows: Sequence[Row]) -> list[Block]:
+    """What leaving out each of the published program's quirks changes."""
+    own = {row.method: row for row in rows}
+    columns = ("psnr_source", "psnr_input", "l2_input", "accuracy")
+    lines = []
+    for row in rows:
+        base, _, quirk = row.method.partition("-")
+        if quirk and base in PUBLISHED and base in own:
+            change = differences(cells, row.method, base)
+            distance = row.frechet.estimate - own[base].frechet.estimate
+            pairs = [_pair(*change[name], "+.3g") for name in columns]
+            lines.append([quirk, title_of(base), *pairs, _plain(distance, "+.2f"), f"{row.nfe - own[base].nfe:+}"])
+    head = ["quirk", "of", *(_HEADINGS[name] for name in columns), "Fréchet distance ↓", "NFE"]
+    caption = f"What changes without each quirk ({of}): mean ± standard deviation over corruptions, of the same pictures"
+    return [Table(caption, head, lines)] if lines else []
+
+
+def _over_severity(protocol: str, cells: Sequence[Cell], reference: Moments, resamples: int, seed: int) -> list[Block]:
     severities = sorted({cell.severity for cell in cells})
     if len(severities) < 2:
-        return ""
+        return []
     mine = [cell for cell in cells if cell.protocol == protocol]
     rows = {
         name: [row_of([c for c in mine if (c.method, c.severity) == (name, s)], reference, resamples, seed) for s in severities]
         for name in dict.fromkeys(cell.method for cell in mine)
     }
-    return _curves(f"over severity ({protocol})", "severity", [str(s) for s in severities], rows)
+    return _curves(f"severity-{protocol}", f"over severity ({protocol})", "severity", [str(s) for s in severities], rows)
 
 
-def _over_eta(results: Results, reference: Moments, resamples: int, seed: int) -> str:
+def _over_eta(results: Results, reference: Moments, resamples: int, seed: int) -> list[Block]:
     if not results.eta_curve:
-        return ""
+        return []
     names = ["none" if math.isinf(eta) else f"{eta:g}" for eta, _ in results.eta_curve]
     rows = {"code": [row_of(cells, reference, resamples, seed) for _, cells in results.eta_curve]}
-    return "<h2>Clipping</h2>" + _curves("of CODE over η", "η", names, rows)
+    return [Heading("Clipping"), *_curves("eta", "of CODE over η", "η", names, rows)]
 
 
-def _curves(title: str, x_label: str, x_names: Sequence[str], rows: Mapping[str, Sequence[Row]]) -> str:
-    """Charts of the Fréchet distance, PSNR to the source and to the input at named places."""
-    frechet = {title_of(n): [Spot(float(k), *row.frechet) for k, row in enumerate(of)] for n, of in rows.items()}
-    charts = [chart(f"Fréchet distance {title}", x_label, "Fréchet distance", frechet, x_names)]
+def _curves(
+    file: str, title: str, x_label: str, x_names: Sequence[str], rows: Mapping[str, Sequence[Row]]
+) -> list[Block]:  # fmt: skip
+    """Charts of the Fréchet distance, PSNR to the source and to the input at named places, and their numbers."""
+    named = {title_of(name): of for name, of in rows.items()}
+    frechet = {name: [Spot(float(k), *row.frechet) for k, row in enumerate(of)] for name, of in named.items()}
+    charts: list[Block] = [_figure(f"{file}-frechet", f"Fréchet distance {title}", x_label, "Fréchet distance", frechet, x_names)]
     for column in ("psnr_source", "psnr_input"):
-        series = {title_of(n): [Spot(float(k), row.columns[column][0]) for k, row in enumerate(of)] for n, of in rows.items()}
-        charts.append(chart(f"{_HEADINGS[column][:-2]} {title}", x_label, "dB, mean over corruptions", series, x_names))
-    return "".join(charts)
+        series = {name: [Spot(float(k), row.columns[column][0]) for k, row in enumerate(of)] for name, of in named.items()}
+        words = f"{_HEADINGS[column][:-2]} {title}"
+        charts.append(_figure(f"{file}-{column}", words, x_label, "dB, mean over corruptions", series, x_names))
+    columns = {name: _HEADINGS[name] for name in ("psnr_source", "psnr_input", "l2_input")} | _RATES
+    lines = [
+        [name, x, _frechet(row), *(_pair(*row.columns[column]) for column in columns)]
+        for name, of in named.items()
+        for x, row in zip(x_names, of, strict=True)
+    ]
+    head = ["method", x_label, "Fréchet distance ↓", *columns.values()]
+    return [*charts, Table(f"Curves {title}", head, lines)]
 
 
-def _realism(results: Results, reference: Moments, resamples: int, seed: int) -> str:
+def _figure(
+    name: str, title: str, x_label: str, y_label: str, series: Mapping[str, Sequence[Spot]], x_names: Sequence[str] = ()
+) -> Figure:
+    return Figure(name, title, chart(title, x_label, y_label, series, x_names))
+
+
+def _realism(results: Results, reference: Moments, resamples: int, seed: int) -> list[Block]:
     series: dict[str, list[Spot]] = {}
     for setting in results.settings:
         interval = pooled_frechet(setting.features, reference, resamples, seed)
         name = setting.line.replace(setting.method, title_of(setting.method), 1)
         series.setdefault(name, []).append(Spot(setting.l2_input, *interval, setting.said))
-    words = "every setting of every grid on all pictures, a line joining those of one method (of CODE: one depth)"
-    figure = chart(
-        "Realism against fidelity", "L2 to the input (lower is more faithful)", "Fréchet distance (lower is more real)", series
-    )
-    return f"<h2>Realism against fidelity</h2><p>{words}; bands are 95 % bootstrap intervals.</p>{figure}"
+    words = "Every setting of every grid on all pictures, a line joining those of one method (of CODE: one depth)"
+    x_label, y_label = "L2 to the input (lower is more faithful)", "Fréchet distance (lower is more real)"
+    figure = _figure("realism", "Realism against fidelity", x_label, y_label, series)
+    return [Heading("Realism against fidelity"), Words(f"{words}; bands are 95 % bootstrap intervals."), figure]
 
 
 def _sheets(cells: Sequence[Cell]) -> str:
-    """A contact sheet for each corruption: the first pictures, a column for each method."""
+    """A contact sheet for each corruption as HTML: the first pictures, a column for each method."""
     parts = ["<h2>Contact sheets</h2>"]
     for name in dict.fromkeys(cell.corruption for cell in cells):
         own = [cell for cell in cells if cell.corruption == name]
         rows = max(len(cell.shown) for cell in own)
-        head = _line([html.escape(title_of(cell.method)) for cell in own], "th")
-        lines = [_line([_image(cell.shown[k]) if k < len(cell.shown) else "" for cell in own]) for k in range(rows)]
-        parts.append(f'<table class="sheet"><caption>{name}</caption>{head}{"".join(lines)}</table>')
+        head = "".join(f"<th>{html.escape(title_of(cell.method))}</th>" for cell in own)
+        lines = [
+            "<tr>" + "".join(f"<td>{_image(cell.shown[k]) if k < len(cell.shown) else ''}</td>" for cell in own) + "</tr>"
+            for k in range(rows)
+        ]
+        parts.append(f'<table class="sheet"><caption>{name}</caption><tr>{head}</tr>{"".join(lines)}</table>')
     return "".join(parts)
 
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from code_jax.corruptions.registry import ALL_NAMES, FAMILIES
-from code_jax.evaluation.measures import COLUMNS
+from code_jax.evaluation.measures import CLIPPING, COLUMNS
 from code_jax.evaluation.run import Cell
 from code_jax.evaluation.statistics import Interval, mean_and_deviation, pooled_frechet
 from code_jax.metrics import Moments
@@ -24,6 +24,7 @@ TITLES = {
     "sdedit": "SDEdit",
     "official": "published program",
     "official+cbc": "published program with CBC",
+    "official+ddim": "published DDIM round trip",
     "code-cbc": "CODE without CBC",
     "code": "CODE",
 }
@@ -100,9 +101,28 @@ def family_accuracy(cells: Sequence[Cell]) -> dict[str, dict[str, float]]:
     return found
 
 
+def clipping_rates(cells: Sequence[Cell]) -> list[tuple[str, str, dict[str, float]]]:
+    """(corruption, method, means of `CLIPPING`) of methods that clip and corruptions that cover, then means over corruptions."""
+    found = [(cell.corruption, cell.method, {name: _mean(cell.values[name]) for name in CLIPPING}) for cell in cells]
+    found = [line for line in found if np.isfinite(line[2]["corrupted"])]
+    for method in dict.fromkeys(method for _, method, _ in found):
+        mine = [rates for _, name, rates in found if name == method]
+        found.append(("mean", method, {name: mean_and_deviation([rates[name] for rates in mine])[0] for name in CLIPPING}))
+    return found
+
+
+def differences(cells: Sequence[Cell], method: str, base: str) -> dict[str, tuple[float, float]]:
+    """Mean and standard deviation over corruptions of what a method's means have over another's, of each of `COLUMNS`."""
+    own, other = ({cell.corruption: cell.values for cell in cells if cell.method == name} for name in (method, base))
+    return {
+        column: mean_and_deviation([_mean(own[name][column]) - _mean(other[name][column]) for name in own]) for column in COLUMNS
+    }
+
+
 def title_of(method: str) -> str:
     """A method's name in a table."""
-    return TITLES.get(method) or f"published program without {method.removeprefix('official-')}"
+    base, _, quirk = method.partition("-")
+    return TITLES.get(method) or f"{TITLES[base]} without {quirk}"
 
 
 def _broken(cell: Cell) -> int:

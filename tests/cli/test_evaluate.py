@@ -1,5 +1,6 @@
 import contextlib
 import csv
+import dataclasses
 import hashlib
 import html.parser
 import io
@@ -9,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+import xml.etree.ElementTree
 
 import numpy as np
 import pytest
@@ -127,23 +129,39 @@ def test_a_killed_run_goes_on_and_gives_the_same_table(prior, folders, whole, tm
     assert (out / "results.csv").read_bytes() == again  # nothing was measured anew, the seconds included
 
 
+def markdown_tables(out):
+    """The tables' cells, row by row, the head first."""
+    found = re.findall(r"(?:^\|.*\|\n)+", (out / "report.md").read_text(encoding="utf-8"), re.M)
+    lines = [[line[2:-2].split(" | ") for line in of.splitlines()] for of in found]
+    return [[head, *rows] for head, _, *rows in lines]
+
+
 class Page(html.parser.HTMLParser):
     def __init__(self):
         super().__init__()
         self.open, self.counts, self.text, self.links = [], {}, [], []
+        self.tables = []  # cells of those with a caption and no pictures
 
     def handle_starttag(self, tag, attributes):
         self.counts[tag] = self.counts.get(tag, 0) + 1
         self.links += [value for name, value in attributes if name in ("src", "href", "xlink:href", "data", "srcset")]
         if tag not in ("meta", "img", "path", "circle"):
             self.open.append(tag)
+        if tag == "table":
+            self.table = dict(attributes)
+        if tag == "tr" and self.tables and "class" not in self.table:
+            self.tables[-1].append([])
 
     def handle_endtag(self, tag):
         if tag not in ("path", "circle"):
             assert self.open.pop() == tag
+        if tag == "caption" and "class" not in self.table:
+            self.tables.append([])
 
     def handle_data(self, data):
         self.text.append(data)
+        if self.open[-1:] in (["td"], ["th"]) and self.tables and "class" not in self.table:
+            self.tables[-1][-1].append(data)
 
 
 def test_the_report_is_whole_and_needs_nothing_else(prior, whole):
@@ -163,22 +181,46 @@ def test_the_report_is_whole_and_needs_nothing_else(prior, whole):
     ):
         assert words in said
     assert "code-jax evaluate --data" in said and "code_jax " + code_jax.__version__ in said and "SHA-256" in said
-    assert page.counts["svg"] == 1 + 2 * 3  # realism against fidelity; three curves over severity for each protocol
+    assert page.tables and page.tables == markdown_tables(out)
+    assert (
+        page.counts["svg"] == len(list(out.glob("*.svg"))) == 1 + 2 * 3
+    )  # realism against fidelity; three curves over severity for each protocol
     assert "SDEdit" in printed and "blind" in printed
+
+
+def test_the_markdown_names_figures_that_stand_alone_and_show_no_picture(whole):
+    out, _ = whole
+    text = (out / "report.md").read_text(encoding="utf-8")
+    figures = re.findall(r"!\[[^]]+\]\(([^)]+)\)", text)
+    assert sorted(figures) == sorted(path.name for path in out.glob("*.svg")) and "<" not in text and "base64" not in text
+    for name in figures:
+        drawing = xml.etree.ElementTree.parse(out / name).getroot()
+        assert drawing.tag == "{http://www.w3.org/2000/svg}svg"
+        assert {part.tag.rpartition("}")[2] for part in drawing.iter()} == {"svg", "title", "rect", "text", "path", "circle"}
+    page = (out / "report.html").read_text(encoding="utf-8")
+    for fact in ("command", "seed", "versions", "prior"):
+        (value,) = re.findall(rf"^- {fact}: `(.+)`$", text, re.M)
+        assert f"<code>{html.escape(value)}</code>" in page
 
 
 def test_official_and_the_curve_over_eta_have_their_place(prior, folders, tmp_path, monkeypatch):
     from code_jax.editing import official
 
     small = official.OfficialSettings(num_steps=3, latent=3, further=(), langevin_steps=4)
-    monkeypatch.setattr("code_jax.evaluation.method.OfficialSettings", lambda eta: small)
-    argv = words(prior, folders, tmp_path, "--methods", "code,official,official-last_step_up", "--eta-curve", "0.5,none")
+    monkeypatch.setattr("code_jax.evaluation.method.OfficialSettings", lambda **options: dataclasses.replace(small, **options))
+    argv = words(prior, folders, tmp_path, "--methods", "code,quirks", "--eta-curve", "0.5,none")
     argv += ["--corruptions", "fog,masking_random_color", "--eta", "0.2", "--official-images", "1", "--protocol", "blind"]
     assert main(argv) == 0
     rows = {(row["method"], row["corruption"]): row for row in table(tmp_path)}
     plain, other = rows["official", "fog"], rows["official-last_step_up", "fog"]
     assert (plain["pictures"], plain["setting"], plain["nfe"]) == ("1", "published", str(2 + 8 + 2))
     assert plain["psnr_source"] != other["psnr_source"]
+    changes = {row[0]: row for row in next(of for of in markdown_tables(tmp_path) if of[0][0] == "quirk")[1:]}
+    assert set(changes) == set(official.QUIRKS)
+    between = [float(rows["official-last_step_up", name]["psnr_source"]) - float(rows["official", name]["psnr_source"])
+               for name in ("fog", "masking_random_color")]  # fmt: skip
+    assert changes["last_step_up"][2] == f"{np.mean(between):+.3g} ± {np.std(between, ddof=1):.2g}"
+    assert changes["silent_last_step"][-1] == "-4" and changes["clip_by_index"][1] == "published program with CBC"
     assert (
         plain["precision"] == "" and rows["code", "fog"]["precision"] == ""
     )  # one does not clip, the other is corrupted throughout
