@@ -2,13 +2,15 @@
 
 import math
 
+import jax
 import numpy as np
 import pytest
 
 import code_jax
 from code_jax.corruptions.registry import NAMES
+from code_jax.editing.official import QUIRKS, plan_of
 from code_jax.evaluation.measures import COLUMNS, clipping
-from code_jax.evaluation.method import Axes, method_of, said
+from code_jax.evaluation.method import QUIRK_METHODS, Axes, method_of, said
 from code_jax.evaluation.pool import Pool, picked
 from code_jax.evaluation.protocol import blind, folds, oracle
 from code_jax.evaluation.run import Cell, Order
@@ -114,6 +116,15 @@ def test_methods_clip_or_not_and_grids_are_theirs_alone():
     assert said(code, code.points[3], SCHEDULE) == "depth 0.4, step 0.02, eta 1.5"
     assert method_of("official", axes, SCHEDULE).nfe == 902 and method_of("official+cbc", axes, SCHEDULE).nfe == 903
     assert method_of("official-silent_last_step", axes, SCHEDULE).nfe == 902 - 8
+
+
+def test_every_quirk_is_left_out_once_where_it_matters():
+    left_out = [name.partition("-") for name in QUIRK_METHODS if "-" in name]
+    assert sorted(quirk for _, _, quirk in left_out) == sorted(QUIRKS)
+    for base, _, quirk in left_out:
+        plans = [plan_of(SCHEDULE, method_of(name, Axes(), SCHEDULE).config) for name in (base, f"{base}-{quirk}")]
+        of, without = (list(map(np.asarray, jax.tree.leaves(plan))) for plan in plans)
+        assert any(a.shape != b.shape or (a != b).any() for a, b in zip(of, without, strict=True)), quirk
 
 
 @pytest.mark.parametrize("name", ["cod", "official-typo", "official+", ""])
