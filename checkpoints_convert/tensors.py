@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import ml_dtypes  # noqa: F401 (gives NumPy its bfloat16)
 import numpy as np
 import safetensors
 
@@ -23,8 +24,8 @@ def read_tensors(path: str | Path) -> dict[str, np.ndarray]:
     if path.suffix != ".safetensors":
         raise UserError(f"{path} is of no kind that holds weights: .safetensors, {', '.join(SUFFIXES)}")
     try:
-        with safetensors.safe_open(path, framework="flax") as file:  # flax, since NumPy knows no bfloat16
-            return {key: np.asarray(file.get_tensor(key)) for key in file.keys()}  # noqa: SIM118
+        with safetensors.safe_open(path, framework="np") as file:
+            return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     except (safetensors.SafetensorError, OSError) as error:
         raise UserError(f"{path} is not a whole safetensors file: {error}") from error
     except AttributeError as error:

@@ -10,4 +10,4 @@ def keep_compiled() -> None:
     from code_jax.priors.load import cache_folder
 
     jax.config.update("jax_compilation_cache_dir", str(cache_folder() / "xla"))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)

@@ -20,6 +20,10 @@ activations = {"silu": nn.silu, "swish": nn.silu, "mish": jax.nn.mish, "gelu": l
                "relu": nn.relu}  # fmt: skip
 
 
+# Flax asks an initializer for its shape at every application; jitted, it is traced once for each shape.
+initialize = jax.jit(nn.initializers.lecun_normal(), static_argnums=(1, 2))
+
+
 def precision(dtype: Dtype) -> jax.lax.Precision:
     """float32 means float32: without HIGHEST, a TPU multiplies in bfloat16 and a GPU in TF32."""
     return jax.lax.Precision.HIGHEST if dtype == jnp.float32 else jax.lax.Precision.DEFAULT
@@ -28,12 +32,13 @@ def precision(dtype: Dtype) -> jax.lax.Precision:
 def conv(features: int, size: int, name: str, dtype: Dtype, stride: int = 1, padding: Any = None) -> nn.Conv:
     """A size×size convolution with PyTorch's symmetric padding unless told otherwise."""
     padding = ((size // 2, size // 2),) * 2 if padding is None else padding
-    return nn.Conv(features, (size, size), stride, padding, name=name, dtype=dtype, precision=precision(dtype))
+    options = {"name": name, "dtype": dtype, "precision": precision(dtype), "kernel_init": initialize}
+    return nn.Conv(features, (size, size), stride, padding, **options)
 
 
 def dense(features: int, name: str, dtype: Dtype) -> nn.Dense:
     """A linear layer over the last axis."""
-    return nn.Dense(features, name=name, dtype=dtype, precision=precision(dtype))
+    return nn.Dense(features, name=name, dtype=dtype, precision=precision(dtype), kernel_init=initialize)
 
 
 class GroupNorm(nn.Module):
@@ -123,7 +128,7 @@ class UpsampledConv(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         batch, height, width, channels = x.shape
-        kernel = self.param("kernel", nn.initializers.lecun_normal(), (3, 3, channels, channels))
+        kernel = self.param("kernel", initialize, (3, 3, channels, channels))
         bias = self.param("bias", nn.initializers.zeros, (channels,))
 
         def add_taps(kernel: jax.Array, axis: int) -> tuple[jax.Array, jax.Array]:

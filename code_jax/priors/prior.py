@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -27,6 +28,7 @@ class NetworkOutput:
 
     network: UNet2DModel
 
+    @functools.partial(jax.jit, static_argnums=0)  # a program that asks in several places traces the network once
     def __call__(self, params: Params, x: jax.Array, t: jax.Array, dropout_key: jax.Array | None = None) -> jax.Array:
         rngs = None if dropout_key is None else {"dropout": dropout_key}
         output: Any = self.network.apply({"params": params}, x, t, dropout_key is not None, rngs=rngs)
