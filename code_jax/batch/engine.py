@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -14,7 +14,7 @@ from code_jax.batch.fitting import as_floats
 from code_jax.batch.job import Job, fold_keys, image_key
 from code_jax.batch.work import Work
 from code_jax.diffusion.tiling import tiled
-from code_jax.editing.devices import local_devices, sharding
+from code_jax.editing.devices import local_devices, sharding, within_memory
 from code_jax.editing.edit import EditResult
 from code_jax.editing.method import Settings, number_of_moves, run_in_segments
 from code_jax.priors.prior import Prior
@@ -37,11 +37,14 @@ class Engine:
     prior: Prior
     config: Settings
     job: Job
+    devices: Sequence[jax.Device]
 
     @classmethod
-    def on_devices(cls, prior: Prior, config: Settings, job: Job) -> Engine:
-        """An engine that has the prior on each of the devices."""
-        return cls(jax.device_put(prior, sharding(local_devices(job.devices))), config, job)
+    def on_devices(cls, prior: Prior, config: Settings, job: Job, results: int) -> Engine:
+        """An engine that has the prior on each of the job's devices, or on as many as so many results occupy."""
+        occupied = None if job.fit == "tile" else max(-(-results // job.micro_batch), 1)
+        devices = within_memory(prior, local_devices(job.devices)[:occupied])
+        return cls(jax.device_put(prior, sharding(devices)), config, job, devices)
 
     @property
     def batch(self) -> int:
@@ -52,11 +55,6 @@ class Engine:
     def in_flight(self) -> int:
         """Inputs of the network at a time."""
         return self.job.micro_batch * len(self.devices)
-
-    @property
-    def devices(self) -> list[jax.Device]:
-        """The devices of the run."""
-        return local_devices(self.job.devices)
 
     @property
     def moves(self) -> int:

@@ -87,7 +87,8 @@ class _Run:
         self.sources, self.out, self.job, self.weights, self.config = sources, out, job, weights, config
         self.manifest, self.interruption, self.pool = manifest, interruption, pool
         self.shape, self.schedule = prior.image_shape, prior.schedule
-        self.engine = Engine.on_devices(prior, config, job)
+        self.missing = len(sources) * job.samples - manifest.done
+        self.engine = Engine.on_devices(prior, config, job, self.missing)
         self.summary = Summary(nfe=number_of_moves(config)[1])
         self.writing: collections.deque[tuple[Source, Future[Written]]] = collections.deque()
         self.outputs: dict[str, dict[int, str]] = {}
@@ -97,8 +98,7 @@ class _Run:
         """Restores all there is to do, or as much as an interruption lets it."""
         ahead = 2 if self.job.fit == "tile" else self.engine.batch + _THREADS
         prepared = prefetch(self.pool, self._prepare, self.sources, ahead)
-        missing = len(self.sources) * self.job.samples - self.manifest.done
-        self.progress = Progress(max(-(-missing // self.engine.batch), 1) * self.engine.moves)
+        self.progress = Progress(max(-(-self.missing // self.engine.batch), 1) * self.engine.moves)
         computing, first = 0.0, None
         with contextlib.closing(prepared), contextlib.suppress(Dropped):
             for group in self.engine.groups(self._todo(prepared)):

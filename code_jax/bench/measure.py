@@ -10,10 +10,12 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import NamedSharding
 
 from code_jax.diffusion.denoiser import Denoiser
 from code_jax.diffusion.thresholding import DynamicThreshold
 from code_jax.editing.config import EditConfig
+from code_jax.editing.devices import local_devices, sharding
 from code_jax.editing.edit import edit, image_keys, number_of_moves
 from code_jax.editing.inversion import decode
 from code_jax.editing.memory import working_memory
@@ -57,15 +59,23 @@ def milliseconds(what: str, seconds: Sequence[float], units: float) -> Row:
     return Row(what, f"{statistics.median(each):.2f} ms", f"{min(each):.2f} to {max(each):.2f}")
 
 
+def spread(prior: Denoiser, batch: int) -> tuple[Any, NamedSharding]:
+    """The prior on as many devices as a batch divides among, and how the batch lies on them."""
+    devices = local_devices()
+    devices = devices[: max(count for count in range(1, len(devices) + 1) if batch % count == 0)]
+    return jax.device_put(prior, sharding(devices)), sharding(devices, "batch")
+
+
 def network_task(denoiser: Denoiser, image_shape: tuple[int, int, int], batch: int, calls: int = 1) -> Task:
     """`calls` evaluations of a denoiser, one after the other in one program as an edit makes them."""
+    denoiser, shared = spread(denoiser, batch)
 
     @jax.jit
     def evaluate(denoiser: Denoiser, x: jax.Array) -> jax.Array:
         t = jnp.full(batch, 0.3 * denoiser.schedule.num_timesteps)
         return jax.lax.fori_loop(0, calls, lambda _, x: 0.5 * (x + denoiser.eps(x, t)), x)
 
-    x = jax.random.normal(jax.random.key(0), (batch, *image_shape))
+    x = jax.device_put(jax.random.normal(jax.random.key(0), (batch, *image_shape)), shared)
     return lambda: evaluate(denoiser, x)
 
 
@@ -74,17 +84,18 @@ def measure(prior: Prior, config: EditConfig, batch: int, runs: int, grid: Sweep
 
     Args:
         prior, config: what is measured.
-        batch: images at a time.
+        batch: images at a time, on as many devices as it divides among.
         runs: of which the median is taken.
         grid: of the sweep, of one image.
         others: edits by other methods, to stand beside.
     """
     nfe = number_of_moves(config)[1]
     images = jnp.zeros((batch, *prior.image_shape))
-    keys = image_keys(jax.random.key(0), images)
-    swept = lambda: sweep(jax.random.key(0), prior, images[:1], grid, config, micro_batch=batch)  # noqa: E731
+    everywhere, shared = spread(prior, batch)
+    keys, images = jax.device_put((image_keys(jax.random.key(0), images), images), shared)
+    swept = lambda: sweep(jax.random.key(0), prior, images[:1], grid, config)  # noqa: E731
     made = swept()
-    edits = [lambda config=each: edit(keys, prior, images, config).images for each in (config, *others)]
+    edits = [lambda config=each: edit(keys, everywhere, images, config).images for each in (config, *others)]
     network, threshold, of_sweep, whole, *theirs = in_turn(
         [
             network_task(prior, prior.image_shape, batch, nfe),

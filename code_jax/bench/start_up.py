@@ -20,25 +20,24 @@ from code_jax.priors.prior import Prior
 _IMPORTS = "import code_jax.batch.restore, code_jax.priors.load, code_jax.cli.main, checkpoints_convert.diffusers"
 
 
-def start_up(name: str, options: list[str], prior: Prior, config: EditConfig, batch: int) -> list[Row]:
+def start_up(name: str, options: list[str], prior: Prior, config: EditConfig) -> list[Row]:
     """Seconds of two processes that restore one picture with an empty cache of their own.
 
     Args:
         name: of the prior, for the command line.
         options: that make `config` of it.
-        prior, config: the same, to time the evaluations of one padded batch.
-        batch: pictures at a time.
+        prior, config: the same, to time the evaluations of one picture.
     """
     nfe = number_of_moves(config)[1]
-    ((evaluations,),) = in_turn([network_task(prior, prior.image_shape, batch, nfe)], 1)
+    ((evaluations,),) = in_turn([network_task(prior, prior.image_shape, 1, nfe)], 1)
     with tempfile.TemporaryDirectory() as folder:
         picture = Path(folder) / "picture.png"
         shape = (*prior.image_shape[:2], 3)
         Image.fromarray(np.random.default_rng(0).integers(0, 256, shape, np.uint8)).save(picture)
-        command = ["-m", "code_jax", "restore", str(picture), "--prior", name, "--batch-size", str(batch), *options, "--out"]
+        command = ["-m", "code_jax", "restore", str(picture), "--prior", name, "--batch-size=1", *options, "--out"]
         imports = _seconds(["-c", _IMPORTS], folder)
         first, second = (_seconds([*command, f"{folder}/{out}"], folder) for out in ("first", "second"))
-    given = f"of {{:.1f}} s; imports {imports:.1f} s, {nfe} evaluations of a batch of {batch} {evaluations:.1f} s"
+    given = f"of {{:.1f}} s; imports {imports:.1f} s, {nfe} evaluations {evaluations:.1f} s"
     return [
         Row(f"{which} start, beyond imports and evaluations", f"{whole - imports - evaluations:.1f} s", given.format(whole))
         for which, whole in (("first", first), ("second", second))

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from code_jax.bench.measure import Row, in_turn, network_task
+from code_jax.bench.measure import Row, in_turn, network_task, spread
 from code_jax.priors.prior import Prior
 
 PUBLISHED_NFE = 902
@@ -23,13 +23,13 @@ _PEAKS = {
 
 
 def throughput(prior: Prior, batches: Sequence[int], runs: int) -> list[Row]:
-    """Two rows a batch size, on one device: the share of its peak (FLOP a second where none is known), and images a second."""
+    """Two rows a batch size: the share of the devices' peak (FLOP a second of one where none is known), and images a second."""
     peak = next((value for name, value in _PEAKS.items() if name in jax.devices()[0].device_kind), None)
     rows = []
     for batch in batches:
         (seconds,) = in_turn([network_task(prior, prior.image_shape, batch, _CALLS)], runs)
-        each = np.array(seconds) / _CALLS
-        speed = flops(prior, batch) / each
+        each, devices = np.array(seconds) / _CALLS, len(spread(prior, batch)[1].mesh.devices)
+        speed = flops(prior, batch) / devices / each
         if peak is None:
             what, shown = "TFLOP a second", speed / 1e12
         else:

@@ -9,6 +9,7 @@ import sys
 from typing import Any
 
 from code_jax.cli.arguments import count
+from code_jax.cli.runtime import use_cores
 from code_jax.errors import UserError
 
 _EPILOG = """examples:
@@ -24,7 +25,7 @@ def add_to(commands: Any) -> None:
     add("--prior", default="eurosat-64", help="bundled name, hub id or folder (default: eurosat-64)")
     add("--preset", default="default", metavar="default|local|global", help="default: default")
     add("--precision", default="float32", metavar="float32|bfloat16", help="inside the network")
-    add("--batch-size", type=int, default=4, help="pictures at a time (default: 4)")
+    add("--batch-size", type=int, default=4, help="pictures at a time, on all devices (default: 4)")
     add("--runs", type=int, default=5, help="runs that the median is taken of (default: 5)")
     add("--ode-steps", type=int, help="fewer steps each way, for a quick look")
     add("--langevin-steps", type=int, help="fewer Langevin steps, for a quick look")
@@ -40,6 +41,7 @@ def run(args: argparse.Namespace) -> int:
         if not 1 <= getattr(args, name) <= 10_000:
             raise UserError(f"--{name.replace('_', '-')} is {getattr(args, name)}; it must be from 1 to 10000")
 
+    use_cores()
     import jax
 
     from code_jax.bench import against_pytorch
@@ -60,14 +62,18 @@ def run(args: argparse.Namespace) -> int:
     if args.start_up:
         given = [f"--{name.replace('_', '-')}={value}" for name, value in steps.items() if value is not None]
         options = [f"--preset={args.preset}", f"--precision={args.precision}", *given]
-        rows += start_up(args.prior, options, prior, config, args.batch_size)
+        rows += start_up(args.prior, options, prior, config)
     if cpu and args.precision == "float32" and against_pytorch.installed():
         rows += against_pytorch.against_pytorch(prior, args.batch_size, args.runs)
     elif cpu:
         print("code-jax: no comparison with PyTorch: it takes float32 and the extra parity", file=sys.stderr)
 
     device = jax.devices()[0].device_kind
-    machine = f"{platform.machine()}, {os.cpu_count()} cores" if cpu else f"{jax.device_count()} × {device}"
+    machine = (
+        f"{platform.machine()}, {os.cpu_count()} cores, {jax.device_count()} of them devices"
+        if cpu
+        else f"{jax.device_count()} × {device}"
+    )
     versions = f"Python {platform.python_version()}, jax {jax.__version__}"
     print(f"{args.prior}, preset {args.preset}, {args.precision}; {machine}; {versions}; median of {args.runs} runs\n")
     print("| measured | median | smallest to largest |\n|---|---|---|")

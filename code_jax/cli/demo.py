@@ -6,7 +6,7 @@ import argparse
 import importlib.util
 from typing import Any
 
-from code_jax.cli.compiled import keep_compiled
+from code_jax.cli.runtime import keep_compiled
 from code_jax.errors import UserError
 
 _EPILOG = """examples:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from code_jax.cli.arguments import count, eta, numbers
-from code_jax.cli.compiled import keep_compiled
+from code_jax.cli.runtime import keep_compiled, use_cores
 from code_jax.errors import UserError
 
 _DESCRIPTION = """Corrupts clean pictures, restores them by each method and makes the paper's
@@ -59,7 +59,7 @@ def add_to(commands: Any) -> None:
     add("--weights", type=Path, help="folder of downloaded weights")
     add("--bootstrap", type=count, default=200, help="resamples of the intervals (default: 200)")
     add("--seed", type=count, default=0, help="of pictures, corruptions, noise (default: 0)")
-    add("--batch-size", type=count, default=8, help="pictures on a device at a time (default: 8)")
+    add("--batch-size", type=count, default=4, help="pictures on a device at a time (default: 4)")
     add("--precision", default="float32", metavar="float32|bfloat16", help="inside the network")
     parser.set_defaults(run=run)
 
@@ -82,6 +82,7 @@ def run(args: argparse.Namespace) -> int:
     from code_jax.priors.load import load_prior
 
     keep_compiled()
+    use_cores()
     prior = load_prior(args.prior, precision=args.precision)
     program = {"num_steps": args.ode_steps, "langevin_steps": args.langevin_steps}
     program = {name: value for name, value in program.items() if value is not None}

@@ -12,7 +12,7 @@ from typing import Any
 from code_jax.batch.shard import WHOLE
 from code_jax.cli import official
 from code_jax.cli.arguments import batch_size, count, eta, number, numbers, shard
-from code_jax.cli.compiled import keep_compiled
+from code_jax.cli.runtime import keep_compiled, use_cores
 from code_jax.errors import UserError
 
 _DESCRIPTION = "Makes likely pictures near the inputs, which are damaged, strokes or composites."
@@ -73,7 +73,7 @@ def add_to(commands: Any) -> None:
 
     run_of = parser.details("details of the run")
     add = run_of.add_argument
-    add("--batch-size", type=batch_size, metavar="auto|N", help="on a device at a time (default: --out's own, or 8)")
+    add("--batch-size", type=batch_size, metavar="auto|N", help="on a device at a time (default: --out's own; 1 on a CPU, or 8)")
     add("--devices", type=count, metavar="N", help="use the first N devices (default: all)")
     add("--precision", default="float32", metavar="float32|bfloat16", help="inside the network")
     share = run_of.add_mutually_exclusive_group()
@@ -94,12 +94,13 @@ def run(args: argparse.Namespace) -> int:
     check_output(args.out, sources, possible_endings(args.format), args.samples)
 
     from code_jax.batch.job import Job
-    from code_jax.batch.micro_batch import halving, largest_fitting, recorded
+    from code_jax.batch.micro_batch import default_micro_batch, halving, largest_fitting, recorded
     from code_jax.batch.restore import restore_files
     from code_jax.batch.shard import from_jax
     from code_jax.priors.load import load_prior
 
     keep_compiled()
+    use_cores()
     shard = from_jax() if args.distributed else args.shard
     prior = load_prior(args.prior, precision=args.precision)
     config = official.configure(args) if args.method == "official" else configure(args, prior.schedule)
@@ -108,10 +109,10 @@ def run(args: argparse.Namespace) -> int:
     noted |= {name: value for name, value in (places | {"suffix": args.suffix}).items() if value != _PLACES[name]}
     mask = None if args.mask is None else _mask(args.mask, prior.image_shape, args.fit)
     size = args.batch_size
-    if size in (None, "auto"):
-        size = recorded(args.out) or (
-            8 if size is None else largest_fitting(prior, config, args.devices, len(sources) * args.samples)
-        )
+    if size is None:
+        size = recorded(args.out) or default_micro_batch()
+    elif size == "auto":
+        size = recorded(args.out) or largest_fitting(prior, config, args.devices, len(sources) * args.samples)
     job = Job(
         args.samples, args.seed, size, args.fit, args.compare, noted, mask,
         overwrite=args.overwrite, retry_failed=args.retry_failed, devices=args.devices, **places,

@@ -12,7 +12,7 @@ from typing import Any
 
 from code_jax.cli import restore
 from code_jax.cli.arguments import count, number
-from code_jax.cli.compiled import keep_compiled
+from code_jax.cli.runtime import keep_compiled, use_cores
 from code_jax.errors import UserError
 
 _DESCRIPTION = """An AXIS is a list, A,B,C, or a range, A:B:N of N values: geometric for step
@@ -58,7 +58,7 @@ def add_to(commands: Any) -> None:
     add("--dynamic-threshold", type=_linear, metavar="P,S", help="quantile and s_max; off by default")
 
     add = parser.details("details of the run").add_argument
-    add("--batch-size", type=count, help="pictures on a device at a time (default: 4 to 8)")
+    add("--batch-size", type=count, help="pictures on a device at a time (default: 1 to 8)")
     add("--precision", default="float32", metavar="float32|bfloat16", help="inside the network")
     parser.set_defaults(run=run)
 
@@ -95,6 +95,7 @@ def run(args: argparse.Namespace) -> int:
     from code_jax.progress import Progress
 
     keep_compiled()
+    use_cores()
     prior = load_prior(args.prior, precision=args.precision)
     grid, config = plan(args, prior.schedule)
     swept, failed = [], 0

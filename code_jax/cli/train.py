@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from code_jax.cli.arguments import count, number
-from code_jax.cli.compiled import keep_compiled
+from code_jax.cli.runtime import keep_compiled
 from code_jax.errors import UserError
 
 _EPILOG = """examples:

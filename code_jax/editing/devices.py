@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 
 import jax
@@ -9,6 +10,9 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from code_jax.errors import UserError
+from code_jax.priors.prior import Prior
+
+_SHARE_OF_COPIES = 0.25  # of the memory that devices share, for their copies of the weights
 
 
 def local_devices(count: int | None = None) -> list[jax.Device]:
@@ -26,3 +30,24 @@ def local_devices(count: int | None = None) -> list[jax.Device]:
 def sharding(devices: Sequence[jax.Device], *axes: str) -> NamedSharding:
     """A batch shared among devices ("batch"), or the same on all of them."""
     return NamedSharding(Mesh(np.array(devices), ("batch",)), PartitionSpec(*axes))
+
+
+def within_memory(prior: Prior, devices: Sequence[jax.Device]) -> Sequence[jax.Device]:
+    """The devices, or if they are cores that share a memory, as many as it holds copies of the weights for; at least one."""
+    if devices[0].platform != "cpu":
+        return devices
+    return devices[: max(int(_SHARE_OF_COPIES * free_memory(devices[0]) / max(weights_of(prior), 1)), 1)]
+
+
+def weights_of(prior: Prior) -> int:
+    """Bytes of a prior's weights."""
+    return sum(np.size(leaf) * jax.numpy.result_type(leaf).itemsize for leaf in jax.tree.leaves(prior.params))
+
+
+def free_memory(device: jax.Device) -> int:
+    """Bytes that a device has left; for a CPU, of the machine's memory."""
+    stats = device.memory_stats()
+    if stats and "bytes_limit" in stats:
+        return int(stats["bytes_limit"] - stats["bytes_in_use"])
+    free = "SC_AVPHYS_PAGES" if "SC_AVPHYS_PAGES" in os.sysconf_names else "SC_PHYS_PAGES"
+    return os.sysconf(free) * os.sysconf("SC_PAGE_SIZE")

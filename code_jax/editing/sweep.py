@@ -17,13 +17,13 @@ import numpy as np
 
 from code_jax.diffusion.schedule import NoiseSchedule
 from code_jax.editing.config import EditConfig, canonical, preset
-from code_jax.editing.devices import local_devices, sharding
+from code_jax.editing.devices import local_devices, sharding, within_memory
 from code_jax.editing.edit import EditInfo, advance, begin, check_images, finish, image_keys, moves_up, route_of
 from code_jax.errors import UserError
 from code_jax.priors.prior import Prior
 
 MAX_RESULTS = 10_000  # points × images: what a table can still show and a host's memory hold
-_MICRO_BATCHES = range(8, 3, -1)  # images on a device at a time, of which the one that pads least is taken
+_MICRO_BATCHES = range(8, 0, -1)  # images on a device at a time
 
 
 class SweepPoint(NamedTuple):
@@ -145,7 +145,7 @@ def sweep(
         images: [B, H, W, C] floating, in [−1, 1].
         grid: a `SweepGrid`.
         config: everything else; None is the default preset.
-        micro_batch: images on each device at a time, which bounds the memory; None takes the one of 4 to 8 that pads least.
+        micro_batch: images on each device at a time, which bounds the memory; None takes that of 1 to 8 which costs least.
         after: called after each chunk with the evaluations of an image in it, and in all (padding included).
 
     Returns:
@@ -177,13 +177,15 @@ def sweep(
     cost = jax.eval_shape(lambda: route_of(prior.schedule, canonical(config))).cost()
     moves = moves_up(config.program)
     up, down = int(cost[:moves].sum()), int(cost[moves:].sum())
-    devices = local_devices()
+    occupied = -(-len(which) // (1 if micro_batch is None else _checked(micro_batch)))
+    devices = within_memory(prior, local_devices()[:occupied])
 
     def work(micro: int) -> int:
         chunk = micro * len(devices)
         return up * _padded(len(first), chunk) + down * _padded(len(which), chunk)
 
-    micro = min(_MICRO_BATCHES, key=work) if micro_batch is None else _checked(micro_batch)
+    # An image costs about a tenth more by itself than among many.
+    micro = micro_batch or min(_MICRO_BATCHES, key=lambda micro: work(micro) * (1 + 0.1 / micro))
     chunk, spread = micro * len(devices), sharding(devices, "batch")
     report = after or (lambda done, total: None)
     prior = jax.device_put(prior, sharding(devices))

@@ -186,11 +186,12 @@ def _in_batches(
     settings: Settings, prior: Prior, images: np.ndarray, words: np.ndarray, micro_batch: int, after: Callable[[float], None]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Images in batches of one size, sharded over the devices."""
-    size, moves = micro_batch * jax.local_device_count(), number_of_moves(settings)[0]
+    devices, moves = local_devices()[: -(-len(images) // micro_batch)], number_of_moves(settings)[0]
+    size = micro_batch * len(devices)
     rows = np.minimum(np.arange(-(-len(images) // size) * size), len(images) - 1).reshape(-1, size)
-    prior, found = jax.device_put(prior, sharding(local_devices())), []
+    prior, found = jax.device_put(prior, sharding(devices)), []
     for batch, these in enumerate(rows):
-        keys, placed = jax.device_put((fold_keys(words[these]), images[these]), sharding(local_devices(), "batch"))
+        keys, placed = jax.device_put((fold_keys(words[these]), images[these]), sharding(devices, "batch"))
         bounds = np.unique(np.linspace(0, moves, _SEGMENTS + 1).astype(int))
         progress = lambda k, batch=batch: after((batch + k / moves) / len(rows))  # noqa: E731
         found.append(_outcome(run_in_segments(keys, prior, placed, settings, bounds, progress)))

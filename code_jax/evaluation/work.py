@@ -73,7 +73,8 @@ class Workshop:
 
     def batches(self, piece: Piece) -> int:
         """Network evaluations of a batch."""
-        return -(-piece.evaluations // (self.micro_batch * jax.local_device_count()))
+        devices = min(jax.local_device_count(), -(-len(piece.indices) // self.micro_batch))
+        return -(-piece.evaluations // (self.micro_batch * devices))
 
     def do(self, pieces: Sequence[Piece], advance: Callable[[int], None], checkpoint: Callable[[], None]) -> Iterator[Piece]:
         """Does and records what is missing of the pieces; yields each that it did.

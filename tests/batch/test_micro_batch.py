@@ -10,6 +10,7 @@ import code_jax
 from code_jax.batch import micro_batch
 from code_jax.cli.main import main
 from code_jax.editing import edit as editing
+from code_jax.editing.devices import free_memory
 from code_jax.editing.memory import working_memory
 
 FAST = ["--ode-steps", "2", "--langevin-steps", "2"]
@@ -37,7 +38,11 @@ def restore(tiny_folder, tmp_path):
 
 @pytest.fixture
 def small_memory(monkeypatch):
-    """`small_memory(n)`: an edit of more than n images asks for 32 TiB more, which XLA itself then refuses."""
+    """`small_memory(n)`: an edit of more than n images asks for 32 TiB more, which XLA itself then refuses.
+
+    The default micro-batch is that of an accelerator.
+    """
+    monkeypatch.setattr(micro_batch, "default_micro_batch", lambda: 8)
 
     def limit(most):
         advance = editing.advance
@@ -71,6 +76,10 @@ def test_out_of_memory_is_one_line_where_halving_is_no_remedy(restore, small_mem
     assert restore()[0] == 2
     shown = capsys.readouterr().err.splitlines()
     assert sum("again with" in line for line in shown) == 3 and "out of memory with one picture" in shown[-1]
+
+
+def test_a_picture_by_itself_is_not_padded_on_a_cpu(restore):
+    assert restore() == (1, [1] * 6)
 
 
 def test_results_are_not_mixed_with_those_of_half_the_micro_batch(restore, small_memory, tmp_path, capsys):
@@ -123,7 +132,7 @@ def test_memory_does_not_grow_with_steps(tiny):
 def test_free_memory_of_a_cpu_is_within_the_machines():
     with open("/proc/meminfo") as file:
         total = int(next(line for line in file if line.startswith("MemTotal")).split()[1]) * 1024
-    assert 0 < micro_batch.free_memory(jax.local_devices()[0]) < total
+    assert 0 < free_memory(jax.local_devices()[0]) < total
 
 
 @pytest.mark.parametrize("size", ["0", "-1", "many", "1.5"])
