@@ -25,8 +25,11 @@ import jax
 import numpy as np
 
 import code_jax
+from code_jax.bench.measure import spread
 from code_jax.cli import official, restore
+from code_jax.cli.runtime import use_cores
 from code_jax.editing.config import canonical
+from code_jax.editing.edit import image_keys
 from code_jax.editing.method import Settings, number_of_moves
 from code_jax.editing.official import OfficialSettings
 from code_jax.metrics import frechet_distance, landcover, load_landcover, moments_init, moments_update, psnr
@@ -69,8 +72,10 @@ def restored(prior: code_jax.Prior, given: np.ndarray, settings: Settings, cache
         images = []
         for first in range(0, len(given), MICRO_BATCH):
             batch = code_jax.from_uint8(padded[first : first + MICRO_BATCH])
+            everywhere, shared = spread(prior, MICRO_BATCH)
+            keys, batch = jax.device_put((image_keys(jax.random.key(first), batch), batch), shared)
             run = code_jax.official if is_published else code_jax.edit
-            images.append(code_jax.to_uint8(run(jax.random.key(first), prior, batch, settings).images))
+            images.append(code_jax.to_uint8(run(keys, everywhere, batch, settings).images))
         np.save(path.with_suffix(".part.npy"), np.concatenate(images)[: len(given)])
         path.with_suffix(".part.npy").rename(path)
     return np.load(path)
@@ -101,6 +106,7 @@ def main() -> None:
     parser.add_argument("--points", help="names between commas, the first of them `published` or what to compare with")
     args = parser.parse_args()
     args.cache.mkdir(parents=True, exist_ok=True)
+    use_cores()
     prior = code_jax.load_prior(args.prior)
     weights, known = prior_hash(prior), points(prior.schedule)
     names, pictures = read_pictures(args.data, prior.image_shape[0])

@@ -21,6 +21,8 @@ from PIL import Image
 from scipy import ndimage
 
 import code_jax
+from code_jax.bench.measure import spread
+from code_jax.cli.runtime import use_cores
 from code_jax.diffusion.parameterization import target
 from code_jax.metrics import Moments, frechet_distance, landcover, load_landcover, moments_init, moments_update
 from code_jax.priors.hash import prior_hash
@@ -29,24 +31,27 @@ from code_jax.training.recipe import Recipe
 from code_jax.training.step import loss
 from tests.benchmarks.train_landcover import accuracy_of, labelled
 
+use_cores()
 NETWORK = load_landcover()
 
 
 def draw(prior: code_jax.Prior, seed: int, count: int, nfe: int, solver: str, grid: str, out: Path) -> np.ndarray:
     """Samples uint8 [count, H, W, 3]: latents N(0, I), one key a sample, carried down the ODE from depth 1.
 
-    They are kept in `out`, 25 a file, where another run goes on from them.
+    They are kept in `out`, 24 a file, where another run goes on from them.
     """
     steps = nfe - 1 if solver == "ddim" else (nfe - 1) // 2
     folder = out / f"{prior_hash(prior)[:12]}-{seed}-{count}-{nfe}-{solver}-{grid}"
     folder.mkdir(exist_ok=True)
-    paths = {first: folder / f"{first:06d}.npy" for first in range(0, count, 25)}
+    paths = {first: folder / f"{first:06d}.npy" for first in range(0, count, 24)}
     missing = [first for first, path in paths.items() if not path.exists()]
     begun = time.monotonic()
     for done, first in enumerate(missing, 1):
-        keys = jax.random.split(jax.random.key(seed), count)[first : first + 25]
+        keys = jax.random.split(jax.random.key(seed), count)[first : first + 24]
         latents = jax.vmap(lambda key: jax.random.normal(key, prior.image_shape))(keys)
-        pictures = code_jax.to_uint8(code_jax.decode(prior, latents, depth=1.0, solver=solver, num_steps=steps, grid=grid))
+        everywhere, shared = spread(prior, len(latents))
+        latents = jax.device_put(latents, shared)
+        pictures = code_jax.to_uint8(code_jax.decode(everywhere, latents, depth=1.0, solver=solver, num_steps=steps, grid=grid))
         aside = paths[first].with_suffix(".tmp")
         with open(aside, "wb") as file:
             np.save(file, pictures)
