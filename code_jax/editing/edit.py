@@ -237,6 +237,7 @@ def segments(
     config, images = canonical(config), check_images(prior, images)
     config = per_image(config, len(images))
     travel = begin(keys, prior, images, config, None if mask is None else check_mask(mask, images))
+    travel = jax.device_put(travel, images.sharding)  # constants come out on all devices: as they are, they would compile twice
     yield travel
     for first, last in itertools.pairwise(bounds):
         travel = advance(keys, prior, travel, config, jnp.int32(first), jnp.int32(last))

@@ -184,7 +184,7 @@ def run_in_segments(
 ) -> EditResult:
     """`official` in segments of moves between consecutive `bounds`; `after(k)` is called on the host with the moves done."""
     images, plan = check_images(prior, images), plan_of(prior.schedule, settings)
-    state = begin(keys, images, plan)
+    state = jax.device_put(begin(keys, images, plan), images.sharding)
     for first, last in itertools.pairwise(bounds):
         state = advance(keys, prior, plan, state, jnp.int32(first), jnp.int32(last))
         state.z.block_until_ready()

@@ -196,6 +196,7 @@ def sweep(
     def encode_rows(rows: np.ndarray) -> Any:
         these, settings = operands(first[rows])
         travel = begin(these, prior, jax.device_put(images[image[first[rows]]], spread), settings)
+        travel = jax.device_put(travel, spread)
         travel = jax.device_get(advance(these, prior, travel, settings, jnp.int32(0), jnp.int32(moves)))
         report(up * chunk, work(micro))
         return travel

@@ -40,6 +40,7 @@ for text in (edit, mean):
 
 def with_devices(count, *words):
     environment = os.environ | {"XLA_FLAGS": f"--xla_force_host_platform_device_count={count}", "JAX_PLATFORMS": "cpu"}
+    environment["JAX_LOG_COMPILES"] = "1"
     return subprocess.run([sys.executable, *words], env=environment, capture_output=True, text=True, check=False)
 
 
@@ -59,6 +60,7 @@ def test_four_of_five_devices_give_the_bytes_of_one(tiny_folder, tmp_path):
     assert main([*base, str(tmp_path / "one"), "--devices", "1"]) == 0
     done = with_devices(5, "-m", "code_jax", *base, str(tmp_path / "four"), "--devices", "4")  # 8 at a time, for 5 pictures
     assert done.returncode == 0, done.stderr
+    assert done.stderr.count("Compiling jit(advance)") == 1
     for i in range(5):
         assert (tmp_path / "four" / f"p{i}.png").read_bytes() == (tmp_path / "one" / f"p{i}.png").read_bytes()
 
