@@ -16,7 +16,7 @@ from code_jax.provenance import exif_with, png_text, read_facts
 
 FAST = ["--ode-steps", "2", "--langevin-steps", "2", "--batch-size", "2"]
 
-pytestmark = pytest.mark.usefixtures("own_cache")
+pytestmark = pytest.mark.usefixtures("quickly_compiled", "own_cache")
 
 
 @pytest.fixture

@@ -39,7 +39,7 @@ FEWER = {
 }
 LANGUAGES = {"", "sh", "bash", "console", "python", "bibtex", "text", "json"}
 HUB_ID = re.compile(r"google/ddpm-\S+")
-pytestmark = pytest.mark.usefixtures("own_cache")
+pytestmark = pytest.mark.usefixtures("quickly_compiled", "own_cache")
 
 
 def _blocks():

@@ -20,7 +20,7 @@ _EPILOG = """examples:
   code-jax evaluate --data test.zip --out table --images 8
   code-jax evaluate --data test.zip --out grid --depth 0.2,0.4 --tuning tune.zip
   code-jax evaluate --data test.zip --out table --images 8 --resume
-  code-jax evaluate --data test.zip --out quirks --images 2 --batch-size 2 --methods quirks
+  code-jax evaluate --data test.zip --out quirks --images 2 --methods quirks
 """
 
 

@@ -17,6 +17,8 @@ from tests import oracles
 from tests.batch.conftest import exact_prior, make_pictures
 from tests.batch.results import assert_complete, assert_whole, files, lines
 
+pytestmark = pytest.mark.usefixtures("quickly_compiled")
+
 
 @pytest.fixture
 def many(tmp_path):
@@ -98,8 +100,11 @@ def test_a_folder_that_is_deleted_stops_the_run(many, tmp_path, restore, midway,
 
 
 def test_a_permission_that_is_lost_stops_the_run(many, tmp_path, restore, midway, capsys):
-    """Root heeds no permission bits: it becomes nobody for the rest of the run."""
+    """Root heeds no permission bits: it becomes nobody for the rest of the run, who may read the inputs."""
     out = tmp_path / "out"
+    for folder in (many, *many.parents):
+        if folder.stat().st_mode & 0o055 != 0o055 and folder.owner() == many.owner():
+            folder.chmod(folder.stat().st_mode | 0o055)
     midway(lambda: os.seteuid(65534) if os.getuid() == 0 else out.chmod(0o500))
     try:
         assert restore(many, "--out", out) == 2

@@ -18,7 +18,7 @@ from code_jax.cli.main import main
 FAST = ["--ode-steps", "2", "--langevin-steps", "2", "--batch-size", "2"]
 PICTURES = 24
 
-pytestmark = pytest.mark.usefixtures("own_cache")
+pytestmark = pytest.mark.usefixtures("quickly_compiled", "own_cache")
 
 
 @pytest.fixture(scope="module")

@@ -15,6 +15,8 @@ from tests.batch.conftest import make_pictures
 from tests.batch.driver import run
 from tests.batch.results import assert_complete, assert_whole, files, lines
 
+pytestmark = pytest.mark.usefixtures("quickly_compiled")
+
 COUNT = 64
 
 

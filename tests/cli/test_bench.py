@@ -12,6 +12,8 @@ from code_jax.bench.throughput import flops
 from code_jax.cli.main import main
 from tests.conftest import ONE_LEVEL, tiny_prior
 
+pytestmark = pytest.mark.usefixtures("quickly_compiled")
+
 
 def test_tasks_are_timed_in_turn_after_a_first_run():
     order = []

@@ -23,7 +23,7 @@ from code_jax.cli.main import main
 from code_jax.corruptions.registry import picture_seed
 from tests.conftest import ONE_LEVEL, tiny_prior
 
-pytestmark = pytest.mark.usefixtures("own_cache")
+pytestmark = pytest.mark.usefixtures("quickly_compiled", "own_cache")
 
 FAST = ["--ode-steps", "1", "--langevin-steps", "2", "--sdedit-steps", "2", "--batch-size", "2", "--bootstrap", "2"]
 TABLE = ["--methods", "inputs,sdedit,code", "--corruptions", "fog,contrast", "--images", "2", *FAST]

@@ -22,6 +22,8 @@ from code_jax.training.recipe import find_recipe
 from code_jax.training.step import init_state
 from tests.conftest import ONE_LEVEL, tiny_prior
 
+pytestmark = pytest.mark.usefixtures("quickly_compiled")
+
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):

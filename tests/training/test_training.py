@@ -21,6 +21,8 @@ from code_jax.training.recipe import RECIPES, Recipe, find_recipe, override
 from code_jax.training.step import augment, ema_update, init_state, learning_rate, loss, train_step
 from tests.conftest import ONE_LEVEL, tiny_prior
 
+pytestmark = pytest.mark.usefixtures("quickly_compiled")
+
 
 @pytest.mark.parametrize("kind", ["epsilon", "v_prediction", "sample"])
 def test_the_loss_of_a_network_that_says_nothing_is_the_targets_power(kind):
