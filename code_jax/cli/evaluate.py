@@ -59,7 +59,7 @@ def add_to(commands: Any) -> None:
     add("--weights", type=Path, help="folder of downloaded weights")
     add("--bootstrap", type=count, default=200, help="resamples of the intervals (default: 200)")
     add("--seed", type=count, default=0, help="of pictures, corruptions, noise (default: 0)")
-    add("--batch-size", type=count, default=4, help="pictures on a device at a time (default: 4)")
+    add("--batch-size", type=count, help="pictures on a device at a time (default: 1 on a CPU, or 8)")
     add("--precision", default="float32", metavar="float32|bfloat16", help="inside the network")
     parser.set_defaults(run=run)
 
@@ -93,6 +93,7 @@ def run(args: argparse.Namespace) -> int:
 
     from code_jax.batch.interruption import Interruption
     from code_jax.batch.lock import locked
+    from code_jax.batch.micro_batch import default_micro_batch
     from code_jax.evaluation.measures import Yardstick
     from code_jax.evaluation.pool import read_pool
     from code_jax.evaluation.records import Records
@@ -101,6 +102,7 @@ def run(args: argparse.Namespace) -> int:
     from code_jax.evaluation.statistics import moments_of
     from code_jax.evaluation.work import Workshop
 
+    micro_batch = args.batch_size or default_micro_batch()
     official = args.official_images or args.images
     order = Order(
         methods, corruptions, args.severity, args.images, official, protocols, args.tuning_images, args.eta_curve
@@ -113,13 +115,13 @@ def run(args: argparse.Namespace) -> int:
     )
     with locked(args.out / ".evaluation.lock"), Interruption() as interruption:
         records = Records(args.out, resume=args.resume)
-        workshop = Workshop(prior, yardstick, records, corruptions, args.seed, args.batch_size)
+        workshop = Workshop(prior, yardstick, records, corruptions, args.seed, micro_batch)
         results = evaluate(order, workshop, data, tuning, interruption)
         if results is None:
             print("interrupted: the same command with --resume goes on from here")
             return 128 + (interruption.signal or 0)
         reference = moments_of(yardstick.features_of(data.pixels))
-        facts = _facts(args, prior, data, tuning)
+        facts = _facts(args, micro_batch, prior, data, tuning)
         rows = write_report(args.out, results, reference, yardstick, facts, args.bootstrap, args.seed)
     _print(rows, args.out)
     return 1 if any(row.broken for of in rows.values() for row in of) else 0
@@ -136,7 +138,7 @@ def _print(rows: dict[str, list[Any]], out: Path) -> None:
     print(f"report.html, report.md and results.csv are in {str(out)!r}")
 
 
-def _facts(args: argparse.Namespace, prior: Any, data: Any, tuning: Any) -> dict[str, str]:
+def _facts(args: argparse.Namespace, micro_batch: int, prior: Any, data: Any, tuning: Any) -> dict[str, str]:
     import jax
 
     from code_jax.priors.hash import prior_hash
@@ -147,7 +149,7 @@ def _facts(args: argparse.Namespace, prior: Any, data: Any, tuning: Any) -> dict
         "command": shlex.join(["code-jax", *args.words]),
         "seed": str(args.seed),
         "versions": f"code_jax {__version__}, jax {jax.__version__}, Python {platform.python_version()}",
-        "device": f"{len(devices)} × {devices[0].device_kind} ({platform.machine()}), {args.batch_size} pictures on each",
+        "device": f"{len(devices)} × {devices[0].device_kind} ({platform.machine()}), {micro_batch} pictures on each",
         "prior": f"{args.prior}, SHA-256 {prior_hash(prior)}, {args.precision}",
         "pictures": f"{len(data.pixels)}, SHA-256 of their pixels {data.hash}; {args.images} for each corruption",
     }
