@@ -259,7 +259,15 @@ def run_in_segments(
 
 def number_of_moves(config: EditConfig) -> tuple[int, int]:
     """(moves, network evaluations) of a config; nothing is computed."""
-    route = jax.eval_shape(lambda: _any_route(canonical(config)))
+    levels = np.broadcast_shapes(*(np.shape(value) or (1,) for value in (config.depth, config.step_size)))
+    return _number_of_moves(config.program, levels[0])
+
+
+@functools.lru_cache
+def _number_of_moves(program: EditProgram, levels: int) -> tuple[int, int]:
+    config = EditConfig(depth=np.linspace(1.0, 0.5, levels), step_size=np.ones(levels), program=program)
+    schedule = NoiseSchedule(jnp.linspace(-4.0, 5.0, 1000), jnp.float32(999))
+    route = jax.eval_shape(lambda: route_of(schedule, canonical(config)))
     return len(route.kinds), route.nfe
 
 
@@ -290,10 +298,6 @@ def check_images(prior: Prior, images: Any) -> jax.Array:
     if not jnp.issubdtype(images.dtype, jnp.floating):
         raise UserError(f"images are {images.dtype}; scale them to [-1, 1] with code_jax.from_uint8")
     return images.astype(float)
-
-
-def _any_route(config: EditConfig) -> Route:
-    return route_of(NoiseSchedule(jnp.linspace(-4.0, 5.0, 1000), jnp.float32(999)), config)
 
 
 @jax.jit
