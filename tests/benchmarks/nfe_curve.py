@@ -61,6 +61,15 @@ def points(schedule: code_jax.NoiseSchedule) -> dict[str, Settings]:
     return found
 
 
+def point_of(name: str, schedule: code_jax.NoiseSchedule) -> Settings:
+    """The settings of a name in `points`, or of depth:h/(1 − ᾱ):Langevin steps."""
+    if ":" not in name:
+        return points(schedule)[name]
+    depth, relative_step, steps = name.split(":")
+    config = code_jax.preset("default", schedule, float(depth), float(relative_step))
+    return config.replace(program=dataclasses.replace(config.program, langevin_steps=int(steps)))
+
+
 def restored(prior: code_jax.Prior, given: np.ndarray, settings: Settings, cache: Path, weights: str) -> np.ndarray:
     """The restored tiles uint8, from the cache where they are."""
     is_published = isinstance(settings, OfficialSettings)
@@ -103,12 +112,12 @@ def main() -> None:
     parser.add_argument("--prior", default="eurosat-64")
     parser.add_argument("--tiles", type=int, default=8)
     parser.add_argument("--severity", type=int, default=3)
-    parser.add_argument("--points", help="names between commas, the first of them `published` or what to compare with")
+    parser.add_argument("--points", help="names, or depth:h/(1 - abar):steps, between commas; all compare with the first")
     args = parser.parse_args()
     args.cache.mkdir(parents=True, exist_ok=True)
     use_cores()
     prior = code_jax.load_prior(args.prior)
-    weights, known = prior_hash(prior), points(prior.schedule)
+    weights = prior_hash(prior)
     names, pictures = read_pictures(args.data, prior.image_shape[0])
     held = pictures[held_out(names, 1000)]
     clean, others = held[: args.tiles], held[args.tiles :]
@@ -128,14 +137,15 @@ def main() -> None:
     columns = "point", "NFE", "Fréchet distance", "difference, 90 %", "PSNR-input, dB", "difference, 90 %", "s"
     print(f"| {' | '.join(columns)} |\n{'|---' * len(columns)}|")
     base: tuple[list[float], np.ndarray] | None = None
-    for name in args.points.split(",") if args.points else known:
+    for name in args.points.split(",") if args.points else points(prior.schedule):
+        settings = point_of(name, prior.schedule)
         begun = time.monotonic()
-        found, fidelity = judge([restored(prior, images, known[name], args.cache, weights) for images in given])
+        found, fidelity = judge([restored(prior, images, settings, args.cache, weights) for images in given])
         resampled = [distance(found[:, draw], reference) for draw in draws]
         base = base or (resampled, fidelity)
         nearer = [float((fidelity - base[1])[:, draw].mean()) for draw in draws]
         differences = interval([a - b for a, b in zip(resampled, base[0], strict=True)]), interval(nearer)
-        nfe, seconds = number_of_moves(known[name])[1], time.monotonic() - begun
+        nfe, seconds = number_of_moves(settings)[1], time.monotonic() - begun
         print(f"| {name} | {nfe} | {distance(found, reference):.2f} | {differences[0]} | {fidelity.mean():.2f} "
               f"| {differences[1]} | {seconds:.0f} |", flush=True)  # fmt: skip
 
