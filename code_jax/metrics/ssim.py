@@ -40,11 +40,12 @@ def ssim(a: Any, b: Any) -> jax.Array:
 
 @jax.jit
 def _ssim(a: jax.Array, b: jax.Array) -> jax.Array:
-    a, b = a / 2, b / 2  # variances care for no shift, and lose the fewest digits around 0
+    centre_a, centre_b = (jnp.mean(x / 2, axis=(1, 2), keepdims=True) for x in (a, b))
+    a, b = a / 2 - centre_a, b / 2 - centre_b  # variances care for no shift, and lose the fewest digits around 0
     mean_a, mean_b, aa, bb, ab = _windows(jnp.stack([a, b, a * a, b * b, a * b]))
     variances = jnp.maximum(aa - mean_a**2, 0) + jnp.maximum(bb - mean_b**2, 0)
     covariance = ab - mean_a * mean_b
-    mean_a, mean_b = mean_a + 0.5, mean_b + 0.5
+    mean_a, mean_b = mean_a + (centre_a + 0.5), mean_b + (centre_b + 0.5)
     luminance = (2 * mean_a * mean_b + _C1) / (mean_a**2 + mean_b**2 + _C1)
     structure = (2 * covariance + _C2) / (variances + _C2)
     return jnp.mean(luminance * structure, axis=(1, 2, 3))
