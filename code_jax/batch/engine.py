@@ -14,7 +14,7 @@ from code_jax.batch.fitting import as_floats
 from code_jax.batch.job import Job, fold_keys, image_key
 from code_jax.batch.work import Work
 from code_jax.diffusion.tiling import tiled
-from code_jax.editing.devices import local_devices, sharding, within_memory
+from code_jax.editing.devices import devices_for, sharding
 from code_jax.editing.edit import EditResult
 from code_jax.editing.method import Settings, number_of_moves, run_in_segments
 from code_jax.priors.prior import Prior
@@ -42,8 +42,8 @@ class Engine:
     @classmethod
     def on_devices(cls, prior: Prior, config: Settings, job: Job, results: int) -> Engine:
         """An engine that has the prior on each of the job's devices, or on as many as so many results occupy."""
-        occupied = None if job.fit == "tile" else max(-(-results // job.micro_batch), 1)
-        devices = within_memory(prior, local_devices(job.devices)[:occupied])
+        batches = jax.local_device_count() if job.fit == "tile" else -(-results // job.micro_batch)
+        devices = devices_for(prior, batches, job.devices)
         return cls(jax.device_put(prior, sharding(devices)), config, job, devices)
 
     @property

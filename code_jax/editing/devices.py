@@ -32,11 +32,15 @@ def sharding(devices: Sequence[jax.Device], *axes: str) -> NamedSharding:
     return NamedSharding(Mesh(np.array(devices), ("batch",)), PartitionSpec(*axes))
 
 
-def within_memory(prior: Prior, devices: Sequence[jax.Device]) -> Sequence[jax.Device]:
-    """The devices, or if they are cores that share a memory, as many as it holds copies of the weights for; at least one."""
-    if devices[0].platform != "cpu":
-        return devices
-    return devices[: max(int(_SHARE_OF_COPIES * free_memory(devices[0]) / max(weights_of(prior), 1)), 1)]
+def devices_for(prior: Prior, batches: int, count: int | None = None) -> list[jax.Device]:
+    """Of the first `count` devices, or all, as many as so many batches of one device occupy; at least one.
+
+    Where they are cores that share a memory, no more than it holds copies of the weights for.
+    """
+    devices = local_devices(count)
+    if devices[0].platform == "cpu":
+        batches = min(batches, int(_SHARE_OF_COPIES * free_memory(devices[0]) / max(weights_of(prior), 1)))
+    return devices[: max(batches, 1)]
 
 
 def weights_of(prior: Prior) -> int:

@@ -17,7 +17,7 @@ import numpy as np
 
 from code_jax.diffusion.schedule import NoiseSchedule
 from code_jax.editing.config import EditConfig, canonical, preset
-from code_jax.editing.devices import local_devices, sharding, within_memory
+from code_jax.editing.devices import devices_for, sharding
 from code_jax.editing.edit import EditInfo, advance, begin, check_images, finish, image_keys, moves_up, route_of
 from code_jax.errors import UserError
 from code_jax.priors.prior import Prior
@@ -177,8 +177,7 @@ def sweep(
     cost = jax.eval_shape(lambda: route_of(prior.schedule, canonical(config))).cost()
     moves = moves_up(config.program)
     up, down = int(cost[:moves].sum()), int(cost[moves:].sum())
-    occupied = -(-len(which) // (1 if micro_batch is None else _checked(micro_batch)))
-    devices = within_memory(prior, local_devices()[:occupied])
+    devices = devices_for(prior, -(-len(which) // (1 if micro_batch is None else _checked(micro_batch))))
 
     def work(micro: int) -> int:
         chunk = micro * len(devices)
@@ -196,7 +195,7 @@ def sweep(
     def encode_rows(rows: np.ndarray) -> Any:
         these, settings = operands(first[rows])
         travel = begin(these, prior, jax.device_put(images[image[first[rows]]], spread), settings)
-        travel = jax.device_put(travel, spread)
+        travel = jax.device_put(travel, spread)  # as in `segments`
         travel = jax.device_get(advance(these, prior, travel, settings, jnp.int32(0), jnp.int32(moves)))
         report(up * chunk, work(micro))
         return travel

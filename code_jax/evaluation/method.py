@@ -15,7 +15,7 @@ import numpy as np
 from code_jax.batch.job import fold_keys, image_key
 from code_jax.diffusion.schedule import NoiseSchedule
 from code_jax.editing.config import EditConfig, canonical, preset
-from code_jax.editing.devices import local_devices, sharding
+from code_jax.editing.devices import devices_for, sharding
 from code_jax.editing.edit import EditResult, advance, begin
 from code_jax.editing.method import Settings, number_of_moves, run_in_segments
 from code_jax.editing.official import QUIRKS, OfficialSettings
@@ -186,7 +186,7 @@ def _in_batches(
     settings: Settings, prior: Prior, images: np.ndarray, words: np.ndarray, micro_batch: int, after: Callable[[float], None]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Images in batches of one size, sharded over the devices."""
-    devices, moves = local_devices()[: -(-len(images) // micro_batch)], number_of_moves(settings)[0]
+    devices, moves = devices_for(prior, -(-len(images) // micro_batch)), number_of_moves(settings)[0]
     size = micro_batch * len(devices)
     rows = np.minimum(np.arange(-(-len(images) // size) * size), len(images) - 1).reshape(-1, size)
     prior, found = jax.device_put(prior, sharding(devices)), []

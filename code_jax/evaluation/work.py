@@ -8,9 +8,9 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 
+from code_jax.editing.devices import devices_for
 from code_jax.evaluation.measures import COLUMNS, Yardstick, clipping
 from code_jax.evaluation.method import Method, program_memory, restored
 from code_jax.evaluation.pool import Pool, corrupted, picked
@@ -73,8 +73,8 @@ class Workshop:
 
     def batches(self, piece: Piece) -> int:
         """Network evaluations of a batch."""
-        devices = min(jax.local_device_count(), -(-len(piece.indices) // self.micro_batch))
-        return -(-piece.evaluations // (self.micro_batch * devices))
+        devices = devices_for(self.prior, -(-len(piece.indices) // self.micro_batch))
+        return -(-piece.evaluations // (self.micro_batch * len(devices)))
 
     def do(self, pieces: Sequence[Piece], advance: Callable[[int], None], checkpoint: Callable[[], None]) -> Iterator[Piece]:
         """Does and records what is missing of the pieces; yields each that it did.

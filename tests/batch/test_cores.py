@@ -39,10 +39,10 @@ def test_a_process_that_has_begun_keeps_its_devices():
 def test_copies_of_the_weights_take_a_quarter_of_the_memory_at_most(monkeypatch):
     schedule = code_jax.linear_schedule()
     prior = code_jax.Prior.from_function(lambda params, x, t: x, {"a": jnp.zeros(100), "b": 1.0}, schedule, (8, 8, 3))
-    here = jax.local_devices() * 8
+    monkeypatch.setattr(devices_of, "local_devices", lambda count: jax.local_devices()[:1] * 8)
     for free, expected in ((10**9, 8), (4 * 404 * 5, 5), (4 * 404 * 5 - 4, 4), (0, 1)):
         monkeypatch.setattr(devices_of, "free_memory", lambda device, free=free: free)
-        assert len(devices_of.within_memory(prior, here)) == expected
+        assert len(devices_of.devices_for(prior, 8)) == expected
 
 
 @pytest.mark.parametrize(
@@ -53,10 +53,11 @@ def test_copies_of_the_weights_take_a_quarter_of_the_memory_at_most(monkeypatch)
 def test_a_run_occupies_as_many_devices_as_it_has_batches(monkeypatch, fit, micro_batch, results, expected):
     import code_jax.batch.engine as module
 
-    monkeypatch.setattr(module, "local_devices", lambda count: list(range(8)))
-    monkeypatch.setattr(module, "within_memory", lambda prior, devices: devices)
+    monkeypatch.setattr(module.jax, "local_device_count", lambda: 8)
+    monkeypatch.setattr(devices_of, "local_devices", lambda count: jax.local_devices()[:1] * 8)
     monkeypatch.setattr(module, "sharding", lambda devices: None)
     monkeypatch.setattr(module.jax, "device_put", lambda prior, shared: prior)
-    engine = Engine.on_devices(None, None, Job(fit=fit, micro_batch=micro_batch), results)
+    prior = code_jax.Prior.from_function(lambda params, x, t: x, (), code_jax.linear_schedule(), (8, 8, 3))
+    engine = Engine.on_devices(prior, None, Job(fit=fit, micro_batch=micro_batch), results)
     assert len(engine.devices) == expected
     assert engine.in_flight == micro_batch * expected
