@@ -47,7 +47,7 @@ def add_to(commands: Any) -> None:
 
     add = parser.details("details of the methods").add_argument
     add("--preset", default="default", metavar="default|local|global", help="of what is no axis")
-    add("--eta", type=eta, default=2.0, help="confidence of the clipping (default: 2)")
+    add("--eta", type=eta, help="confidence of the clipping (default: the preset's)")
     add("--eta-curve", type=_etas, default=(), metavar="A,B,none", help="draw CODE's curve over these etas")
     add("--ode-steps", type=count, help="steps of the ODE each way")
     add("--langevin-steps", type=count, help="CODE's Langevin steps")
@@ -181,8 +181,9 @@ def _check(args: argparse.Namespace) -> None:
         raise UserError(f"--seed is {args.seed}; it must be from 0 to {2**32 - 1}")
     if not 0 <= args.bootstrap <= 10_000:
         raise UserError(f"--bootstrap is {args.bootstrap}; it must be from 0 to 10000")
-    if not all(value > 0 for value in (args.eta, *args.eta_curve)):
-        raise UserError(f"eta is {min((args.eta, *args.eta_curve))}; it must be positive, or none")
+    etas = (*args.eta_curve, *([] if args.eta is None else [args.eta]))
+    if not all(value > 0 for value in etas):
+        raise UserError(f"eta is {min(etas)}; it must be positive, or none")
 
 
 def _counts(text: str) -> tuple[int, ...]:

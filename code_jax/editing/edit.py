@@ -96,7 +96,7 @@ def edit(
         >>> prior = code_jax.Prior.from_function(eps, (), schedule, (8, 8, 3))
         >>> result = code_jax.edit(jax.random.key(0), prior, jnp.zeros((2, 8, 8, 3)))
         >>> result.images.shape, result.info.nfe
-        ((2, 8, 8, 3), 53)
+        ((2, 8, 8, 3), 24)
 
     `jax.vmap` over keys, step size, depth or η gives what a loop over them gives.
     """

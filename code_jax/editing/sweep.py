@@ -162,7 +162,7 @@ def sweep(
         >>> grid = code_jax.SweepGrid(step_size=(1e-3, 1e-2), depth=(0.2, 0.4, 0.6))
         >>> result = code_jax.sweep(jax.random.key(0), prior, jnp.zeros((2, 8, 8, 3)), grid)
         >>> result.images.shape, result.info.nfe, result.evaluations  # 12 results, 6 encodings
-        ((6, 2, 8, 8, 3), 53, 516)
+        ((6, 2, 8, 8, 3), 24, 228)
     """
     config = preset("default", prior.schedule) if config is None else config
     images, points = check_images(prior, images), grid.points(config, prior.schedule)

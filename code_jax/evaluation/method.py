@@ -87,7 +87,7 @@ class Axes:
     Attributes:
         depth: noise levels; empty keeps the preset's.
         relative_step: h/(1 − ᾱ) of CODE; empty keeps the preset's.
-        eta: η of what is clipped.
+        eta: η of what is clipped; None keeps the preset's.
         preset: name of the preset.
         program: values of `EditProgram` that replace the preset's, of CODE and the DDIM round trip.
         sdedit_steps: ancestral steps of SDEdit; None keeps the preset's.
@@ -95,7 +95,7 @@ class Axes:
 
     depth: Sequence[float] = ()
     relative_step: Sequence[float] = ()
-    eta: float = 2.0
+    eta: float | None = None
     preset: str = "default"
     program: dict[str, Any] = dataclasses.field(default_factory=dict)
     sdedit_steps: int | None = None
@@ -121,9 +121,9 @@ def method_of(name: str, axes: Axes, schedule: NoiseSchedule) -> Method:
     config = preset(axes.preset, schedule, method=kind)
     program = {"num_steps": axes.sdedit_steps or config.program.num_steps} if kind == "sdedit" else axes.program
     config = config.replace(program=dataclasses.replace(config.program, **program))
-    clips = name in ("ddim+cbc", "code")
+    eta = (config.eta if axes.eta is None else axes.eta) if name in ("ddim+cbc", "code") else None
     steps = axes.relative_step if kind == "code" else ()
-    grid = SweepGrid(relative_step=tuple(steps), depth=tuple(axes.depth), eta=(axes.eta if clips else None,))
+    grid = SweepGrid(relative_step=tuple(steps), depth=tuple(axes.depth), eta=(eta,))
     return Method(name, config, tuple(grid.points(config, schedule)))
 
 

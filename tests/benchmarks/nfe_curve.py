@@ -2,11 +2,12 @@
 
     python -m tests.benchmarks.nfe_curve --data train.zip --cache FOLDER [--tiles 8] [--severity 3] [--points default,published]
 
-Tiles are those held out of the bundled prior's training by name hash, never test tiles. A point's restored tiles are kept in the
-cache folder, corruption by corruption: a run that was stopped goes on, and a further point costs only itself. Reported are the
-Fréchet distance in the bundled classifier's features, of a point's tiles under all corruptions together to the held-out tiles
-that were not damaged, and PSNR to the input; with 90 % intervals of the difference to the published schedule in full, over 400
-resamplings of the tiles, the same for both. Few tiles bias every distance alike: compare distances of one run.
+Tiles are those held out of the bundled prior's training by name hash, never test tiles, and others for each corruption. A point's
+restored tiles are kept in the cache folder, corruption by corruption: a run that was stopped goes on, and a further point costs
+only itself. Reported are the Fréchet distance in the bundled classifier's features, of a point's tiles under all corruptions
+together to the held-out tiles that were not damaged, and PSNR to the input; with 90 % intervals of the difference to the
+published schedule in full, over 400 resamplings of each corruption's tiles, the same for both. Few tiles bias every distance
+alike: compare distances of one run.
 
 `published` is the published program with its notebook's settings (`code_jax.official`), quirks included; `published/k` has a k-th
 of its steps of either kind, and k times its step size.
@@ -119,13 +120,16 @@ def main() -> None:
     prior = code_jax.load_prior(args.prior)
     weights = prior_hash(prior)
     names, pictures = read_pictures(args.data, prior.image_shape[0])
-    held = pictures[held_out(names, 1000)]
-    clean, others = held[: args.tiles], held[args.tiles :]
+    held = np.random.default_rng(0).permutation(pictures[held_out(names, 1000)])  # in the archive they are sorted by class
+    count = args.tiles * len(CORRUPTIONS)
+    clean, others = held[:count].reshape(len(CORRUPTIONS), args.tiles, *held.shape[1:]), held[count:]
     reference = moments_update(moments_init(64), features(others))
     given = [
-        np.stack([code_jax.corrupt(tile, name, args.severity, seed) for seed, tile in enumerate(clean)]) for name in CORRUPTIONS
+        np.stack([code_jax.corrupt(tile, name, args.severity, seed) for seed, tile in enumerate(tiles)])
+        for name, tiles in zip(CORRUPTIONS, clean, strict=True)
     ]
-    draws = np.random.default_rng(0).integers(0, len(clean), (RESAMPLINGS, len(clean)))
+    rows = np.arange(len(CORRUPTIONS))[:, None]
+    draws = np.random.default_rng(0).integers(0, args.tiles, (RESAMPLINGS, len(CORRUPTIONS), args.tiles))
 
     def judge(made: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
         """Features and PSNR to the input, [corruption, tile, ...]."""
@@ -133,7 +137,8 @@ def main() -> None:
         return np.stack([features(images) for images in made]), np.stack(fidelity)
 
     before = judge(given)[0]
-    print(f"{len(clean)} tiles, severity {args.severity}; Fréchet distance of the inputs {distance(before, reference):.2f}\n")
+    print(f"{args.tiles} tiles for each corruption, severity {args.severity}; "
+          f"Fréchet distance of the inputs {distance(before, reference):.2f}\n")  # fmt: skip
     columns = "point", "NFE", "Fréchet distance", "difference, 90 %", "PSNR-input, dB", "difference, 90 %", "s"
     print(f"| {' | '.join(columns)} |\n{'|---' * len(columns)}|")
     base: tuple[list[float], np.ndarray] | None = None
@@ -141,9 +146,9 @@ def main() -> None:
         settings = point_of(name, prior.schedule)
         begun = time.monotonic()
         found, fidelity = judge([restored(prior, images, settings, args.cache, weights) for images in given])
-        resampled = [distance(found[:, draw], reference) for draw in draws]
+        resampled = [distance(found[rows, draw], reference) for draw in draws]
         base = base or (resampled, fidelity)
-        nearer = [float((fidelity - base[1])[:, draw].mean()) for draw in draws]
+        nearer = [float((fidelity - base[1])[rows, draw].mean()) for draw in draws]
         differences = interval([a - b for a, b in zip(resampled, base[0], strict=True)]), interval(nearer)
         nfe, seconds = number_of_moves(settings)[1], time.monotonic() - begun
         print(f"| {name} | {nfe} | {distance(found, reference):.2f} | {differences[0]} | {fidelity.mean():.2f} "

@@ -90,8 +90,8 @@ def test_a_cell_is_what_the_library_gives(prior, folders, whole):
     assert len(rows) == 2 * 4 * 2 * 2  # protocols, methods with the clean sources, severities, corruptions
     given, clean = pictures(folders, "contrast", place=1)
     row = rows["blind", "code", "5", "contrast"]
-    depth = float(re.match(r"depth ([\d.]+), step 0.02, eta 2$", row["setting"]).group(1))
-    result = restored_by_library(prior, given, depth, 2.0)
+    depth = float(re.match(r"depth ([\d.]+), step 0.2, eta 1$", row["setting"]).group(1))
+    result = restored_by_library(prior, given, depth, 1.0)
     for name, other in (("source", clean), ("input", given)):
         expected = np.mean(np.asarray(code_jax.metrics.psnr(result.images, code_jax.from_uint8(other))))
         assert float(row[f"psnr_{name}"]) == pytest.approx(expected, rel=1e-4)
@@ -228,7 +228,7 @@ def test_official_and_the_curve_over_eta_have_their_place(prior, folders, tmp_pa
     )  # one does not clip, the other is corrupted throughout
     masked = rows["code", "masking_random_color"]
     given, clean = pictures(folders, "masking_random_color", place=1)
-    found = restored_by_library(prior, given, 0.4, 0.2).info.clipped_pixels
+    found = restored_by_library(prior, given, 0.2, 0.2).info.clipped_pixels
     truth = (np.abs(given.astype(int) - clean) > 1).any(axis=-1)
     hits = (np.asarray(found) & truth).sum(axis=(1, 2))
     assert 0 < float(masked["recall"]) == pytest.approx(np.mean(hits / truth.sum(axis=(1, 2))), rel=1e-4)

@@ -99,7 +99,7 @@ def test_identity_remains_as_the_depth_goes_to_zero():
     image = jax.random.uniform(jax.random.key(4), (1, *SIZE, 3), minval=-0.9, maxval=0.9)
     wide, errors = tiled(oracles.gaussian(mean, jnp.float32(0.3)), SIZE), []
     for depth in (0.3, 0.1, 0.03, 0.002):
-        program = code_jax.EditProgram(num_steps=4, solver="midpoint", langevin_steps=2)
+        program = code_jax.EditProgram(num_steps=4, solver="midpoint", grid="geometric", langevin_steps=2)
         config = code_jax.EditConfig(depth=depth, step_size=1e-4 * depth, eta=None, input_noise=0.0, program=program)
         errors.append(float(jnp.abs(code_jax.edit(jax.random.key(0), wide, image, config).images - image).mean()))
     assert errors == sorted(errors, reverse=True) and errors[0] > 0.02 and errors[-1] < 0.002

@@ -108,14 +108,14 @@ def test_the_points_are_the_product_of_the_axes(steps, depths, etas, seeds):
     grid = code_jax.SweepGrid(step_size=steps, depth=depths, eta=etas, seeds=seeds)
     points = grid.points(config, schedule)
     assert len(points) == len(set(points)) == grid.size
-    assert {point.depth for point in points} == set(depths or [0.4])
-    assert {point.eta for point in points} == {math.inf if eta is None else eta for eta in etas or [2.0]}
-    variance = {depth: float(schedule.variance(schedule.timestep(depth))) for depth in depths or [0.4]}
+    assert {point.depth for point in points} == set(depths or [0.2])
+    assert {point.eta for point in points} == {math.inf if eta is None else eta for eta in etas or [1.0]}
+    variance = {depth: float(schedule.variance(schedule.timestep(depth))) for depth in depths or [0.2]}
     for point in points:
         if steps:
             assert point.step_size in steps
         else:  # the preset's h/(1 − ᾱ) at every depth
-            assert point.step_size / variance[point.depth] == pytest.approx(0.02, rel=1e-5)
+            assert point.step_size / variance[point.depth] == pytest.approx(0.2, rel=1e-5)
 
 
 def test_a_relative_step_is_h_over_the_noise_variance():

@@ -256,6 +256,7 @@ function takePreset() {
   const preset = options.presets[$("preset").value];
   setNumber("depth", preset.depth);
   setNumber("relative-step", preset.relative_step);
+  setNumber("eta", preset.eta);
   $("langevin-steps").value = preset.langevin_steps;
 }
 
@@ -339,7 +340,6 @@ async function begin() {
     $("pictures").append(button);
   }
   takePreset();
-  setNumber("eta", 2);
   listen();
 }
 
