@@ -86,7 +86,8 @@ def _relief(wet: np.ndarray, size: float) -> np.ndarray:
     """Drops lit from one side: the distance to their rims, up to 20 pixels at 256, equalized and embossed; 0 to 255."""
     rims = wet & ~ndimage.binary_erosion(wet)
     distance = ndimage.distance_transform_edt(~rims) / size if rims.any() else np.full(wet.shape, 20.0)
-    levels = np.floor(ndimage.uniform_filter(np.minimum(distance, 20), 3)).astype(int)
+    smooth = ndimage.uniform_filter(np.minimum(distance, 20), 3)
+    levels = np.floor(smooth.clip(0)).astype(int)  # the filter's running sum leaves −1e−15 in the place of 0
     shares = np.cumsum(np.bincount(levels.ravel(), minlength=21)) / levels.size
     lowest = shares[levels.min()]
     equalized = 255 * (shares[levels] - lowest) / max(1 - lowest, 1e-9)

@@ -61,6 +61,15 @@ def test_any_pixels_and_seed_are_taken(image, name, severity, seed):
     assert corrupt(image, name, severity, seed).shape == image.shape
 
 
+@pytest.mark.parametrize("name", ALL_NAMES)
+def test_every_severity_takes_many_seeds(name):
+    """A picture of one colour: what divides by a range, or rounds below a bound, does so for one seed in ten."""
+    picture = np.full((64, 64, 3), 128, np.uint8)
+    for severity in range(1, 6):
+        for seed in range(8 if severity < 4 else 3):
+            assert code_jax.corrupt(picture, name, severity=severity, seed=seed).shape == picture.shape
+
+
 @pytest.mark.parametrize("value", [0, 255])
 @pytest.mark.parametrize("name", ALL_NAMES)
 def test_black_and_white_pictures_divide_nothing_by_zero(name, value):
