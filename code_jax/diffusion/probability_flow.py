@@ -6,13 +6,13 @@ The ODE is equation 13 of Song et al. 2021. z = x/√ᾱ is the image plus σ ti
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import diffrax
 import jax
 import jax.numpy as jnp
 
-from code_jax.diffusion.denoiser import Denoiser, eps_at
 from code_jax.diffusion.schedule import NoiseSchedule
 from code_jax.errors import UserError
 
@@ -30,8 +30,9 @@ _RHO = 7.0
 
 Memory = tuple[jax.Array, jax.Array] | None
 
-# A field of the ODE, ``(σ, z, denoiser) -> dz/dσ``, as diffrax wants it.
-_TERM = diffrax.ODETerm(lambda sigma, z, denoiser: eps_at(denoiser, z, jnp.asarray(sigma)))
+Field = Callable[[jax.Array, jax.Array], jax.Array]  # (z, σ) -> dz/dσ = ε
+
+_TERM = diffrax.ODETerm(lambda sigma, z, field: field(z, jnp.asarray(sigma)))
 
 
 def find_solver(name: str) -> diffrax.AbstractSolver:
@@ -60,7 +61,7 @@ def noise_levels(
 
 def ode_step(
     solver: diffrax.AbstractSolver,
-    denoiser: Denoiser,
+    field: Field,
     sigma_from: jax.Array,
     sigma_to: jax.Array,
     z: jax.Array,
@@ -71,6 +72,6 @@ def ode_step(
     Without a memory each step starts afresh, since FSAL's last slope would be wrong after a clip or a correction. A reversible
     solver lives by its memory, which is a shadow of z [B, H, W, C] and the slope at it (Kidger et al. 2021, algorithm 1).
     """
-    state: Any = solver.init(_TERM, sigma_from, sigma_to, z, denoiser) if memory is None else memory
-    z, _, _, state, _ = solver.step(_TERM, sigma_from, sigma_to, z, denoiser, state, made_jump=jnp.array(False))
+    state: Any = solver.init(_TERM, sigma_from, sigma_to, z, field) if memory is None else memory
+    z, _, _, state, _ = solver.step(_TERM, sigma_from, sigma_to, z, field, state, made_jump=jnp.array(False))
     return z, None if memory is None else state

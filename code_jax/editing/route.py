@@ -5,12 +5,14 @@ In z = x/√ᾱ every method is a list of moves of two kinds: a step of the ODE 
     z ← z + a·ε(z, σ) + b·n,
 
 which is Langevin at σ (either form), an ancestral step (DDIM with η = 1), or the last Euler step to σ = 0. After a move z is
-clipped to ±(1 + ησ'), which is confidence-based clipping in this scale; η = ∞ clips nothing. The loop holds one copy of
-each kind of move however long the route is, draws its noise from (image's key, number of the draw), and runs from any move to
-any other: cut into segments it gives the same images.
+clipped to ±(1 + ησ'), which is confidence-based clipping in this scale; η = ∞ clips nothing. The loop holds one copy of each
+kind of move however long the route is (with DDIM one copy of the network for both kinds), draws its noise from (image's key,
+number of the draw), and runs from any move to any other: cut into segments it gives the same images.
 """
 
 from __future__ import annotations
+
+import functools
 
 import flax.struct
 import jax
@@ -19,7 +21,7 @@ import numpy as np
 
 from code_jax.diffusion.denoiser import Denoiser, eps_at
 from code_jax.diffusion.langevin import langevin_coefficients
-from code_jax.diffusion.probability_flow import NFE_PER_STEP, REVERSIBLE, Memory, find_solver, ode_step
+from code_jax.diffusion.probability_flow import NFE_PER_STEP, REVERSIBLE, Field, Memory, find_solver, ode_step
 from code_jax.editing.region import Region
 
 ODE, AFFINE = 0, 1
@@ -147,13 +149,13 @@ def follow(
         shape, dtype = travel.z.shape[1:], travel.z.dtype
         return jax.vmap(lambda key: jax.random.normal(jax.random.fold_in(key, k), shape, dtype))(keys)
 
-    def along_ode(k: jax.Array, travel: Travel) -> Travel:
-        z, memory = ode_step(solver, denoiser, route.sigma[k], route.sigma_next[k], travel.z, travel.memory)
+    def along_ode(field: Field, k: jax.Array, travel: Travel) -> Travel:
+        z, memory = ode_step(solver, field, route.sigma[k], route.sigma_next[k], travel.z, travel.memory)
         return travel.replace(z=z, memory=memory)
 
-    def affine(k: jax.Array, travel: Travel) -> Travel:
+    def affine(field: Field, k: jax.Array, travel: Travel) -> Travel:
         z, a, b = travel.z, route.eps_coefficient[k], route.noise_coefficient[k]
-        eps = eps_at(denoiser, z, route.sigma[k])
+        eps = field(z, route.sigma[k])
         noise = (draw(draws[k]) + draw(draws[k] + 1)) / 2 if route.averaged else draw(draws[k])
         keep = (route.sigma_next[k] == 0) | (a == 0)  # the last move, or a restart, which correct nothing
         squared = jnp.where(keep, travel.squared_eps, jnp.mean(eps**2, axis=(1, 2, 3)))
@@ -162,10 +164,15 @@ def follow(
         return travel.replace(z=z, squared_eps=squared, memory=memory)
 
     def move(k: jax.Array, travel: Travel) -> Travel:
+        field: Field = functools.partial(eps_at, denoiser)
+        if route.solver == "ddim":  # its one slope is what an affine move asks for: evaluated here, the network is there once
+            eps = field(travel.z, route.sigma[k])
+            field = lambda z, sigma: eps  # noqa: E731
+        branches = functools.partial(along_ode, field), functools.partial(affine, field)
         if len(set(route.kinds)) == 1:
-            travel = (along_ode, affine)[route.kinds[0]](k, travel)
+            travel = branches[route.kinds[0]](k, travel)
         else:
-            travel = jax.lax.switch(kinds[k], (along_ode, affine), k, travel)
+            travel = jax.lax.switch(kinds[k], branches, k, travel)
         bound, moved = route.bound[k], travel.z
         travel = travel.replace(z=jnp.clip(moved, -bound, bound), clipped=travel.clipped | (jnp.abs(moved) > bound))
         if travel.region is not None:
