@@ -133,7 +133,8 @@ def test_upload_restore_compare_and_download(page):
     result = page.picture("#after")
     assert np.abs(result.astype(int) - given).mean() > 2
     captions = [caption.text for caption in page.all("#strip figcaption")]
-    assert captions == ["encoding", "correction", "decoding"] and len(page.all("#strip img")) == 1 + 4 + 3 + 4  # four of a stage, or all of it
+    assert captions == ["encoding", "correction", "decoding"]
+    assert len(page.all("#strip img")) == 1 + 4 + 3 + 4  # the input, then four of a stage, or all of it
 
     page.set("compare-slider", 20)
     clip = "return getComputedStyle(document.querySelector('#after')).clipPath"
