@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 import jax
+import jax.numpy as jnp
 
 from code_jax.diffusion.schedule import NoiseSchedule
 
@@ -21,6 +22,6 @@ class Denoiser(Protocol):
 
 
 def eps_at(denoiser: Denoiser, z: jax.Array, sigma: jax.Array) -> jax.Array:
-    """ε of z = x/√ᾱ [B, H, W, C] at noise level σ []: the field of the probability-flow ODE dz/dσ = ε(√ᾱ z, t(σ))."""
+    """ε of z = x/√ᾱ [B, H, W, C]: the field of the probability-flow ODE dz/dσ = ε(√ᾱ z, t(σ)); σ is [] or [B, 1, 1, 1]."""
     t = denoiser.schedule.t_of_sigma(sigma).astype(z.dtype)
-    return denoiser.eps(z * jax.lax.rsqrt(1 + sigma**2), t[None].repeat(z.shape[0]))
+    return denoiser.eps(z * jax.lax.rsqrt(1 + sigma**2), jnp.broadcast_to(t.ravel(), z.shape[:1]))

@@ -69,6 +69,7 @@ def ode_step(
 ) -> tuple[jax.Array, Memory]:
     """One solver step from σ_from to σ_to, up or down: z [B, H, W, C] there, and what the solver remembers.
 
+    The levels are one for all images [], or one each [B, 1, 1, 1]: diffrax takes a time of any shape that goes with z.
     Without a memory each step starts afresh, since FSAL's last slope would be wrong after a clip or a correction. A reversible
     solver lives by its memory, which is a shadow of z [B, H, W, C] and the slope at it (Kidger et al. 2021, algorithm 1).
     """

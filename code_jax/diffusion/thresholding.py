@@ -19,8 +19,8 @@ class DynamicThreshold(flax.struct.PyTreeNode):
 
     Attributes:
         denoiser: what is wrapped.
-        quantile: p in (0, 1).
-        s_max: the largest s, ≥ 1.
+        quantile: p in (0, 1), [] or [B].
+        s_max: the largest s, ≥ 1. [] or [B].
 
     Example:
         >>> import code_jax
@@ -54,10 +54,12 @@ class DynamicThreshold(flax.struct.PyTreeNode):
 def clipped_quantile(values: jax.Array, quantile: jax.typing.ArrayLike, s_max: jax.typing.ArrayLike) -> jax.Array:
     """clip(quantile(values), 1, s_max) over all but the first axis, [B, 1, 1, 1], by bisection instead of a sort.
 
+    quantile, s_max: [] or [B].
     The quantile is the smallest s with at least p of the values ≤ s; clipping leaves only [1, s_max] to search.
     """
     axes = tuple(range(1, values.ndim))
     low = jnp.ones((values.shape[0],) + (1,) * len(axes), values.dtype)
+    quantile, s_max = (jnp.reshape(number, (-1,) + (1,) * len(axes)) for number in (quantile, s_max))
 
     def halve(_: int, bounds: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
         low, high = bounds
@@ -66,5 +68,5 @@ def clipped_quantile(values: jax.Array, quantile: jax.typing.ArrayLike, s_max: j
         return jnp.where(enough, low, middle), jnp.where(enough, middle, high)
 
     within = jnp.mean(values <= 1, axes, keepdims=True, dtype=values.dtype) >= quantile
-    _, high = jax.lax.fori_loop(0, _BISECTIONS, halve, (low, jnp.full_like(low, s_max)))
+    _, high = jax.lax.fori_loop(0, _BISECTIONS, halve, (low, low * s_max))
     return jnp.where(within, low, high)

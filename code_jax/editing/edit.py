@@ -174,27 +174,13 @@ def anneal(rate: jax.Array, steps: int, levels: int) -> jax.Array:
     return rate ** jnp.array(np.arange(steps) * levels // max(steps, 1), rate.dtype)
 
 
-def start(
-    keys: jax.Array, schedule: NoiseSchedule, images: jax.Array, config: EditConfig, mask: jax.Array | None = None
-) -> Travel:
-    """The images with their first noise: `input_noise`·σ_0 for the ODE, σ of the depth for SDEdit. mask: [B, H, W, 1]."""
-    draw = lambda key: jax.random.normal(jax.random.fold_in(key, 2**31 - 1), images.shape[1:], images.dtype)  # noqa: E731
-    if config.program.method == "sdedit":
-        sigma = noise = schedule.sigma(schedule.timestep(jnp.atleast_1d(config.depth)[0]))
-    else:
-        sigma = schedule.sigma(0.0)
-        noise = config.input_noise * sigma
-    z = images + noise * jax.vmap(draw)(keys)
-    region = None if mask is None else Region(mask, images, z, sigma[None].repeat(len(images)))
-    return depart(z, region, config.program.solver)
-
-
 def denoiser_of(prior: Prior, threshold: tuple[Number, Number] | None) -> Denoiser:
     """The prior, thresholded unless `threshold` is None: window by window where it is tiled, which is what the prior knows."""
     if threshold is None:
         return prior
     if isinstance(prior, Tiled):
-        return prior.replace(denoiser=DynamicThreshold(prior.denoiser, *threshold))
+        windows = (jnp.repeat(number, prior.chunk) if jnp.ndim(number) else number for number in threshold)
+        return prior.replace(denoiser=DynamicThreshold(prior.denoiser, *windows))
     return DynamicThreshold(prior, *threshold)
 
 
@@ -208,12 +194,19 @@ def per_image(config: EditConfig, count: int) -> EditConfig:
 
 @jax.jit
 def begin(keys: jax.Array, prior: Prior, images: jax.Array, config: EditConfig, mask: jax.Array | None = None) -> Travel:
-    """The state before the first move; the config's numbers are `per_image`."""
+    """The images with their first noise: `input_noise`·σ_0 for the ODE, σ of the depth for SDEdit.
 
-    def depart_one(key: jax.Array, image: jax.Array, config: EditConfig, mask: jax.Array | None) -> Travel:
-        return _drop(start(key[None], prior.schedule, image[None], config, None if mask is None else mask[None]))
-
-    return jax.vmap(depart_one)(keys, images, config, mask)
+    The config's numbers are `per_image`; mask: [B, H, W, 1].
+    """
+    draw = lambda key: jax.random.normal(jax.random.fold_in(key, 2**31 - 1), images.shape[1:], images.dtype)  # noqa: E731
+    if config.program.method == "sdedit":
+        sigma = noise = prior.schedule.sigma(prior.schedule.timestep(config.depth.reshape(len(images), -1)[:, 0]))
+    else:
+        sigma = prior.schedule.sigma(jnp.zeros(len(images)))
+        noise = config.input_noise * sigma
+    z = images + noise[:, None, None, None] * jax.vmap(draw)(keys)
+    region = None if mask is None else Region(mask, images, z, sigma[:, None, None, None])
+    return depart(z, region, config.program.solver)
 
 
 @functools.partial(jax.jit, donate_argnames="travel")
@@ -317,16 +310,6 @@ def _follow_each(
     keys: jax.Array, prior: Prior, travel: Travel, config: EditConfig, first: jax.typing.ArrayLike, last: jax.Array | None
 ) -> Travel:
     """`follow` for each image with its own numbers: routes of the same moves; `last` None is to the end."""
-
-    def follow_one(key: jax.Array, travel: Travel, config: EditConfig) -> Travel:
-        route = route_of(prior.schedule, config)
-        alone = jax.tree.map(lambda leaf: leaf[None], travel)
-        end = len(route.kinds) if last is None else last
-        return _drop(follow(key[None], denoiser_of(prior, config.dynamic_threshold), route, alone, first, end))
-
-    return jax.vmap(follow_one)(keys, travel, config)
-
-
-def _drop(travel: Travel) -> Travel:
-    """One image's state without its axis of images."""
-    return jax.tree.map(lambda leaf: leaf[0], travel)
+    route = jax.vmap(functools.partial(route_of, prior.schedule))(config)
+    end = len(route.kinds) if last is None else last
+    return follow(keys, denoiser_of(prior, config.dynamic_threshold), route, travel, first, end)

@@ -29,7 +29,7 @@ class Region(flax.struct.PyTreeNode):
         mask: share of the edit in the result: 0 outside the region, up to 1 within it. [B, H, W, 1].
         image: x_0, [B, H, W, C].
         deepest: z at the deepest level reached so far, [B, H, W, C].
-        sigma: that level. [B].
+        sigma: that level. [B, 1, 1, 1].
     """
 
     mask: jax.Array
@@ -38,10 +38,13 @@ class Region(flax.struct.PyTreeNode):
     sigma: jax.Array
 
     def after(self, z: jax.Array, sigma: jax.Array, sigma_next: jax.Array) -> tuple[jax.Array, Region]:
-        """What is kept of a move from σ to σ' that gave z: upward the latent is noted, else z outside is the input's."""
+        """What is kept of a move from σ to σ' that gave z: upward the latent is noted, else z outside is the input's.
+
+        The levels are [1, 1, 1, 1], or one each [B, 1, 1, 1].
+        """
         up = sigma_next > sigma
         noted = self.replace(deepest=jnp.where(up, z, self.deepest), sigma=jnp.where(up, sigma_next, self.sigma))
-        outside = self.image + (sigma_next / self.sigma)[:, None, None, None] * (self.deepest - self.image)
+        outside = self.image + sigma_next / self.sigma * (self.deepest - self.image)
         share = jnp.where(sigma_next == 0, self.mask, self.mask > 0)
         # Not outside + share·(z − outside), which rounds: at 0 and 1 this is exact.
         return jnp.where(up, z, share * z + (1 - share) * outside), noted

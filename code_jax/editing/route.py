@@ -28,12 +28,12 @@ ODE, AFFINE = 0, 1
 
 
 class Route(flax.struct.PyTreeNode):
-    """Moves in order, one entry each.
+    """Moves in order, one entry each: K for all images alike, or for each its own [B, K].
 
     Attributes:
-        sigma, sigma_next: noise level before and after the move. float32 [K].
-        eps_coefficient, noise_coefficient: a and b of an affine move, unused by ODE moves. float32 [K].
-        bound: |z| is clipped to it after the move; infinity where nothing is clipped. float32 [K].
+        sigma, sigma_next: noise level before and after the move. float32 [..., K].
+        eps_coefficient, noise_coefficient: a and b of an affine move, unused by ODE moves. float32 [..., K].
+        bound: |z| is clipped to it after the move; infinity where nothing is clipped. float32 [..., K].
         kinds: `ODE` or `AFFINE` for each move, static.
         solver: name of the ODE's solver, static.
         averaged: whether the noise of draw k is (n_k + n_{k+1})/2 (`langevin_coefficients`), static.
@@ -145,20 +145,23 @@ def follow(
     """Makes the moves first..last − 1 (both may be traced). keys: one per image, [B]."""
     solver, kinds, draws = find_solver(route.solver), jnp.array(route.kinds), jnp.array(route.draws())
 
+    def number(column: jax.Array, k: jax.Array) -> jax.Array:
+        return column[..., k].reshape(-1, 1, 1, 1)
+
     def draw(k: jax.Array) -> jax.Array:
         shape, dtype = travel.z.shape[1:], travel.z.dtype
         return jax.vmap(lambda key: jax.random.normal(jax.random.fold_in(key, k), shape, dtype))(keys)
 
     def along_ode(field: Field, k: jax.Array, travel: Travel) -> Travel:
-        z, memory = ode_step(solver, field, route.sigma[k], route.sigma_next[k], travel.z, travel.memory)
+        z, memory = ode_step(solver, field, number(route.sigma, k), number(route.sigma_next, k), travel.z, travel.memory)
         return travel.replace(z=z, memory=memory)
 
     def affine(field: Field, k: jax.Array, travel: Travel) -> Travel:
-        z, a, b = travel.z, route.eps_coefficient[k], route.noise_coefficient[k]
-        eps = field(z, route.sigma[k])
+        z, a, b = travel.z, number(route.eps_coefficient, k), number(route.noise_coefficient, k)
+        eps = field(z, number(route.sigma, k))
         noise = (draw(draws[k]) + draw(draws[k] + 1)) / 2 if route.averaged else draw(draws[k])
-        keep = (route.sigma_next[k] == 0) | (a == 0)  # the last move, or a restart, which correct nothing
-        squared = jnp.where(keep, travel.squared_eps, jnp.mean(eps**2, axis=(1, 2, 3)))
+        keep = (number(route.sigma_next, k) == 0) | (a == 0)  # the last move, or a restart, which correct nothing
+        squared = jnp.where(keep.ravel(), travel.squared_eps, jnp.mean(eps**2, axis=(1, 2, 3)))
         z = z + a * eps + b * noise
         memory = None if travel.memory is None else (z, eps)
         return travel.replace(z=z, squared_eps=squared, memory=memory)
@@ -166,17 +169,17 @@ def follow(
     def move(k: jax.Array, travel: Travel) -> Travel:
         field: Field = functools.partial(eps_at, denoiser)
         if route.solver == "ddim":  # its one slope is what an affine move asks for: evaluated here, the network is there once
-            eps = field(travel.z, route.sigma[k])
+            eps = field(travel.z, number(route.sigma, k))
             field = lambda z, sigma: eps  # noqa: E731
         branches = functools.partial(along_ode, field), functools.partial(affine, field)
         if len(set(route.kinds)) == 1:
             travel = branches[route.kinds[0]](k, travel)
         else:
             travel = jax.lax.switch(kinds[k], branches, k, travel)
-        bound, moved = route.bound[k], travel.z
+        bound, moved = number(route.bound, k), travel.z
         travel = travel.replace(z=jnp.clip(moved, -bound, bound), clipped=travel.clipped | (jnp.abs(moved) > bound))
         if travel.region is not None:
-            z, region = travel.region.after(travel.z, route.sigma[k], route.sigma_next[k])
+            z, region = travel.region.after(travel.z, number(route.sigma, k), number(route.sigma_next, k))
             travel = travel.replace(z=z, region=region)
         if travel.memory is not None:  # what moves z moves its shadow
             shadow, slope = travel.memory
