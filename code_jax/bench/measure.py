@@ -79,40 +79,49 @@ def network_task(denoiser: Denoiser, image_shape: tuple[int, int, int], batch: i
     return lambda: evaluate(denoiser, x)
 
 
-def measure(prior: Prior, config: EditConfig, batch: int, runs: int, grid: SweepGrid, others: Sequence[EditConfig]) -> list[Row]:
+def measure(
+    prior: Prior, config: EditConfig, batch: int, runs: int, grids: Sequence[SweepGrid], others: Sequence[EditConfig]
+) -> list[Row]:
     """The rows that need nothing but this package.
 
     Args:
         prior, config: what is measured.
         batch: images at a time, on as many devices as it divides among.
         runs: of which the median is taken.
-        grid: of the sweep, of one image.
+        grids: of sweeps of one image.
         others: edits by other methods, to stand beside.
     """
     nfe = number_of_moves(config)[1]
     images = jnp.zeros((batch, *prior.image_shape))
     everywhere, shared = spread(prior, batch)
     keys, images = jax.device_put((image_keys(jax.random.key(0), images), images), shared)
-    swept = lambda: sweep(jax.random.key(0), prior, images[:1], grid, config)  # noqa: E731
-    made = swept()
+    sweeps = [lambda grid=grid: sweep(jax.random.key(0), prior, images[:1], grid, config) for grid in grids]
+    made = [swept() for swept in sweeps]
     edits = [lambda config=each: edit(keys, everywhere, images, config).images for each in (config, *others)]
-    network, threshold, of_sweep, whole, *theirs = in_turn(
+    network, threshold, whole, *rest = in_turn(
         [
             network_task(prior, prior.image_shape, batch, nfe),
             network_task(DynamicThreshold(prior), prior.image_shape, batch, nfe),
-            lambda: swept().images,
             *edits,
+            *[lambda swept=swept: swept().images for swept in sweeps],
         ],
         runs,
     )
+    theirs, of_sweeps = rest[: len(others)], rest[len(others) :]
     extra = [a - b for a, b in zip(threshold, network, strict=True)]
     rows = [
         milliseconds(f"network, an evaluation of an image, batch {batch}", network, nfe * batch),
         milliseconds(f"edit of {nfe} evaluations, an image", whole, batch),
         ratio("edit / (evaluations × network)", whole, network),
-        ratio(
-            f"sweep of {len(made.points)} points / (its evaluations × network)", of_sweep, network, nfe * batch / made.evaluations
-        ),
+        *[
+            ratio(
+                f"sweep of {len(result.points)} points / ({result.evaluations} evaluations × network)",
+                seconds,
+                network,
+                nfe * batch / result.evaluations,
+            )
+            for result, seconds in zip(made, of_sweeps, strict=True)
+        ],
         ratio("dynamic thresholding / network", extra, network),
         *memory(prior, config, batch),
     ]
@@ -146,10 +155,14 @@ def working(name: str, prior: Prior, config: EditConfig, batch: int) -> Row:
     return Row(f"{name}: working memory, an image", f"{each / 2**20:.1f} MiB", "of the compiler's analysis")
 
 
-def default_grid(points: int) -> SweepGrid:
-    """About so many points, which share encodings as a user's do: step sizes at two depths."""
-    steps = max(points // 2, 1)
-    return SweepGrid(relative_step=[0.005 * 1.5**k for k in range(steps)], depth=(0.2, 0.4))
+def default_grids(points: int) -> list[SweepGrid]:
+    """Two of about so many points: step sizes at five depths with two seeds, and at two depths, whose encodings fill no chunk."""
+    steps = [0.005 * 1.5**k for k in range(max(points // 2, 1))]
+    few = steps[: max(points // 10, 1)]
+    return [
+        SweepGrid(relative_step=few, depth=(0.1, 0.2, 0.3, 0.4, 0.5), seeds=2),
+        SweepGrid(relative_step=steps, depth=(0.2, 0.4)),
+    ]
 
 
 def with_fewer_steps(config: EditConfig, ode_steps: int | None, langevin_steps: int | None) -> EditConfig:

@@ -29,7 +29,7 @@ def add_to(commands: Any) -> None:
     add("--runs", type=int, default=5, help="runs that the median is taken of (default: 5)")
     add("--ode-steps", type=int, help="fewer steps each way, for a quick look")
     add("--langevin-steps", type=int, help="fewer Langevin steps, for a quick look")
-    add("--points", type=int, default=12, help="points of the sweep (default: 12)")
+    add("--points", type=int, default=60, help="about so many points of each of two sweeps (default: 60)")
     add("--batches", type=batches, help="batch sizes to find the network's rate at (default: 1,8,32,64; none on a CPU)")
     add("--start-up", action="store_true", help="time two starts of code-jax restore as well")
     parser.set_defaults(run=run)
@@ -45,10 +45,11 @@ def run(args: argparse.Namespace) -> int:
     import jax
 
     from code_jax.bench import against_pytorch
-    from code_jax.bench.measure import default_grid, measure, with_fewer_steps
+    from code_jax.bench.measure import default_grids, measure, with_fewer_steps
     from code_jax.bench.start_up import start_up
     from code_jax.bench.throughput import throughput
     from code_jax.editing.config import preset
+    from code_jax.editing.edit import number_of_moves
     from code_jax.priors.load import load_prior
 
     prior = load_prior(args.prior, precision=args.precision)
@@ -56,17 +57,18 @@ def run(args: argparse.Namespace) -> int:
     config, *others = (
         with_fewer_steps(preset(args.preset, prior.schedule, method=method), **steps) for method in ("code", "sdedit", "ddim")
     )
-    rows = measure(prior, config, args.batch_size, args.runs, default_grid(args.points), others)
+    rows = measure(prior, config, args.batch_size, args.runs, default_grids(args.points), others)
     cpu = jax.default_backend() == "cpu"
     rows += throughput(prior, args.batches or (() if cpu else (1, 8, 32, 64)), args.runs)
     if args.start_up:
         given = [f"--{name.replace('_', '-')}={value}" for name, value in steps.items() if value is not None]
         options = [f"--preset={args.preset}", f"--precision={args.precision}", *given]
         rows += start_up(args.prior, options, prior, config)
-    if cpu and args.precision == "float32" and against_pytorch.installed():
-        rows += against_pytorch.against_pytorch(prior, args.batch_size, args.runs)
-    elif cpu:
-        print("code-jax: no comparison with PyTorch: it takes float32 and the extra parity", file=sys.stderr)
+    obstacle = against_pytorch.obstacle(args.precision)
+    if obstacle:
+        print(f"code-jax: no comparison with PyTorch: {obstacle}", file=sys.stderr)
+    else:
+        rows += against_pytorch.against_pytorch(prior, args.batch_size, args.runs, number_of_moves(config)[1])
 
     device = jax.devices()[0].device_kind
     machine = (

@@ -20,12 +20,16 @@ from code_jax.models.unet import UNet2DModel
 from tests.models.architectures import CELEBAHQ256
 
 
-def main() -> None:
+def celebahq_256() -> code_jax.Prior:
+    """The published network with random weights."""
     network = UNet2DModel(UNet2DConfig.from_diffusers({"layers_per_block": 2} | CELEBAHQ256))
-    images = jax.ShapeDtypeStruct((1, 256, 256, 3), jnp.float32)
-    params = jax.eval_shape(network.init, jax.random.key(0), images, jnp.zeros(1))["params"]
-    prior = code_jax.Prior.from_network(network, params, code_jax.linear_schedule(), "epsilon")
-    config = per_image(canonical(code_jax.preset("default", prior.schedule)), 1)
+    params = network.init(jax.random.key(0), jnp.zeros((1, 256, 256, 3)), jnp.zeros(1))["params"]
+    return code_jax.Prior.from_network(network, params, code_jax.linear_schedule(), "epsilon")
+
+
+def main() -> None:
+    prior, images = jax.eval_shape(celebahq_256), jax.ShapeDtypeStruct((1, 256, 256, 3), jnp.float32)
+    config = per_image(canonical(code_jax.preset("default", code_jax.linear_schedule())), 1)
     keys = image_keys(jax.random.key(0), jnp.zeros((1, 1)))
     travel = jax.eval_shape(begin, keys, prior, images, config)
     begun, processor = time.perf_counter(), time.process_time()

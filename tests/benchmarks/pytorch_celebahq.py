@@ -10,15 +10,11 @@ from __future__ import annotations
 import argparse
 
 import jax
-import jax.numpy as jnp
 
-import code_jax
 from code_jax.bench.against_pytorch import against_pytorch
 from code_jax.bench.measure import in_turn, milliseconds, network_task
 from code_jax.cli.runtime import use_cores
-from code_jax.models.config import UNet2DConfig
-from code_jax.models.unet import UNet2DModel
-from tests.models.architectures import CELEBAHQ256
+from tests.benchmarks.compile_celebahq import celebahq_256
 
 
 def main() -> None:
@@ -27,13 +23,10 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=3)
     args = parser.parse_args()
     use_cores()
-    network = UNet2DModel(UNet2DConfig.from_diffusers({"layers_per_block": 2} | CELEBAHQ256))
-    images = jnp.zeros((1, 256, 256, 3))
-    params = jax.jit(network.init)(jax.random.key(0), images, jnp.zeros(1))["params"]
-    prior = code_jax.Prior.from_network(network, params, code_jax.linear_schedule(), "epsilon")
+    prior = jax.jit(celebahq_256)()
     (ours,) = in_turn([network_task(prior, prior.image_shape, args.batch_size)], args.runs)
     rows = [milliseconds(f"an evaluation of an image, batch {args.batch_size}", ours, args.batch_size)]
-    for row in rows + against_pytorch(prior, args.batch_size, args.runs):
+    for row in rows + against_pytorch(prior, args.batch_size, args.runs, calls=1):
         print(f"| {' | '.join(row)} |", flush=True)
 
 

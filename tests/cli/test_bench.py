@@ -1,3 +1,4 @@
+import sys
 import time
 
 import jax
@@ -30,15 +31,17 @@ def test_a_ratio_is_the_median_of_the_runs_own():
 
 def test_the_table_names_the_machine_and_counts_the_evaluations(tmp_path, capsys, monkeypatch):
     tiny = tiny_prior(**ONE_LEVEL, add_attention=False)
-    monkeypatch.setattr("code_jax.bench.against_pytorch.installed", lambda: False)
+    monkeypatch.setattr("code_jax.bench.against_pytorch.obstacle", lambda precision: f"{precision} is too much")
     write_diffusers(tiny, tmp_path / "tiny")
-    few = ["--runs", "1", "--ode-steps", "2", "--langevin-steps", "2", "--points", "4", "--batch-size", "2", "--batches", "3"]
+    few = ["--runs", "1", "--ode-steps", "2", "--langevin-steps", "2", "--points", "20", "--batch-size", "2", "--batches", "3"]
     assert main(["bench", "--prior", str(tmp_path / "tiny"), *few]) == 0
     shown = capsys.readouterr()
     table = [line.split(" | ") for line in shown.out.splitlines() if line.startswith("| ")]
     rows = {cells[0].removeprefix("| "): cells[1] for cells in table[1:]}
     assert rows["edit of 7 evaluations, an image"].endswith(" ms")
-    assert "sweep of 4 points / (its evaluations × network)" in rows
+    # Ten encodings of 2 evaluations and twenty decodings of 5; or two encodings.
+    assert {"sweep of 20 points / (120 evaluations × network)", "sweep of 20 points / (104 evaluations × network)"} <= set(rows)
+    assert "no comparison with PyTorch: float32 is too much" in shown.err
     count = sum(leaf.size for leaf in jax.tree.leaves(tiny.params))
     assert rows["weights"] == f"{4 * count / 2**20:.1f} MiB"
     for name in ("sdedit of 3 evaluations", "ddim of 5 evaluations"):
@@ -88,8 +91,34 @@ def test_a_wrong_value_is_one_line_and_status_2(capsys, argv, named):
 
 
 @pytest.mark.parity
+@pytest.mark.filterwarnings("ignore:.torch.jit.script_method. is deprecated:DeprecationWarning")  # PyTorch's own, of its compiler
 def test_the_comparison_is_of_the_same_network(tiny):
     from code_jax.bench.against_pytorch import against_pytorch
 
-    rows = against_pytorch(tiny, 2, 1)
-    assert rows[0].what.startswith("PyTorch") and float(rows[1].median) > 0
+    rows = against_pytorch(tiny, 2, 1, calls=2)
+    assert all(row.what.startswith("PyTorch") for row in rows)
+    assert ["compiled" in row.what for row in rows] == [False, False, True, True]
+    assert all(float(row.median.removesuffix(" ms")) > 0 for row in rows)
+
+
+@pytest.mark.parity
+def test_a_comparison_in_bfloat16_is_of_the_same_network_too(tiny):
+    from code_jax.bench.against_pytorch import against_pytorch
+
+    assert len(against_pytorch(tiny.with_precision("bfloat16"), 2, 1, calls=1, compiled=False)) == 2
+    other = tiny.replace(params=jax.tree.map(lambda leaf: leaf + 0.5, tiny.params))
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(ValueError, match="differ by"):
+        patch.setattr("checkpoints_convert.diffusers.write_diffusers", lambda prior, folder: write_diffusers(other, folder))
+        against_pytorch(tiny, 2, 1, calls=1, compiled=False)
+
+
+def test_what_a_comparison_lacks_is_said(monkeypatch):
+    from code_jax.bench.against_pytorch import obstacle
+
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert obstacle("float32") == "it takes the extra parity"
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: name)
+    assert obstacle("bfloat16") == "on a CPU it takes float32" and obstacle("float32") is None
+    monkeypatch.setattr("jax.default_backend", lambda: "tpu")
+    monkeypatch.setitem(sys.modules, "torch", type("torch", (), {}))
+    assert obstacle("bfloat16") == "PyTorch does not use this tpu"

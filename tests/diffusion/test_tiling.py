@@ -93,6 +93,21 @@ def test_a_tiled_edit_shows_no_borders_and_pasted_edits_do():
     assert border_ratio(separate, *own) > 2
 
 
+def test_images_of_a_batch_are_thresholded_and_masked_each_by_itself():
+    wide = tiled(oracles.mixture(jnp.full((8, 8, 3), 0.4), 0.3), SIZE, chunk=3)
+    images = jnp.array([0.2, 1.0])[:, None, None, None] * jax.random.uniform(jax.random.key(5), (2, *SIZE, 3), minval=-1)
+    program = code_jax.EditProgram(num_steps=3, langevin_steps=2, solver="heun")
+    config = code_jax.EditConfig(0.4, 0.01, 1.0, dynamic_threshold=(0.6, 1.2), program=program)
+    mask = jnp.zeros(SIZE, bool).at[3:15, 4:30].set(True)
+    keys = jax.random.split(jax.random.key(6), 2)
+    together = code_jax.edit(keys, wide, images, config, mask).images
+    for i in range(2):
+        alone = code_jax.edit(keys[i : i + 1], wide, images[i : i + 1], config, mask).images
+        np.testing.assert_allclose(together[i : i + 1], alone, atol=1e-5)
+    free = code_jax.edit(keys, wide, images, config.replace(dynamic_threshold=None), mask).images
+    assert float(jnp.abs(free - together).max()) > 0.01
+
+
 def test_identity_remains_as_the_depth_goes_to_zero():
     """A prior that wants another colour at every place of a window."""
     mean = jax.random.uniform(jax.random.key(3), (8, 8, 3), minval=-0.9, maxval=0.9)

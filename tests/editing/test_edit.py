@@ -203,9 +203,10 @@ def test_vmap_over_settings_and_keys_equals_a_loop(prior):
     x0 = images_of(prior)
     keys = jax.random.split(jax.random.key(3), 4)
     grid = (jnp.array([0.2, 0.4, 0.6, 0.8]), jnp.array([0.001, 0.01, 0.02, 0.05]), jnp.array([1.0, 1.7, 2.0, jnp.inf]))
+    grid += (jnp.array([0.5, 0.9, 0.98, 1.0]),)
 
-    def run(key, depth, step_size, eta):
-        config = code_jax.EditConfig(depth=depth, step_size=step_size, eta=eta, program=SMALL)
+    def run(key, depth, step_size, eta, quantile):
+        config = code_jax.EditConfig(depth, step_size, eta, dynamic_threshold=(quantile, 1.1), program=SMALL)
         return code_jax.edit(key, prior, x0, config).images
 
     together = jax.vmap(run)(keys, *grid)
