@@ -101,6 +101,19 @@ def distance(some: np.ndarray, reference: code_jax.metrics.Moments) -> float:
     return frechet_distance(moments_update(moments_init(64), some.reshape(-1, 64)), reference)
 
 
+def damaged_tiles(data: str, side: int, count: int, severity: int) -> tuple[np.ndarray, np.ndarray, code_jax.metrics.Moments]:
+    """Held-out tiles, `count` for each of `CORRUPTIONS`, and their damaged copies, [corruption, tile, ...]; the others' moments."""
+    names, pictures = read_pictures(data, side)
+    held = np.random.default_rng(0).permutation(pictures[held_out(names, 1000)])  # in the archive they are sorted by class
+    total = count * len(CORRUPTIONS)
+    clean = held[:total].reshape(len(CORRUPTIONS), count, *held.shape[1:])
+    damaged = [
+        np.stack([code_jax.corrupt(tile, name, severity, seed) for seed, tile in enumerate(tiles)])
+        for name, tiles in zip(CORRUPTIONS, clean, strict=True)
+    ]
+    return clean, np.stack(damaged), moments_update(moments_init(64), features(held[total:]))
+
+
 def interval(values: list[float]) -> str:
     low, high = np.quantile(values, [0.05, 0.95])
     return f"{low:+.2f} to {high:+.2f}"
@@ -119,15 +132,7 @@ def main() -> None:
     use_cores()
     prior = code_jax.load_prior(args.prior)
     weights = prior_hash(prior)
-    names, pictures = read_pictures(args.data, prior.image_shape[0])
-    held = np.random.default_rng(0).permutation(pictures[held_out(names, 1000)])  # in the archive they are sorted by class
-    count = args.tiles * len(CORRUPTIONS)
-    clean, others = held[:count].reshape(len(CORRUPTIONS), args.tiles, *held.shape[1:]), held[count:]
-    reference = moments_update(moments_init(64), features(others))
-    given = [
-        np.stack([code_jax.corrupt(tile, name, args.severity, seed) for seed, tile in enumerate(tiles)])
-        for name, tiles in zip(CORRUPTIONS, clean, strict=True)
-    ]
+    _, given, reference = damaged_tiles(args.data, prior.image_shape[0], args.tiles, args.severity)
     rows = np.arange(len(CORRUPTIONS))[:, None]
     draws = np.random.default_rng(0).integers(0, args.tiles, (RESAMPLINGS, len(CORRUPTIONS), args.tiles))
 
