@@ -102,7 +102,7 @@ def distance(some: np.ndarray, reference: code_jax.metrics.Moments) -> float:
 
 
 def damaged_tiles(data: str, side: int, count: int, severity: int) -> tuple[np.ndarray, np.ndarray, code_jax.metrics.Moments]:
-    """Held-out tiles, `count` for each of `CORRUPTIONS`, and their damaged copies, [corruption, tile, ...]; the others' moments."""
+    """Held-out tiles, `count` a corruption, and their damaged copies, [corruption, tile, ...]; the moments of the others."""
     names, pictures = read_pictures(data, side)
     held = np.random.default_rng(0).permutation(pictures[held_out(names, 1000)])  # in the archive they are sorted by class
     total = count * len(CORRUPTIONS)
