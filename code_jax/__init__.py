@@ -19,8 +19,9 @@ from code_jax.editing.official import OfficialSettings, official
 from code_jax.editing.sweep import SweepGrid, SweepPoint, SweepResult, sweep
 from code_jax.errors import UserError
 from code_jax.images import from_pil, from_uint8, to_pil, to_uint8
-from code_jax.priors.load import load_prior
+from code_jax.priors.load import bundled_samples, load_prior
 from code_jax.priors.prior import Prior
+from code_jax.priors.save import save_prior
 from code_jax.version import __version__
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ __all__ = [
     "Tiled",
     "UserError",
     "__version__",
+    "bundled_samples",
     "clip_to_confidence",
     "corrupt",
     "corruptions",
@@ -58,6 +60,7 @@ __all__ = [
     "official",
     "preset",
     "round_trip",
+    "save_prior",
     "scaled_linear_schedule",
     "sdedit",
     "sweep",

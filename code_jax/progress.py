@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
+import weakref
+
+PREPARING = "preparing: the program is compiled, or read where it was compiled before"
+_PATIENCE = 3.0  # seconds that a first advance may take before it is explained
 
 
 class Progress:
     """Counts units of work; the first advance (which holds the compilation) is left out of the rate."""
 
     def __init__(self, total: int) -> None:
+        silence = threading.Timer(_PATIENCE, _explain, [weakref.ref(self)])
+        silence.daemon = True
+        silence.start()
         self._total, self._done = total, 0
         self._begun = self._counted_from = time.monotonic()
         self._counted_at = 0
         self._said = self._begun
         self._estimated = False
+
+    @property
+    def advanced(self) -> bool:
+        """Whether any work is done."""
+        return self._done > 0
 
     def advance(self, units: int) -> None:
         """Notes units of work as done, and says how long the rest will take."""
@@ -35,6 +48,13 @@ class Progress:
         elif now - self._said > 10:
             self._said = now
             print(line, file=sys.stderr, flush=True)
+
+
+def _explain(progress: weakref.ref[Progress]) -> None:
+    """Says why nothing has been said, unless the work has advanced or was given up."""
+    waiting = progress()
+    if waiting is not None and not waiting.advanced:
+        print(PREPARING, file=sys.stderr, flush=True)
 
 
 def clock(seconds: float) -> str:

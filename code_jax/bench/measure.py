@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -169,4 +168,4 @@ def with_fewer_steps(config: EditConfig, ode_steps: int | None, langevin_steps: 
     """The config with its counts of steps replaced where given."""
     changes = {"num_steps": ode_steps, "langevin_steps": langevin_steps}
     given: dict[str, Any] = {name: value for name, value in changes.items() if value is not None}
-    return config.replace(program=dataclasses.replace(config.program, **given))
+    return config.with_program(**given)

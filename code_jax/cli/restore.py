@@ -172,7 +172,7 @@ def configure(args: argparse.Namespace, schedule: Any) -> Any:
     for name in ("solver", "grid", "langevin_steps", "anneal_levels", "langevin"):
         if getattr(args, name) is not None:
             program[name] = getattr(args, name)
-    config = canonical(config.replace(**values, program=dataclasses.replace(config.program, **program)))
+    config = canonical(config.replace(**values).with_program(**program))
 
     if args.precision == "bfloat16" and jax.default_backend() == "cpu":
         print("code-jax: warning: --precision bfloat16 is slower than float32 on a CPU", file=sys.stderr)

@@ -87,6 +87,18 @@ class EditConfig(flax.struct.PyTreeNode):
     dynamic_threshold: tuple[Number, Number] | None = None
     program: EditProgram = flax.struct.field(pytree_node=False, default=EditProgram())
 
+    def with_program(self, **changes: Any) -> EditConfig:
+        """The same settings with some of the `program`'s changed.
+
+        Raises:
+            UserError: names the value that is out of its range.
+
+        Example:
+            >>> EditConfig().with_program(num_steps=20, solver="midpoint").program.num_steps
+            20
+        """
+        return self.replace(program=dataclasses.replace(self.program, **changes))
+
 
 class Preset(NamedTuple):
     """A depth, a dimensionless Langevin step h/(1 − ᾱ_t), a number of steps, and the clipping's η."""
@@ -133,9 +145,8 @@ def preset(
     relative_step = chosen.relative_step if relative_step is None else relative_step
     step_size = relative_step * schedule.variance(schedule.timestep(depth))
     program = EditProgram(method, langevin_steps=chosen.langevin_steps)
-    if method == "sdedit":
-        program = dataclasses.replace(program, num_steps=20)
-    return EditConfig(depth=depth, step_size=step_size, eta=chosen.eta, program=program)
+    config = EditConfig(depth=depth, step_size=step_size, eta=chosen.eta, program=program)
+    return config.with_program(num_steps=20) if method == "sdedit" else config
 
 
 def canonical(config: EditConfig) -> EditConfig:

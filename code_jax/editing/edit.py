@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import itertools
 from collections.abc import Callable, Iterator, Sequence
@@ -133,7 +132,7 @@ def sdedit(
         21
     """
     config = preset("default", prior.schedule, method="sdedit") if config is None else config
-    return edit(key, prior, images, config.replace(program=dataclasses.replace(config.program, method="sdedit")), mask)
+    return edit(key, prior, images, config.with_program(method="sdedit"), mask)
 
 
 def route_of(schedule: NoiseSchedule, config: EditConfig) -> Route:

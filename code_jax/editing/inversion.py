@@ -46,9 +46,7 @@ def encode(
         >>> round(float(x_t[0, 0, 0, 0]), 2)
         0.5
     """
-    program = EditProgram(num_steps=num_steps, solver=solver, grid=grid)
-    config = canonical(EditConfig(depth=depth, eta=eta, dynamic_threshold=dynamic_threshold, program=program))
-    return _encode(prior, check_images(prior, x0), config)
+    return _encode(prior, check_images(prior, x0), _settings(depth, solver, num_steps, grid, dynamic_threshold, eta))
 
 
 def decode(
@@ -78,9 +76,7 @@ def decode(
         >>> round(float(x0[0, 0, 0, 0]), 2)
         0.5
     """
-    program = EditProgram(num_steps=num_steps, solver=solver, grid=grid)
-    config = canonical(EditConfig(depth=depth, eta=None, dynamic_threshold=dynamic_threshold, program=program))
-    return _decode(prior, check_images(prior, x_t), config, final)
+    return _decode(prior, check_images(prior, x_t), _settings(depth, solver, num_steps, grid, dynamic_threshold), final)
 
 
 def round_trip(
@@ -111,9 +107,19 @@ def round_trip(
         >>> bool(jnp.allclose(again, images, atol=1e-5))
         True
     """
+    return _round_trip(prior, check_images(prior, x0), _settings(depth, solver, num_steps, grid, dynamic_threshold))
+
+
+def _settings(
+    depth: Number,
+    solver: str,
+    num_steps: int,
+    grid: str,
+    dynamic_threshold: tuple[Number, Number] | None,
+    eta: Number | None = None,
+) -> EditConfig:
     program = EditProgram(num_steps=num_steps, solver=solver, grid=grid)
-    config = canonical(EditConfig(depth=depth, eta=None, dynamic_threshold=dynamic_threshold, program=program))
-    return _round_trip(prior, check_images(prior, x0), config)
+    return canonical(EditConfig(depth=depth, eta=eta, dynamic_threshold=dynamic_threshold, program=program))
 
 
 @jax.jit

@@ -120,7 +120,7 @@ def method_of(name: str, axes: Axes, schedule: NoiseSchedule) -> Method:
     kind = name.removesuffix("-cbc").removesuffix("+cbc")
     config = preset(axes.preset, schedule, method=kind)
     program = {"num_steps": axes.sdedit_steps or config.program.num_steps} if kind == "sdedit" else axes.program
-    config = config.replace(program=dataclasses.replace(config.program, **program))
+    config = config.with_program(**program)
     eta = (config.eta if axes.eta is None else axes.eta) if name in ("ddim+cbc", "code") else None
     steps = axes.relative_step if kind == "code" else ()
     grid = SweepGrid(relative_step=tuple(steps), depth=tuple(axes.depth), eta=(eta,))

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 import safetensors.numpy
 
+from code_jax.errors import UserError
 from code_jax.metrics.images import check_images
 from code_jax.models.classifier import TileClassifier
 
@@ -45,7 +46,7 @@ def load_landcover(folder: str | Path | None = None) -> LandCover:
         A `LandCover`.
 
     Raises:
-        OSError: if the folder does not hold one.
+        UserError: if the folder does not hold one.
 
     Example:
         >>> from code_jax.metrics import load_landcover
@@ -54,8 +55,11 @@ def load_landcover(folder: str | Path | None = None) -> LandCover:
         10
     """
     folder = Path(str(resources.files("code_jax") / "metrics" / "eurosat-features")) if folder is None else Path(folder)
-    names = tuple(json.loads((folder / "classes.json").read_text(encoding="utf-8")))
-    state = safetensors.numpy.load_file(folder / "weights.safetensors")
+    try:
+        names = tuple(json.loads((folder / "classes.json").read_text(encoding="utf-8")))
+        state = safetensors.numpy.load_file(folder / "weights.safetensors")
+    except (OSError, ValueError, safetensors.SafetensorError) as error:
+        raise UserError(f"{folder} holds no classifier that save_landcover wrote: {error}") from error
     params = flax.traverse_util.unflatten_dict({tuple(name.split(".")): jnp.asarray(w, jnp.float32) for name, w in state.items()})
     return LandCover(params, TileClassifier(classes=len(names)), names)
 

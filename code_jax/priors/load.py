@@ -25,7 +25,17 @@ def bundled_priors() -> tuple[str, ...]:
 
 
 def bundled_samples() -> tuple[Path, ...]:
-    """The damaged pictures that come with the package, drawn from the bundled prior."""
+    """The damaged pictures that come with the package, drawn from the bundled prior.
+
+    Returns:
+        Paths of PNG files of 64×64 pixels.
+
+    Example:
+        >>> import code_jax
+        >>> from PIL import Image
+        >>> code_jax.from_pil([Image.open(path) for path in code_jax.bundled_samples()]).shape
+        (8, 64, 64, 3)
+    """
     return tuple(sorted((_bundle() / "samples").glob("*.png")))
 
 

@@ -13,6 +13,7 @@ from PIL import Image
 
 import code_jax
 from code_jax.batch.interruption import Interruption
+from code_jax.progress import PREPARING
 from tests import oracles
 from tests.batch.conftest import exact_prior, make_pictures
 from tests.batch.results import assert_complete, assert_whole, files, lines
@@ -45,7 +46,7 @@ def midway(monkeypatch):
 
 def assert_one_line(shown, *named):
     """One line besides those of the progress, which a slow machine shows."""
-    said = [line for line in shown.splitlines() if not line.endswith((" left", " in all)"))]
+    said = [line for line in shown.splitlines() if line != PREPARING and not line.endswith((" left", " in all)"))]
     assert len(said) == 1 and said[0].startswith("code-jax: error: "), shown
     assert all(word in said[0] for word in named) and "what was written is whole" in said[0]
 

@@ -16,7 +16,6 @@ of its steps of either kind, and k times its step size.
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import hashlib
 import json
 import time
@@ -58,7 +57,7 @@ def points(schedule: code_jax.NoiseSchedule) -> dict[str, Settings]:
         for share, times in (("/4", 1 / 4), ("/2", 1 / 2), ("×2", 2), ("×4", 4)):
             counts = {"num_steps": round(10 * times), "langevin_steps": round(config.program.langevin_steps * times)}
             size = config.step_size / times
-            found[name + share] = config.replace(step_size=size, program=dataclasses.replace(config.program, **counts))
+            found[name + share] = config.replace(step_size=size).with_program(**counts)
     return found
 
 
@@ -68,7 +67,7 @@ def point_of(name: str, schedule: code_jax.NoiseSchedule) -> Settings:
         return points(schedule)[name]
     depth, relative_step, steps = name.split(":")
     config = code_jax.preset("default", schedule, float(depth), float(relative_step))
-    return config.replace(program=dataclasses.replace(config.program, langevin_steps=int(steps)))
+    return config.with_program(langevin_steps=int(steps))
 
 
 def restored(prior: code_jax.Prior, given: np.ndarray, settings: Settings, cache: Path, weights: str) -> np.ndarray:

@@ -8,7 +8,6 @@ Every method gets the same tiles, damages, seeds and preset; `preset` is one set
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import platform
 import time
 
@@ -54,7 +53,7 @@ def main() -> None:
             for method in args.methods.split(","):
                 config = code_jax.preset(preset, prior.schedule, args.depth, args.relative_step, method)
                 if args.ode_steps:
-                    config = config.replace(program=dataclasses.replace(config.program, num_steps=args.ode_steps))
+                    config = config.with_program(num_steps=args.ode_steps)
                 begun, images = time.monotonic(), []
                 for i in range(0, len(given), 8):
                     keys = jax.random.split(jax.random.fold_in(jax.random.key(args.seed), i), len(given[i : i + 8]))

@@ -9,7 +9,6 @@ own, which are edges in the input.
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import platform
 import time
 
@@ -49,7 +48,7 @@ def main() -> None:
     image = jnp.asarray(damaged(args.damage, clean[None], args.seed)[0])
 
     config = code_jax.preset(args.preset, prior.schedule)
-    config = config.replace(program=dataclasses.replace(config.program, num_steps=args.ode_steps))
+    config = config.with_program(num_steps=args.ode_steps)
     size = (args.height, args.width)
     begun = time.monotonic()
     wide = code_jax.tiled(prior, size, chunk=8)

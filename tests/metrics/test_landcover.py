@@ -73,3 +73,12 @@ def test_what_is_no_image_is_refused():
     for images, named in ((np.zeros((1, 64, 64, 3), np.uint8), "uint8"), (np.zeros((1, 64, 64, 1), np.float32), "1")):
         with pytest.raises(code_jax.UserError, match=named):
             landcover(network, images)
+
+
+@pytest.mark.parametrize("files", [{}, {"classes.json": b"["}, {"classes.json": b"[]", "weights.safetensors": b"no tensors"}])
+def test_a_folder_without_a_classifier_is_named(files, tmp_path):
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(code_jax.UserError, match=f"{tmp_path} holds no classifier") as error:
+        load_landcover(tmp_path)
+    assert "\n" not in str(error.value)

@@ -1,0 +1,36 @@
+import jax
+import numpy as np
+import pytest
+
+import code_jax
+from code_jax.priors.hash import prior_hash
+from tests.oracles import gaussian
+
+
+def test_a_saved_prior_is_the_prior(tiny, tmp_path):
+    code_jax.save_prior(tiny, tmp_path / "exact")
+    again = code_jax.load_prior(tmp_path / "exact")
+    assert prior_hash(again) == prior_hash(tiny)
+    jax.tree.map(np.testing.assert_array_equal, again.params, tiny.params)
+    assert np.array_equal(again.schedule.log_sigma, tiny.schedule.log_sigma) and again.prediction_type == tiny.prediction_type
+
+
+def test_half_precision_is_half_the_bytes_and_near(tiny, tmp_path):
+    sizes = []
+    for dtype in ("float32", "float16"):
+        code_jax.save_prior(tiny, tmp_path / dtype, dtype=dtype)
+        sizes.append(sum(path.stat().st_size for path in (tmp_path / dtype).rglob("*.safetensors")))
+    assert 0.4 < sizes[1] / sizes[0] < 0.75  # of so small a network the header is a part
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2**-10, atol=1e-7),
+                 code_jax.load_prior(tmp_path / "float16").params, tiny.params)  # fmt: skip
+
+
+def test_what_cannot_be_saved_is_named_and_nothing_is_written(tiny, tmp_path):
+    own = gaussian(np.zeros((4, 4, 1)), np.ones((4, 4, 1)))
+    for prior, options, named in ((own, {}, "a function of its own"), (tiny, {"dtype": "int8"}, "dtype 'int8'")):
+        with pytest.raises(code_jax.UserError, match=named):
+            code_jax.save_prior(prior, tmp_path / "new", **options)
+        assert not (tmp_path / "new").exists()
+    code_jax.save_prior(tiny, tmp_path / "new")
+    with pytest.raises(code_jax.UserError, match="holds a prior already"):
+        code_jax.save_prior(tiny, tmp_path / "new")

@@ -1,0 +1,50 @@
+import threading
+import time
+
+import pytest
+
+from code_jax import progress
+from code_jax.progress import PREPARING, Progress
+
+
+@pytest.fixture
+def shortly(monkeypatch):
+    """Patience of a moment, and a wait for whatever is still to be said."""
+    monkeypatch.setattr(progress, "_PATIENCE", 0.05)
+
+    def wait():
+        for thread in threading.enumerate():
+            if isinstance(thread, threading.Timer):
+                thread.join(5)
+
+    return wait
+
+
+def test_a_first_advance_that_takes_long_is_explained_once(shortly, capsys):
+    work = Progress(4)
+    shortly()
+    assert capsys.readouterr().err == f"{PREPARING}\n"
+    work.advance(1)
+    shortly()
+    assert capsys.readouterr().err == ""
+
+
+def test_work_that_advances_or_was_given_up_is_not_explained(shortly, capsys):
+    quick = Progress(4)
+    quick.advance(1)
+    Progress(4)
+    shortly()
+    assert capsys.readouterr().err == ""
+
+
+def test_the_time_left_is_that_of_the_advances_after_the_first(monkeypatch, capsys):
+    now = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    work = Progress(100)
+    for now[0], units in ((50.0, 10), (60.0, 10), (75.0, 10)):  # the first compiles
+        work.advance(units)
+    assert capsys.readouterr().err.splitlines() == [
+        "about 1 min 20 s to go (100 evaluations of a batch in all)",
+        " 20 %, 1 min 20 s left",
+        " 30 %, 1 min 28 s left",
+    ]
