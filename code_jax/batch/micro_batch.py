@@ -29,7 +29,7 @@ def recorded(out: Path) -> int | None:
 
 
 def default_micro_batch() -> int:
-    """8; on a CPU 1, where more an image at a time gain less than a tenth, and a single picture would pay for all of them."""
+    """8; on a CPU 1, where more at a time gain an image less than a fifth, and a single picture would pay for all of them."""
     return 1 if jax.default_backend() == "cpu" else 8
 
 
