@@ -47,11 +47,11 @@ def largest_fitting(prior: Prior, settings: Settings, devices: int | None, resul
     return int(2 ** (int(most).bit_length() - 1))
 
 
-def halving(run: Callable[[Job], Summary], job: Job, out: Path) -> Summary:
+def halving(run: Callable[[Job], Summary], job: Job, out: Path, *, given: bool) -> Summary:
     """Runs a job, with half the micro-batch as long as memory does not suffice and no result belongs to the whole one.
 
     Raises:
-        UserError: if memory does not suffice for one picture, or results in the folder belong to the micro-batch.
+        UserError: if memory does not suffice for one picture, the micro-batch was `given`, or results in the folder belong to it.
     """
     while True:
         try:
@@ -67,6 +67,10 @@ def halving(run: Callable[[Job], Summary], job: Job, out: Path) -> Summary:
             raise UserError(
                 f"out of memory with {size} pictures on a device at a time, which the results in {str(out)!r} belong to; "
                 f"free some memory, or start anew with --batch-size {size // 2} --overwrite"
+            )
+        if given:
+            raise UserError(
+                f"out of memory with {size} pictures on a device at a time; give --batch-size {size // 2} --overwrite"
             )
         print(f"code-jax: out of memory with {size} pictures on a device at a time; again with {size // 2}", file=sys.stderr)
         job = dataclasses.replace(job, micro_batch=size // 2, overwrite=True)

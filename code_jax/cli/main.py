@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import warnings
 from collections.abc import Sequence
 
 from code_jax.cli import bench, completion, convert, corrupt, demo, evaluate, info, merge, priors, restore, sweep, train
@@ -39,7 +40,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         args = parse(argv)
         args.words = list(sys.argv[1:] if argv is None else argv)
-        return int(args.run(args))
+        with warnings.catch_warnings():
+            warnings.showwarning = lambda message, *_: print(f"code-jax: warning: {message}", file=sys.stderr)
+            return int(args.run(args))
     except UserError as error:
         print(f"code-jax: error: {error}", file=sys.stderr)
         return 2

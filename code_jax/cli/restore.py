@@ -121,7 +121,7 @@ def run(args: argparse.Namespace) -> int:
     def restore(job: Job) -> Any:
         return restore_files(sources, args.out, prior, config, job, shard)
 
-    summary = restore(job) if size == args.batch_size else halving(restore, job, args.out)
+    summary = halving(restore, job, args.out, given=size == args.batch_size)
     _print_summary(summary, args.out)
     return 128 + summary.signal if summary.signal else 1 if summary.failed else 0
 

@@ -7,7 +7,9 @@ have the bytes of `edit` at the same number of images on a device. Work comes in
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
+import warnings
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any, NamedTuple
 
@@ -23,7 +25,7 @@ from code_jax.errors import UserError
 from code_jax.priors.prior import Prior
 
 MAX_RESULTS = 10_000  # points × images: what a table can still show and a host's memory hold
-_MICRO_BATCHES = range(8, 0, -1)  # images on a device at a time
+_MOST_ON_CPU, _MOST = 8, 64  # images on a device at a time, beyond which none gains
 
 
 class SweepPoint(NamedTuple):
@@ -145,14 +147,15 @@ def sweep(
         images: [B, H, W, C] floating, in [−1, 1].
         grid: a `SweepGrid`.
         config: everything else; None is the default preset.
-        micro_batch: images on each device at a time, which bounds the memory; None takes that of 1 to 8 which costs least.
+        micro_batch: images on each device at a time, which bounds the memory; None takes that of 1 to 8 which costs least, of 1
+            to 64 on an accelerator, and fewer where memory does not suffice, with a warning.
         after: called after each chunk with the evaluations of an image in it, and in all (padding included).
 
     Returns:
         A `SweepResult`.
 
     Raises:
-        UserError: names the axis, value or size that cannot be, before anything is computed.
+        UserError: names the axis, value or size that cannot be, before anything is computed; or memory does not suffice.
 
     Example:
         >>> import code_jax, jax, jax.numpy as jnp
@@ -168,52 +171,99 @@ def sweep(
     images, points = check_images(prior, images), grid.points(config, prior.schedule)
     if not 1 <= len(points) * len(images) <= MAX_RESULTS:
         raise UserError(f"{len(points)} points of {len(images)} images; a sweep makes 1 to {MAX_RESULTS} results")
-    keys = _seed_keys(key, images, grid.seeds)
+    plan = _plan(_seed_keys(key, images, grid.seeds), prior, images, config, points)
+    devices = devices_for(prior, -(-len(plan.encoding) // (1 if micro_batch is None else _checked(micro_batch))))
+    most = _MOST_ON_CPU if devices[0].platform == "cpu" else _MOST
+    prior = jax.device_put(prior, sharding(devices))
+    while True:
+        micro = micro_batch or min(range(most, 0, -1), key=functools.partial(plan.seconds, devices=len(devices)))
+        try:
+            restored = plan.run(prior, micro, devices, after or (lambda done, total: None))
+            break
+        except jax.errors.JaxRuntimeError as error:
+            if "RESOURCE_EXHAUSTED" not in str(error):
+                raise
+            if micro_batch is not None or micro == 1:
+                raise UserError(f"out of memory with {micro} images on a device at a time: give fewer, or free some") from error
+            most = micro // 2
+            warnings.warn(f"out of memory with {micro} images on a device at a time; again with {most} at most", stacklevel=2)
+    pictures, facts = jax.tree.map(lambda leaf: leaf.reshape(len(points), len(images), *leaf.shape[1:]), restored)
+    evaluations = plan.up * len(plan.first) + plan.down * len(plan.encoding)
+    return SweepResult(tuple(points), pictures, EditInfo(plan.up + plan.down, *facts), evaluations, micro)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Plan:
+    """What a sweep computes, a row for each image at each point.
+
+    Attributes:
+        keys: of the rows, [R].
+        images: of the rows, [R, H, W, C].
+        config: with each row's numbers, [R, ...].
+        first: the rows that are encoded, for themselves and for others, [E].
+        encoding: which of those a row begins with, [R].
+        moves: of the way up, and of the whole route.
+        up, down: evaluations of the way up, and of the rest.
+    """
+
+    keys: jax.Array
+    images: np.ndarray
+    config: EditConfig
+    first: np.ndarray
+    encoding: np.ndarray
+    moves: tuple[int, int]
+    up: int
+    down: int
+
+    def evaluations(self, chunk: int) -> int:
+        """Of an image in all, in chunks of so many rows, padding included."""
+        return self.up * _padded(len(self.first), chunk) + self.down * _padded(len(self.encoding), chunk)
+
+    def seconds(self, micro: int, devices: int) -> float:
+        """What a micro-batch costs, in arbitrary units.
+
+        By itself an image costs a fifth more than among many: the bundled network takes 9.7 ms + 1.8 ms/micro on a core.
+        """
+        return self.evaluations(micro * devices) * (1 + 0.2 / micro)
+
+    def run(self, prior: Prior, micro: int, devices: Sequence[jax.Device], after: Callable[[int, int], None]) -> Any:
+        """Images and facts of all rows, on the host."""
+        chunk, spread = micro * len(devices), sharding(devices, "batch")
+        total, (top, end) = self.evaluations(chunk), map(jnp.int32, self.moves)
+        one = jax.tree.map(lambda leaf: leaf[0], self.config)
+
+        def operands(rows: np.ndarray) -> Any:
+            return jax.device_put((self.keys[rows], jax.tree.map(lambda leaf: leaf[rows], self.config)), spread)
+
+        def encode(rows: np.ndarray) -> Any:
+            keys, config = operands(self.first[rows])
+            travel = begin(keys, prior, jax.device_put(self.images[self.first[rows]], spread), config)
+            travel = jax.device_put(travel, spread)  # as in `segments`
+            travel = jax.device_get(advance(keys, prior, travel, config, jnp.int32(0), top))
+            after(self.up * chunk, total)
+            return travel
+
+        def complete(rows: np.ndarray) -> Any:
+            keys, config = operands(rows)
+            travel = jax.device_put(jax.tree.map(lambda leaf: leaf[self.encoding[rows]], encoded), spread)
+            result = finish(advance(keys, prior, travel, config, top, end), one)
+            restored = jax.device_get((result.images, result.info[1:]))
+            after(self.down * chunk, total)
+            return restored
+
+        encoded = _in_chunks(len(self.first), chunk, encode)
+        return _in_chunks(len(self.encoding), chunk, complete)
+
+
+def _plan(keys: jax.Array, prior: Prior, images: jax.Array, config: EditConfig, points: Sequence[SweepPoint]) -> _Plan:
+    """Rows in the order of the points, then of the images; keys: [seeds, B]."""
     which, image = (axis.ravel() for axis in np.indices((len(points), len(images))))
     seeds = np.array([point.seed for point in points])[which]
     numbers = jax.tree.map(lambda value: np.asarray(value)[which], at_points(config, points))
-    first, encoding = _shared([(_way_up(config, points[p]), i) for p, i in zip(which, image, strict=True)])
-
-    cost = jax.eval_shape(lambda: route_of(prior.schedule, canonical(config))).cost()
-    moves = moves_up(config.program)
+    first, encoding = _shared([(_way_up(config, points[p]), i) for p, i in zip(which.tolist(), image.tolist(), strict=True)])
+    cost, moves = jax.eval_shape(lambda: route_of(prior.schedule, canonical(config))).cost(), moves_up(config.program)
     up, down = int(cost[:moves].sum()), int(cost[moves:].sum())
-    devices = devices_for(prior, -(-len(which) // (1 if micro_batch is None else _checked(micro_batch))))
-
-    def work(micro: int) -> int:
-        chunk = micro * len(devices)
-        return up * _padded(len(first), chunk) + down * _padded(len(which), chunk)
-
-    # By itself an image costs a fifth more than among many: the bundled network takes 9.7 ms + 1.8 ms/micro on a core.
-    micro = micro_batch or min(_MICRO_BATCHES, key=lambda micro: work(micro) * (1 + 0.2 / micro))
-    chunk, spread = micro * len(devices), sharding(devices, "batch")
-    report = after or (lambda done, total: None)
-    prior = jax.device_put(prior, sharding(devices))
-
-    def operands(rows: np.ndarray) -> Any:
-        return jax.device_put((keys[seeds[rows], image[rows]], jax.tree.map(lambda leaf: leaf[rows], numbers)), spread)
-
-    def encode_rows(rows: np.ndarray) -> Any:
-        these, settings = operands(first[rows])
-        travel = begin(these, prior, jax.device_put(images[image[first[rows]]], spread), settings)
-        travel = jax.device_put(travel, spread)  # as in `segments`
-        travel = jax.device_get(advance(these, prior, travel, settings, jnp.int32(0), jnp.int32(moves)))
-        report(up * chunk, work(micro))
-        return travel
-
-    def finish_rows(rows: np.ndarray) -> Any:
-        these, settings = operands(rows)
-        travel = jax.device_put(jax.tree.map(lambda leaf: leaf[encoding[rows]], encoded), spread)
-        travel = advance(these, prior, travel, settings, jnp.int32(moves), jnp.int32(len(cost)))
-        result = finish(travel, config)
-        restored = jax.device_get((result.images, result.info[1:]))
-        report(down * chunk, work(micro))
-        return restored
-
-    encoded = _in_chunks(len(first), chunk, encode_rows)
-    restored = _in_chunks(len(which), chunk, finish_rows)
-    pictures, facts = jax.tree.map(lambda leaf: leaf.reshape(len(points), len(images), *leaf.shape[1:]), restored)
-    made = up * len(first) + down * len(which)
-    return SweepResult(tuple(points), pictures, EditInfo(up + down, *facts), made, micro)
+    return _Plan(keys[seeds, image], np.asarray(images)[image], numbers, first, encoding, (moves, len(cost)), up, down)
 
 
 def at_points(config: EditConfig, points: Sequence[SweepPoint]) -> EditConfig:

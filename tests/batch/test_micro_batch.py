@@ -78,6 +78,14 @@ def test_out_of_memory_is_one_line_where_halving_is_no_remedy(restore, small_mem
     assert sum("again with" in line for line in shown) == 3 and "out of memory with one picture" in shown[-1]
 
 
+def test_a_batch_size_that_was_given_is_not_halved(restore, small_memory, capsys):
+    small_memory(2)
+    assert restore("--batch-size", 4)[0] == 2
+    shown = capsys.readouterr().err
+    assert "with 4 pictures on a device at a time; give --batch-size 2 --overwrite\n" in shown and "again with" not in shown
+    assert restore("--batch-size", 2, "--overwrite") == (1, [2] * 6)
+
+
 def test_a_picture_by_itself_is_not_padded_on_a_cpu(restore):
     assert restore() == (1, [1] * 6)
 

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import code_jax
+from code_jax.editing import sweep as sweeping
 from code_jax.editing.edit import number_of_moves
 from tests.oracles import mixture
 
@@ -152,6 +153,26 @@ def test_a_grid_that_cannot_be_is_one_line(tiny, grid, options, named):
     with pytest.raises(code_jax.UserError, match=re.escape(named)) as raised:
         code_jax.sweep(grid=code_jax.SweepGrid(**grid), **given)
     assert "\n" not in str(raised.value)
+
+
+def test_out_of_memory_halves_the_micro_batch_that_was_not_given(tiny, monkeypatch):
+    expected = code_jax.sweep(jax.random.key(2), tiny, images_of(tiny, 2), GRID, CONFIG, micro_batch=2)
+    tried = []
+
+    def advance(keys, prior, travel, *numbers):
+        tried.append(len(keys) // len(keys.devices()))
+        if tried[-1] > 2:
+            raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 1 bytes.")
+        return compiled(keys, prior, travel, *numbers)
+
+    compiled = sweeping.advance
+    monkeypatch.setattr(sweeping, "advance", advance)
+    with pytest.warns(UserWarning, match="out of memory with . images on a device at a time; again with . at most") as warned:
+        result = code_jax.sweep(jax.random.key(2), tiny, images_of(tiny, 2), GRID, CONFIG)
+    assert tried[:3] == [8, 4, 2] and len(warned) == 2 and result.micro_batch == 2
+    np.testing.assert_array_equal(result.images, expected.images)
+    with pytest.raises(code_jax.UserError, match="out of memory with 3 images on a device at a time: give fewer"):
+        code_jax.sweep(jax.random.key(2), tiny, images_of(tiny, 2), GRID, CONFIG, micro_batch=3)
 
 
 def test_progress_adds_up(tiny):
