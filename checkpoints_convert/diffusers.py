@@ -73,12 +73,16 @@ def write_diffusers(prior: Prior, folder: str | Path, dtype: Any = np.float32) -
     """Writes a prior as a diffusers pipeline (``DDPMPipeline.from_pretrained`` reads it); the folder must not hold one yet.
 
     Raises:
-        UserError: for a prior without a `UNet2DModel`, or a folder in use.
+        UserError: for a prior without a `UNet2DModel`, a folder in use, or weights beyond the range of `dtype`.
     """
     folder = Path(folder)
     if is_diffusers(folder):
         raise UserError(f"{folder} holds a prior already; choose another folder")
     config, scheduler = describe(prior)
+    with np.errstate(over="ignore"):
+        state = to_state_dict(prior.params, dtype)
+    if beyond := [name for name, tensor in state.items() if np.isinf(tensor).any()]:
+        raise UserError(f"{beyond[0]} has values beyond the range of {np.dtype(dtype)}")
     files = {
         "model_index.json": {
             "_class_name": "DDPMPipeline",
@@ -91,12 +95,12 @@ def write_diffusers(prior: Prior, folder: str | Path, dtype: Any = np.float32) -
     for name, content in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(json.dumps(content, indent=2) + "\n")
-    safetensors.numpy.save_file(to_state_dict(prior.params, dtype), folder / "unet" / WEIGHTS, metadata={"format": "pt"})
+    safetensors.numpy.save_file(state, folder / "unet" / WEIGHTS, metadata={"format": "pt"})
 
 
 def describe(prior: Prior) -> tuple[dict[str, Any], dict[str, Any]]:
     """diffusers' two configs of a prior: network and scheduler; the schedule is stated as its betas."""
-    if not isinstance(prior.function, NetworkOutput):
+    if not isinstance(prior, Prior) or not isinstance(prior.function, NetworkOutput):
         raise UserError("this prior is a function of its own, not a UNet2DModel: it cannot be written as a checkpoint")
     alpha_bar = 1 / (1 + np.exp(2 * np.asarray(prior.schedule.log_sigma, np.float64)))
     betas = 1 - alpha_bar / np.concatenate([[1.0], alpha_bar[:-1]])
@@ -107,12 +111,16 @@ def describe(prior: Prior) -> tuple[dict[str, Any], dict[str, Any]]:
         "clip_sample": False,
         "trained_betas": betas.tolist(),
     }
-    linear = np.linspace(betas[0], betas[-1], len(betas))
-    if np.allclose(betas, linear, rtol=1e-3, atol=1e-6):
+    start, end = (float(f"{beta:.3g}") for beta in (betas[0], betas[-1]))
+    if end < 1 and _same(NoiseSchedule.from_betas(np.linspace(start, end, len(betas))), prior.schedule):
         del scheduler["trained_betas"]
-        start, end = (float(f"{beta:.3g}") for beta in (betas[0], betas[-1]))
         scheduler |= {"beta_schedule": "linear", "beta_start": start, "beta_end": end}
     return prior.function.network.config.to_diffusers(), scheduler
+
+
+def _same(one: NoiseSchedule, other: NoiseSchedule) -> bool:
+    """Whether two schedules are equal to rounding."""
+    return bool(np.allclose(one.log_sigma, other.log_sigma, rtol=1e-6, atol=1e-6) and one.last == other.last)
 
 
 def read_json(path: Path) -> dict[str, Any]:

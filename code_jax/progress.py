@@ -15,14 +15,15 @@ class Progress:
     """Counts units of work; the first advance (which holds the compilation) is left out of the rate."""
 
     def __init__(self, total: int) -> None:
-        silence = threading.Timer(_PATIENCE, _explain, [weakref.ref(self)])
-        silence.daemon = True
-        silence.start()
-        self._total, self._done = total, 0
+        self._total, self._done = max(total, 1), 0
         self._begun = self._counted_from = time.monotonic()
         self._counted_at = 0
         self._said = self._begun
         self._estimated = False
+        silence = threading.Timer(_PATIENCE, _explain, [weakref.ref(self)])
+        silence.daemon = True
+        if total:
+            silence.start()
 
     @property
     def advanced(self) -> bool:

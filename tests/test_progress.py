@@ -37,6 +37,15 @@ def test_work_that_advances_or_was_given_up_is_not_explained(shortly, capsys):
     assert capsys.readouterr().err == ""
 
 
+def test_nothing_to_do_is_not_explained(shortly, capsys):
+    nothing = Progress(0)
+    shortly()
+    assert capsys.readouterr().err == ""
+    nothing.advance(1)  # what was told as done was not there after all
+    nothing.advance(1)
+    assert "Traceback" not in capsys.readouterr().err
+
+
 def test_the_time_left_is_that_of_the_advances_after_the_first(monkeypatch, capsys):
     now = [0.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])

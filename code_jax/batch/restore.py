@@ -98,7 +98,7 @@ class _Run:
         """Restores all there is to do, or as much as an interruption lets it."""
         ahead = 2 if self.job.fit == "tile" else self.engine.batch + _THREADS
         prepared = prefetch(self.pool, self._prepare, self.sources, ahead)
-        self.progress = Progress(max(-(-self.missing // self.engine.batch), 1) * self.engine.moves)
+        self.progress = Progress(-(-self.missing // self.engine.batch) * self.engine.moves)
         computing, first = 0.0, None
         with contextlib.closing(prepared), contextlib.suppress(Dropped):
             for group in self.engine.groups(self._todo(prepared)):

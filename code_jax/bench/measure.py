@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.sharding import NamedSharding
 
 from code_jax.diffusion.denoiser import Denoiser
@@ -155,12 +156,14 @@ def working(name: str, prior: Prior, config: EditConfig, batch: int) -> Row:
 
 
 def default_grids(points: int) -> list[SweepGrid]:
-    """Two of about so many points: step sizes at five depths with two seeds, and at two depths, whose encodings fill no chunk."""
-    steps = [0.005 * 1.5**k for k in range(max(points // 2, 1))]
-    few = steps[: max(points // 10, 1)]
+    """Two of about so many points: step sizes at five depths with two seeds (10 points at least), and at two depths.
+
+    The first's ten encodings fill chunks, the second's two do not.
+    """
+    few, many = (tuple(np.geomspace(0.005, 0.4, max(points // share, 1)).tolist()) for share in (10, 2))
     return [
         SweepGrid(relative_step=few, depth=(0.1, 0.2, 0.3, 0.4, 0.5), seeds=2),
-        SweepGrid(relative_step=steps, depth=(0.2, 0.4)),
+        SweepGrid(relative_step=many, depth=(0.2, 0.4)),
     ]
 
 

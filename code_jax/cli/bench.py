@@ -57,20 +57,8 @@ def run(args: argparse.Namespace) -> int:
     config, *others = (
         with_fewer_steps(preset(args.preset, prior.schedule, method=method), **steps) for method in ("code", "sdedit", "ddim")
     )
-    rows = measure(prior, config, args.batch_size, args.runs, default_grids(args.points), others)
-    cpu = jax.default_backend() == "cpu"
-    rows += throughput(prior, args.batches or (() if cpu else (1, 8, 32, 64)), args.runs)
-    if args.start_up:
-        given = [f"--{name.replace('_', '-')}={value}" for name, value in steps.items() if value is not None]
-        options = [f"--preset={args.preset}", f"--precision={args.precision}", *given]
-        rows += start_up(args.prior, options, prior, config)
-    obstacle = against_pytorch.obstacle(args.precision)
-    if obstacle:
-        print(f"code-jax: no comparison with PyTorch: {obstacle}", file=sys.stderr)
-    else:
-        rows += against_pytorch.against_pytorch(prior, args.batch_size, args.runs, number_of_moves(config)[1])
-
     device = jax.devices()[0].device_kind
+    cpu = jax.default_backend() == "cpu"
     machine = (
         f"{platform.machine()}, {os.cpu_count()} cores, {jax.device_count()} of them devices"
         if cpu
@@ -78,9 +66,23 @@ def run(args: argparse.Namespace) -> int:
     )
     versions = f"Python {platform.python_version()}, jax {jax.__version__}"
     print(f"{args.prior}, preset {args.preset}, {args.precision}; {machine}; {versions}; median of {args.runs} runs\n")
-    print("| measured | median | smallest to largest |\n|---|---|---|")
-    for row in rows:
-        print(f"| {' | '.join(row)} |")
+    print("| measured | median | smallest to largest |\n|---|---|---|", flush=True)
+
+    def show(rows: list[Any]) -> None:
+        for row in rows:
+            print(f"| {' | '.join(row)} |", flush=True)
+
+    show(measure(prior, config, args.batch_size, args.runs, default_grids(args.points), others))
+    show(throughput(prior, args.batches or (() if cpu else (1, 8, 32, 64)), args.runs))
+    if args.start_up:
+        given = [f"--{name.replace('_', '-')}={value}" for name, value in steps.items() if value is not None]
+        options = [f"--preset={args.preset}", f"--precision={args.precision}", *given]
+        show(start_up(args.prior, options, prior, config))
+    obstacle = against_pytorch.obstacle(args.precision)
+    if obstacle:
+        print(f"code-jax: no comparison with PyTorch: {obstacle}", file=sys.stderr)
+    else:
+        show(against_pytorch.against_pytorch(prior, args.batch_size, args.runs, number_of_moves(config)[1]))
     return 0
 
 

@@ -117,8 +117,10 @@ def run(args: argparse.Namespace) -> int:
     progress: list[Progress] = []
 
     def after(done: int, total: int) -> None:
-        progress[:] = progress or [Progress(total)]
-        progress[0].advance(done)
+        if done:
+            progress[0].advance(done)
+        else:
+            progress[:] = [Progress(total)]
 
     begun = time.monotonic()
     pictures = from_uint8(np.stack([item.pixels for item in swept]))

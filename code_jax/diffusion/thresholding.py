@@ -59,7 +59,7 @@ def clipped_quantile(values: jax.Array, quantile: jax.typing.ArrayLike, s_max: j
     """
     axes = tuple(range(1, values.ndim))
     low = jnp.ones((values.shape[0],) + (1,) * len(axes), values.dtype)
-    quantile, s_max = (jnp.reshape(number, (-1,) + (1,) * len(axes)) for number in (quantile, s_max))
+    quantile, s_max = (jnp.asarray(number, values.dtype).reshape(-1, *(1,) * len(axes)) for number in (quantile, s_max))
 
     def halve(_: int, bounds: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
         low, high = bounds

@@ -68,7 +68,7 @@ class Tiled(flax.struct.PyTreeNode):
 
         def add_chunk(number: jax.Array, total: jax.Array) -> jax.Array:
             first = number * self.chunk
-            corners = jax.lax.dynamic_slice(self.corners, (first, 0), (self.chunk, 2))
+            corners = jax.lax.dynamic_slice(self.corners, (first, jnp.zeros_like(first)), (self.chunk, 2))
             places = (corners[:, 0] * self.width + corners[:, 1])[:, None, None] + inside
             windows = pixels[:, places].reshape(-1, height, width, channels)
             if self.sharding is not None:

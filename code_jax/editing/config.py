@@ -156,6 +156,8 @@ def canonical(config: EditConfig) -> EditConfig:
         UserError: names the value that is out of its range.
     """
     config = config.replace(eta=jnp.inf if config.eta is None else config.eta)
+    lists = {name: value for name in ("depth", "step_size") if isinstance(value := getattr(config, name), (list, tuple))}
+    config = config.replace(**{name: jnp.asarray(value, float) for name, value in lists.items()})
     _in_range("depth", config.depth, lambda v: (v > 0) & (v <= 1), "in (0, 1]")
     _in_range("step_size", config.step_size, lambda v: (v > 0) & np.isfinite(v), "positive")
     _in_range("eta", config.eta, lambda v: v > 0, "positive, or none")

@@ -187,7 +187,15 @@ def per_image(config: EditConfig, count: int) -> EditConfig:
     """A canonical config with each number repeated for every image, [count, ...]: what the compiled programs take.
 
     So a sweep, whose images differ in their numbers, runs the very program of an edit and gives its bytes.
+
+    Raises:
+        UserError: for an array where there should be a number.
     """
+    numbers = {name: getattr(config, name) for name in ("eta", "anneal_rate", "input_noise")}
+    numbers |= dict(zip(("quantile", "s_max"), config.dynamic_threshold or (), strict=False))
+    for name, number in numbers.items():
+        if jnp.ndim(number):
+            raise UserError(f"{name} has shape {jnp.shape(number)}; it must be one number (jax.vmap and sweep take several)")
     return jax.tree.map(lambda value: jnp.broadcast_to(value, (count, *value.shape)), config)
 
 
@@ -199,7 +207,9 @@ def begin(keys: jax.Array, prior: Prior, images: jax.Array, config: EditConfig, 
     """
     draw = lambda key: jax.random.normal(jax.random.fold_in(key, 2**31 - 1), images.shape[1:], images.dtype)  # noqa: E731
     if config.program.method == "sdedit":
-        sigma = noise = prior.schedule.sigma(prior.schedule.timestep(config.depth.reshape(len(images), -1)[:, 0]))
+        sigma = noise = prior.schedule.sigma(
+            prior.schedule.timestep(config.depth if config.depth.ndim == 1 else config.depth[:, 0])
+        )
     else:
         sigma = prior.schedule.sigma(jnp.zeros(len(images)))
         noise = config.input_noise * sigma

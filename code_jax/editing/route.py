@@ -67,7 +67,9 @@ class Route(flax.struct.PyTreeNode):
         return np.maximum(np.cumsum(affine) - affine + np.cumsum(begins) - 1, 0)
 
     def __add__(self, other: Route) -> Route:
-        arrays = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), *(r.replace(kinds=(), averaged=False) for r in (self, other)))
+        arrays = jax.tree.map(
+            lambda a, b: jnp.concatenate([a, b], -1), *(r.replace(kinds=(), averaged=False) for r in (self, other))
+        )
         return arrays.replace(kinds=self.kinds + other.kinds, averaged=self.averaged or other.averaged)
 
 
@@ -82,8 +84,10 @@ def _route(
 
 def ode_moves(sigmas: jax.Array, solver: str, eta: jax.Array | float = jnp.inf) -> Route:
     """Solver steps along σ [n + 1], each followed by clipping to 1 + ησ."""
-    zero = jnp.zeros(())
-    return _route(ODE, sigmas[:-1], sigmas[1:], zero, zero, 1 + eta * sigmas[1:], solver)
+    zero, unbounded = jnp.zeros(()), jnp.isinf(eta)
+    # Not ∞·σ, whose derivative by σ is ∞ and in the depth's gradient 0·∞.
+    bound = jnp.where(unbounded, jnp.inf, 1 + jnp.where(unbounded, 0, eta) * sigmas[1:])
+    return _route(ODE, sigmas[:-1], sigmas[1:], zero, zero, bound, solver)
 
 
 def restart_move(sigma: jax.Array, solver: str) -> Route:

@@ -149,7 +149,8 @@ def sweep(
         config: everything else; None is the default preset.
         micro_batch: images on each device at a time, which bounds the memory; None takes that of 1 to 8 which costs least, of 1
             to 64 on an accelerator, and fewer where memory does not suffice, with a warning.
-        after: called after each chunk with the evaluations of an image in it, and in all (padding included).
+        after: called with 0 before the first chunk, then after each with the evaluations of an image in it; and those in all
+            (padding included).
 
     Returns:
         A `SweepResult`.
@@ -251,6 +252,7 @@ class _Plan:
             after(self.down * chunk, total)
             return restored
 
+        after(0, total)
         encoded = _in_chunks(len(self.first), chunk, encode)
         return _in_chunks(len(self.encoding), chunk, complete)
 

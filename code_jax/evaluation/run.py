@@ -139,7 +139,7 @@ class _Run:
         test = self._tested()
         todo = missing + (test if missing else self.workshop.missing(test))
         total = sum(map(self.workshop.batches, todo))
-        self.progress = Progress(max(total, 1))
+        self.progress = Progress(total)
         if not self._do(tuning):
             return False
         self.chosen = self._choose()

@@ -55,13 +55,23 @@ def load_landcover(folder: str | Path | None = None) -> LandCover:
         10
     """
     folder = Path(str(resources.files("code_jax") / "metrics" / "eurosat-features")) if folder is None else Path(folder)
+    wrong = f"{folder} holds no classifier that save_landcover wrote"
     try:
-        names = tuple(json.loads((folder / "classes.json").read_text(encoding="utf-8")))
+        names = json.loads((folder / "classes.json").read_text(encoding="utf-8"))
         state = safetensors.numpy.load_file(folder / "weights.safetensors")
-    except (OSError, ValueError, safetensors.SafetensorError) as error:
-        raise UserError(f"{folder} holds no classifier that save_landcover wrote: {error}") from error
-    params = flax.traverse_util.unflatten_dict({tuple(name.split(".")): jnp.asarray(w, jnp.float32) for name, w in state.items()})
-    return LandCover(params, TileClassifier(classes=len(names)), names)
+    except (OSError, RecursionError, ValueError, safetensors.SafetensorError) as error:
+        raise UserError(f"{wrong}: {error}") from error
+    if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
+        raise UserError(f"{wrong}: classes.json is no list of names")
+    network = TileClassifier(classes=len(names))
+    expected = jax.eval_shape(network.init, jax.random.key(0), jax.ShapeDtypeStruct((1, 64, 64, 3), jnp.float32))["params"]
+    flat = flax.traverse_util.flatten_dict(expected, sep=".")
+    if {name: tensor.shape for name, tensor in state.items()} != {name: leaf.shape for name, leaf in flat.items()}:
+        raise UserError(f"{wrong}: the weights are not those of {len(names)} classes")
+    params = flax.traverse_util.unflatten_dict(
+        {name: jnp.asarray(tensor, jnp.float32) for name, tensor in state.items()}, sep="."
+    )
+    return LandCover(params, network, tuple(names))
 
 
 def save_landcover(network: LandCover, folder: str | Path) -> None:

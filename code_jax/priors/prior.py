@@ -62,7 +62,7 @@ class Prior(flax.struct.PyTreeNode):
     def from_function(
         cls, eps_fn: EpsFunction, params: Params, schedule: NoiseSchedule, image_shape: tuple[int, int, int]
     ) -> Prior:
-        """A prior of one's own: ``eps_fn(params, x [B, H, W, C], t [B]) -> ε [B, H, W, C]``, pure and hashable.
+        """A prior of one's own: ``eps_fn(params, x [B, H, W, C], t [B]) -> ε [B, H, W, C]``, pure, hashable, image by image.
 
         Example:
             >>> import code_jax, jax.numpy as jnp

@@ -21,7 +21,8 @@ def save_prior(prior: Prior, folder: str | Path, *, dtype: str = "float32") -> N
         dtype: of the weights as they are stored, "float32" or "float16".
 
     Raises:
-        UserError: for a function of one's own (`Prior.from_function`), a folder in use, or another dtype.
+        UserError: for a function of one's own (`Prior.from_function`) or a wrapped prior, a folder in use, another dtype, or
+            weights beyond its range.
         OSError: if it cannot be written.
 
     Example:

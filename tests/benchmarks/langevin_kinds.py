@@ -48,7 +48,7 @@ def in_route(kind: str) -> Chain:
 
 
 def metropolis(prior, x, sigma, relative, evaluations, key):
-    """MALA, 1 evaluation a step: the score at the proposal is kept."""
+    """MALA, 1 evaluation a step after the first: the score at the proposal is kept."""
     t = prior.schedule.t_of_sigma(sigma)
     deviation = jnp.sqrt(prior.schedule.variance(t))
     h = relative * deviation**2
@@ -66,7 +66,7 @@ def metropolis(prior, x, sigma, relative, evaluations, key):
         accept = accept[:, None, None, None]
         return (jnp.where(accept, proposal, x), jnp.where(accept, there, s)), None
 
-    return jax.lax.scan(step, (x, score(x)), jax.random.split(key, evaluations))[0][0]
+    return jax.lax.scan(step, (x, score(x)), jax.random.split(key, evaluations - 1))[0][0]
 
 
 def predictor_corrector(prior, x, sigma, relative, evaluations, key):

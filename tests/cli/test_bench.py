@@ -7,7 +7,7 @@ import pytest
 
 import code_jax
 from checkpoints_convert.diffusers import write_diffusers
-from code_jax.bench.measure import in_turn, ratio, with_fewer_steps
+from code_jax.bench.measure import default_grids, in_turn, ratio, with_fewer_steps
 from code_jax.bench.start_up import start_up
 from code_jax.bench.throughput import flops
 from code_jax.cli.main import main
@@ -51,6 +51,17 @@ def test_the_table_names_the_machine_and_counts_the_evaluations(tmp_path, capsys
     images = float(rows["edit of 902 evaluations, batch 3: images a second"])
     assert speed * 1e12 / (images * 902) == pytest.approx(flops(tiny, 3) / 3, rel=0.02)
     assert "cores, 1 of them devices; Python" in shown.out and "jax" in shown.out
+
+
+@pytest.mark.parametrize("points", [1, 60, 200])
+def test_the_sweeps_have_steps_that_a_user_would_try(points):
+    schedule = code_jax.linear_schedule()
+    config = code_jax.preset("default", schedule)
+    for grid in default_grids(points):
+        swept = grid.points(config, schedule)
+        assert len(swept) == max(points, 10 if grid.seeds == 2 else 2)
+        relative = [point.step_size / schedule.variance(schedule.timestep(point.depth)) for point in swept]
+        assert 0.0049 < min(relative) <= max(relative) < 0.41
 
 
 def test_flops_are_twice_the_multiplications_of_the_convolutions_and_products(tiny):
@@ -106,6 +117,8 @@ def test_a_comparison_in_bfloat16_is_of_the_same_network_too(tiny):
     from code_jax.bench.against_pytorch import against_pytorch
 
     assert len(against_pytorch(tiny.with_precision("bfloat16"), 2, 1, calls=1, compiled=False)) == 2
+    with pytest.raises(ValueError, match="differ by nan"):
+        against_pytorch(tiny.replace(params=jax.tree.map(lambda leaf: leaf * jnp.nan, tiny.params)), 2, 1, 1, compiled=False)
     other = tiny.replace(params=jax.tree.map(lambda leaf: leaf + 0.5, tiny.params))
     with pytest.MonkeyPatch.context() as patch, pytest.raises(ValueError, match="differ by"):
         patch.setattr("checkpoints_convert.diffusers.write_diffusers", lambda prior, folder: write_diffusers(other, folder))

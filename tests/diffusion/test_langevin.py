@@ -90,6 +90,15 @@ def test_clipped_quantile_equals_a_sort(seed, quantile, s_max, scale):
         assert min(near) - 1e-5 <= got <= max(near) + 1e-5
 
 
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float32])
+def test_a_quantile_has_the_type_of_its_values(dtype):
+    values = jnp.full((3, 4, 4, 3), 2.0, dtype)
+    for s_max in (np.float64(1.25), jnp.float32(1.25), jnp.array([1.25, 1.5, 3.0], jnp.float32)):
+        s = clipped_quantile(values, np.float64(0.7), s_max)
+        assert s.dtype == dtype and s.shape == (3, 1, 1, 1)
+        np.testing.assert_allclose(s.ravel().astype(float), np.minimum(np.broadcast_to(s_max, 3), 2.0), rtol=1e-2)
+
+
 def test_dynamic_threshold_leaves_small_predictions_alone_and_bounds_large_ones():
     prior = gaussian(jnp.zeros((4, 4, 1)), jnp.full((4, 4, 1), 0.5))
     wrapped = code_jax.DynamicThreshold(prior, 0.9, 1.3)

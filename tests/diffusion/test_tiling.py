@@ -93,6 +93,20 @@ def test_a_tiled_edit_shows_no_borders_and_pasted_edits_do():
     assert border_ratio(separate, *own) > 2
 
 
+def test_a_tiled_edit_in_float64_is_that_in_float32():
+    images = jax.random.uniform(jax.random.key(5), (1, *SIZE, 3), minval=-1)
+    config = code_jax.EditConfig(0.4, 0.01, program=code_jax.EditProgram(num_steps=2, langevin_steps=0), input_noise=0.0)
+
+    def run():
+        return code_jax.edit(jax.random.key(0), tiled(pointwise((8, 8, 3)), SIZE, chunk=3), images, config).images
+
+    single = run()
+    with jax.enable_x64(True):
+        double = run()
+    assert double.dtype == np.float64
+    np.testing.assert_allclose(single, double, atol=1e-5)
+
+
 def test_images_of_a_batch_are_thresholded_and_masked_each_by_itself():
     wide = tiled(oracles.mixture(jnp.full((8, 8, 3), 0.4), 0.3), SIZE, chunk=3)
     images = jnp.array([0.2, 1.0])[:, None, None, None] * jax.random.uniform(jax.random.key(5), (2, *SIZE, 3), minval=-1)

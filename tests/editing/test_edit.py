@@ -214,6 +214,31 @@ def test_vmap_over_settings_and_keys_equals_a_loop(prior):
         np.testing.assert_allclose(together[i], run(keys[i], *(axis[i] for axis in grid)), atol=2e-5)
 
 
+@pytest.mark.parametrize("method", ["code", "sdedit", "ddim"])
+@pytest.mark.parametrize("eta", [None, 1.5])
+def test_the_gradient_by_depth_is_the_slope(method, eta):
+    prior = gaussian(jnp.full((4, 4, 1), 0.2), jnp.full((4, 4, 1), 0.5))
+    x0 = images_of(prior)
+    config = code_jax.EditConfig(0.4, 0.01, eta, program=SMALL).with_program(method=method)
+    total = jax.jit(lambda depth: code_jax.edit(jax.random.key(0), prior, 0.3 * x0, config.replace(depth=depth)).images.sum())
+    slope = (total(0.41) - total(0.39)) / 0.02
+    assert float(jax.grad(total)(0.4)) == pytest.approx(float(slope), rel=0.05, abs=0.02)
+
+
+def test_no_image_is_no_result_by_any_method(prior):
+    for method in ("code", "sdedit", "ddim"):
+        config = code_jax.EditConfig([0.4], 1e-3, program=SMALL).with_program(method=method)
+        assert code_jax.edit(jax.random.key(0), prior, images_of(prior)[:0], config).images.shape == (0, *prior.image_shape)
+
+
+@pytest.mark.parametrize("name", ["eta", "anneal_rate", "input_noise"])
+def test_several_numbers_where_there_is_one_are_named(prior, name):
+    x0 = images_of(prior)
+    config = code_jax.EditConfig(program=SMALL).replace(**{name: np.full(len(x0), 0.9)})
+    with pytest.raises(code_jax.UserError, match=f"{name} has shape"):
+        code_jax.edit(jax.random.key(0), prior, x0, config)
+
+
 def test_more_steps_of_the_ode_or_another_solver_leave_the_noise_as_it_is():
     # Steps as small as these follow the flow to 1e-3; other draws would change results by the noise's size, 0.1.
     oracle = gaussian(jnp.zeros((4, 4, 1)), jnp.ones((4, 4, 1)))

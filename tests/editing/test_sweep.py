@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 
 import jax
 import jax.numpy as jnp
@@ -11,10 +12,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 import code_jax
+from code_jax.cli.main import main
 from code_jax.editing import sweep as sweeping
 from code_jax.editing.edit import number_of_moves
+from code_jax.progress import PREPARING
 from tests.oracles import mixture
 
 SMALL = code_jax.EditProgram(num_steps=3, solver="heun", langevin_steps=4, anneal_levels=2)
@@ -173,6 +177,16 @@ def test_out_of_memory_halves_the_micro_batch_that_was_not_given(tiny, monkeypat
     np.testing.assert_array_equal(result.images, expected.images)
     with pytest.raises(code_jax.UserError, match="out of memory with 3 images on a device at a time: give fewer"):
         code_jax.sweep(jax.random.key(2), tiny, images_of(tiny, 2), GRID, CONFIG, micro_batch=3)
+
+
+def test_a_slow_first_chunk_is_explained(tiny_folder, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("code_jax.progress._PATIENCE", 0.01)
+    compiled = sweeping.begin
+    monkeypatch.setattr(sweeping, "begin", lambda *given: time.sleep(0.1) or compiled(*given))
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    argv = ["sweep", str(tmp_path / "a.png"), "--out", str(tmp_path / "out"), "--prior", str(tiny_folder), "--depth", "0.2,0.4"]
+    assert main([*argv, "--ode-steps", "1", "--langevin-steps", "1"]) == 0
+    assert capsys.readouterr().err.startswith(f"{PREPARING}\n")
 
 
 def test_progress_adds_up(tiny):

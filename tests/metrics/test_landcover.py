@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import safetensors.numpy
 
 import code_jax
 from code_jax.metrics import LandCover, landcover, load_landcover, save_landcover
@@ -75,7 +76,19 @@ def test_what_is_no_image_is_refused():
             landcover(network, images)
 
 
-@pytest.mark.parametrize("files", [{}, {"classes.json": b"["}, {"classes.json": b"[]", "weights.safetensors": b"no tensors"}])
+FEW = safetensors.numpy.save({"a": np.zeros(1, np.float32), "a.b": np.zeros(1, np.float32)})
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {},
+        {"classes.json": b"["},
+        {"classes.json": b"[" * 100_000},
+        {"classes.json": b'["a"]', "weights.safetensors": b"no tensors"},
+        *({"classes.json": names, "weights.safetensors": FEW} for names in (b"3", b"null", b"[]", b'{"a": 1}', b'["a", "b"]')),
+    ],
+)
 def test_a_folder_without_a_classifier_is_named(files, tmp_path):
     for name, content in files.items():
         (tmp_path / name).write_bytes(content)

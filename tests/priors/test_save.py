@@ -15,6 +15,15 @@ def test_a_saved_prior_is_the_prior(tiny, tmp_path):
     assert np.array_equal(again.schedule.log_sigma, tiny.schedule.log_sigma) and again.prediction_type == tiny.prediction_type
 
 
+@pytest.mark.parametrize(("steps", "first", "last"), [(1000, 1e-4, 0.02), (1000, 1.2345e-4, 0.01987), (100, 1.004e-3, 0.2004)])
+def test_a_saved_schedule_is_the_schedule(tiny, tmp_path, steps, first, last):
+    schedule = code_jax.linear_schedule(steps, first, last)
+    code_jax.save_prior(tiny.replace(schedule=schedule), tmp_path / "prior")
+    again = code_jax.load_prior(tmp_path / "prior").schedule
+    np.testing.assert_allclose(again.log_sigma, schedule.log_sigma, rtol=2e-5, atol=2e-5)
+    assert again.last == schedule.last
+
+
 def test_half_precision_is_half_the_bytes_and_near(tiny, tmp_path):
     sizes = []
     for dtype in ("float32", "float16"):
@@ -27,7 +36,14 @@ def test_half_precision_is_half_the_bytes_and_near(tiny, tmp_path):
 
 def test_what_cannot_be_saved_is_named_and_nothing_is_written(tiny, tmp_path):
     own = gaussian(np.zeros((4, 4, 1)), np.ones((4, 4, 1)))
-    for prior, options, named in ((own, {}, "a function of its own"), (tiny, {"dtype": "int8"}, "dtype 'int8'")):
+    large = tiny.replace(params=jax.tree.map(lambda leaf: 1e6 + leaf, tiny.params))
+    for prior, options, named in (
+        (own, {}, "a function of its own"),
+        (code_jax.tiled(tiny, (8, 16)), {}, "a function of its own"),
+        (code_jax.DynamicThreshold(tiny), {}, "a function of its own"),
+        (tiny, {"dtype": "int8"}, "dtype 'int8'"),
+        (large, {"dtype": "float16"}, "beyond the range of float16"),
+    ):
         with pytest.raises(code_jax.UserError, match=named):
             code_jax.save_prior(prior, tmp_path / "new", **options)
         assert not (tmp_path / "new").exists()
