@@ -159,8 +159,9 @@ def test_a_grid_that_cannot_be_is_one_line(tiny, grid, options, named):
     assert "\n" not in str(raised.value)
 
 
-def test_out_of_memory_halves_the_micro_batch_that_was_not_given(tiny, monkeypatch):
-    expected = code_jax.sweep(jax.random.key(2), tiny, images_of(tiny, 2), GRID, CONFIG, micro_batch=2)
+def test_out_of_memory_halves_the_micro_batch_that_was_not_given(monkeypatch):
+    prior = mixture(jnp.full((4, 4, 1), 0.4), 0.3)
+    expected = code_jax.sweep(jax.random.key(2), prior, images_of(prior, 2), GRID, CONFIG, micro_batch=2)
     tried = []
 
     def advance(keys, prior, travel, *numbers):
@@ -172,11 +173,11 @@ def test_out_of_memory_halves_the_micro_batch_that_was_not_given(tiny, monkeypat
     compiled = sweeping.advance
     monkeypatch.setattr(sweeping, "advance", advance)
     with pytest.warns(UserWarning, match="out of memory with . images on a device at a time; again with . at most") as warned:
-        result = code_jax.sweep(jax.random.key(2), tiny, images_of(tiny, 2), GRID, CONFIG)
+        result = code_jax.sweep(jax.random.key(2), prior, images_of(prior, 2), GRID, CONFIG)
     assert tried[:3] == [8, 4, 2] and len(warned) == 2 and result.micro_batch == 2
     np.testing.assert_array_equal(result.images, expected.images)
     with pytest.raises(code_jax.UserError, match="out of memory with 3 images on a device at a time: give fewer"):
-        code_jax.sweep(jax.random.key(2), tiny, images_of(tiny, 2), GRID, CONFIG, micro_batch=3)
+        code_jax.sweep(jax.random.key(2), prior, images_of(prior, 2), GRID, CONFIG, micro_batch=3)
 
 
 def test_a_slow_first_chunk_is_explained(tiny_folder, tmp_path, monkeypatch, capsys):
