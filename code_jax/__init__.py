@@ -6,27 +6,25 @@ Blind image restoration and editing with a pretrained diffusion model: no traini
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from code_jax import metrics
-from code_jax.diffusion.langevin import langevin_step
-from code_jax.diffusion.schedule import NoiseSchedule, cosine_schedule, linear_schedule, scaled_linear_schedule
-from code_jax.diffusion.thresholding import DynamicThreshold
-from code_jax.diffusion.tiling import Tiled, tiled
-from code_jax.editing.confidence import clip_to_confidence
-from code_jax.editing.config import EditConfig, EditProgram, preset
-from code_jax.editing.edit import EditInfo, EditResult, edit, sdedit
-from code_jax.editing.inversion import decode, encode, round_trip
-from code_jax.editing.official import OfficialSettings, official
-from code_jax.editing.sweep import SweepGrid, SweepPoint, SweepResult, sweep
-from code_jax.errors import UserError
-from code_jax.images import from_pil, from_uint8, to_pil, to_uint8
-from code_jax.priors.load import bundled_samples, load_prior
-from code_jax.priors.prior import Prior
-from code_jax.priors.save import save_prior
 from code_jax.version import __version__
 
 if TYPE_CHECKING:
-    from code_jax import corruptions
+    from code_jax import corruptions, metrics
     from code_jax.corruptions import corrupt
+    from code_jax.diffusion.langevin import langevin_step
+    from code_jax.diffusion.schedule import NoiseSchedule, cosine_schedule, linear_schedule, scaled_linear_schedule
+    from code_jax.diffusion.thresholding import DynamicThreshold
+    from code_jax.diffusion.tiling import Tiled, tiled
+    from code_jax.editing.confidence import clip_to_confidence
+    from code_jax.editing.config import EditConfig, EditProgram, preset
+    from code_jax.editing.edit import EditInfo, EditResult, edit, sdedit
+    from code_jax.editing.official import OfficialSettings, official
+    from code_jax.editing.sweep import SweepGrid, SweepPoint, SweepResult, sweep
+    from code_jax.errors import UserError
+    from code_jax.images import from_pil, from_uint8, to_pil, to_uint8
+    from code_jax.priors.load import bundled_samples, load_prior
+    from code_jax.priors.prior import Prior
+    from code_jax.priors.save import save_prior
 
 __all__ = [
     "DynamicThreshold",
@@ -70,10 +68,73 @@ __all__ = [
 ]
 
 
+# Read when first asked for: JAX takes a second, which a command that only prints need not wait for.
+_HOMES = {
+    "diffusion.langevin": ("langevin_step",),
+    "diffusion.schedule": (
+        "NoiseSchedule",
+        "cosine_schedule",
+        "linear_schedule",
+        "scaled_linear_schedule",
+    ),
+    "diffusion.thresholding": ("DynamicThreshold",),
+    "diffusion.tiling": (
+        "Tiled",
+        "tiled",
+    ),
+    "editing.confidence": ("clip_to_confidence",),
+    "editing.config": (
+        "EditConfig",
+        "EditProgram",
+        "preset",
+    ),
+    "editing.edit": (
+        "EditInfo",
+        "EditResult",
+        "edit",
+        "sdedit",
+    ),
+    "editing.inversion": (
+        "decode",
+        "encode",
+        "round_trip",
+    ),
+    "editing.official": (
+        "OfficialSettings",
+        "official",
+    ),
+    "editing.sweep": (
+        "SweepGrid",
+        "SweepPoint",
+        "SweepResult",
+        "sweep",
+    ),
+    "errors": ("UserError",),
+    "images": (
+        "from_pil",
+        "from_uint8",
+        "to_pil",
+        "to_uint8",
+    ),
+    "priors.load": (
+        "bundled_samples",
+        "load_prior",
+    ),
+    "priors.prior": ("Prior",),
+    "priors.save": ("save_prior",),
+    "corruptions": ("corrupt",),
+}
+_MODULE_OF = {name: module for module, names in _HOMES.items() for name in names}
+
+
 def __getattr__(name: str) -> Any:
-    """Corruptions when they are first asked for: SciPy's signals take as long to import as all of this package."""
-    if name == "corruptions":
-        return importlib.import_module("code_jax.corruptions")
-    if name == "corrupt":
-        return __getattr__("corruptions").corrupt
+    """A public name, from its module."""
+    if name in ("corruptions", "metrics"):
+        return importlib.import_module(f"code_jax.{name}")
+    if name in _MODULE_OF:
+        return getattr(importlib.import_module(f"code_jax.{_MODULE_OF[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

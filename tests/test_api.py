@@ -54,6 +54,12 @@ NEVER_RAISES |= {"prior_hash", "png_text", "exif_with", "command_of", "bundled_s
 UNKEYED = {"train_step"}  # what the program is made of comes first
 
 
+def test_every_public_name_is_found_and_listed():
+    assert set(dir(code_jax)) == set(code_jax.__all__) == set(code_jax._MODULE_OF) | {"corruptions", "metrics", "__version__"}
+    with pytest.raises(AttributeError, match="no attribute 'resotre'"):
+        code_jax.resotre  # noqa: B018
+
+
 def _section(text, heading):
     """The lines under a heading of a docstring."""
     found = re.search(rf"^{heading}:\n((?:(?: .*)?\n?)*)", text, re.MULTILINE)

@@ -180,10 +180,13 @@ def _walk(folder: Path, passed_over: set[Path], above: tuple[Path, ...]) -> Iter
     except OSError as error:
         yield folder, error.strerror
         return
+    written = os.path.isfile(folder / "manifest.jsonl")  # by a command of ours, whose sheet is no picture to restore
     for entry in entries:
         if os.path.isdir(entry):
             if entry.resolve() not in passed_over:
                 yield from _walk(entry, passed_over, (*above, real))
+        elif written and entry.name == "contact_sheet.png":
+            continue
         elif entry.suffix.lower() in EXTENSIONS and not entry.name.startswith("."):
             yield entry, None
 

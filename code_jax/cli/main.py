@@ -9,9 +9,11 @@ from collections.abc import Sequence
 
 from code_jax.cli import bench, completion, convert, corrupt, demo, evaluate, info, merge, priors, restore, sweep, train
 from code_jax.cli.parser import Parser
+from code_jax.cli.runtime import INTERRUPTED, import_libraries
 from code_jax.errors import UserError
 from code_jax.version import __version__
 
+_QUICK = (completion.run, info.run, merge.run)  # which compute nothing
 _EPILOG = """examples:
   code-jax restore photo.png --out restored
   code-jax restore photo.png --help
@@ -40,6 +42,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         args = parse(argv)
         args.words = list(sys.argv[1:] if argv is None else argv)
+        if args.run not in _QUICK:
+            import_libraries()
         with warnings.catch_warnings():
             warnings.showwarning = lambda message, *_: print(f"code-jax: warning: {message}", file=sys.stderr)
             return int(args.run(args))
@@ -47,5 +51,5 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"code-jax: error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("code-jax: interrupted; what was written so far is whole", file=sys.stderr)
+        print(INTERRUPTED, file=sys.stderr)
         return 130

@@ -123,6 +123,9 @@ def run(args: argparse.Namespace) -> int:
 
     summary = halving(restore, job, args.out, given=size == args.batch_size)
     _print_summary(summary, args.out)
+    if args.reference is not None and not summary.before and summary.done + summary.kept:
+        print(f"code-jax: warning: no input has a clean source in {str(args.reference)!r}: it needs their names and sub-folders",
+              file=sys.stderr)  # fmt: skip
     return 128 + summary.signal if summary.signal else 1 if summary.failed else 0
 
 

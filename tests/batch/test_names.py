@@ -178,3 +178,22 @@ def test_options_that_cannot_be_are_one_line(options, named, pictures, tmp_path,
     assert restore(pictures, "--out", tmp_path / "out", *options) == 2
     shown = capsys.readouterr().err
     assert named in shown and shown.count("\n") == 1 and not (tmp_path / "out").exists()
+
+
+def test_a_sheet_beside_a_manifest_is_no_picture_to_restore(tmp_path):
+    for name in ("a.png", "contact_sheet.png", "sub/contact_sheet.png"):
+        (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8)).save(tmp_path / "in" / name)
+    found = lambda: [source.path.relative_to(tmp_path / "in").as_posix() for source in find_sources([tmp_path / "in"], tmp_path)]  # noqa: E731
+    assert found() == ["a.png", "contact_sheet.png", "sub/contact_sheet.png"]
+    (tmp_path / "in" / "manifest.jsonl").touch()
+    assert found() == ["a.png", "sub/contact_sheet.png"]
+
+
+def test_clean_sources_that_match_no_input_are_named(pictures, tmp_path, restore, capsys):
+    (tmp_path / "clean").mkdir()
+    Image.new("RGB", (8, 8)).save(tmp_path / "clean" / "of another name.png")
+    assert restore(pictures, "--out", tmp_path / "out", "--reference", tmp_path / "clean") == 0
+    shown = capsys.readouterr()
+    assert "PSNR to the clean source" not in shown.out
+    assert f"no input has a clean source in {str(tmp_path / 'clean')!r}" in shown.err

@@ -3,15 +3,21 @@
 import re
 import shlex
 import shutil
+import signal
 import subprocess
+import sys
+import time
+from pathlib import Path
 
 import pytest
 
 from code_jax.cli.main import main, parse, parser_of_all
+from code_jax.cli.runtime import INTERRUPTED
 
 PARSER = parser_of_all()
 COMMANDS = next(action.choices for action in PARSER._actions if action.choices)
 ROWS, COLUMNS = 40, 80
+ROOT = Path(__file__).parent.parent.parent
 
 
 @pytest.mark.parametrize("name", ["", *COMMANDS])
@@ -85,3 +91,23 @@ def test_fish_completes(capsys):
         ask = f"complete -C {shlex.quote(line)}"
         done = subprocess.run(["fish", "--no-config", "-c", f"{code}\n{ask}"], capture_output=True, text=True, check=True)
         assert sorted(row.split("\t")[0] for row in done.stdout.splitlines()) == expected.split(), line
+
+
+def test_a_command_line_is_read_without_jax():
+    program = (
+        "import sys, code_jax; from code_jax.cli.main import main; main(['completion', 'bash']); assert 'jax' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, stdout=subprocess.DEVNULL)
+
+
+def test_an_interrupt_among_the_imports_is_one_line(tmp_path):
+    """It is sent when the process has JAX's library in its memory, and has imported little more."""
+    command = [sys.executable, "-m", "code_jax", "restore", "code_jax/priors/samples", "--out", str(tmp_path / "out")]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        until = time.monotonic() + 60
+        while "jaxlib" not in Path(f"/proc/{process.pid}/maps").read_text() and time.monotonic() < until:
+            time.sleep(0.005)
+        process.send_signal(signal.SIGINT)
+        said, errors = process.communicate(timeout=60)
+    assert (process.returncode, said, errors) == (130, "", f"{INTERRUPTED}\n")
+    assert not (tmp_path / "out").exists()
