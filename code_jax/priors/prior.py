@@ -13,6 +13,7 @@ import jax.numpy as jnp
 
 from code_jax.diffusion.parameterization import to_eps
 from code_jax.diffusion.schedule import NoiseSchedule
+from code_jax.errors import UserError
 from code_jax.models.unet import UNet2DModel
 
 Params = Any
@@ -70,7 +71,8 @@ class Prior(flax.struct.PyTreeNode):
             >>> schedule = code_jax.linear_schedule()
             >>> prior = Prior.from_function(unit_gaussian, (), schedule, (8, 8, 3))
         """
-        return cls(params, schedule, eps_fn, image_shape)
+        height, width, channels = image_shape
+        return cls(params, schedule, eps_fn, (height, width, channels))
 
     @classmethod
     def from_network(cls, network: UNet2DModel, params: Params, schedule: NoiseSchedule, prediction_type: str) -> Prior:
@@ -78,10 +80,16 @@ class Prior(flax.struct.PyTreeNode):
         shape = (*network.config.sample_size, network.config.in_channels)
         return cls(params, schedule, NetworkOutput(network), shape, prediction_type)
 
+    def __repr__(self) -> str:
+        count = sum(jnp.size(leaf) for leaf in jax.tree.leaves(self.params))
+        return f"Prior(image_shape={self.image_shape}, prediction_type={self.prediction_type!r}, {count} parameters)"
+
     def eps(self, x: jax.Array, t: jax.Array) -> jax.Array:
         """ε_θ(x_t, t) [B, H, W, C] for x_t in VP scale at float timesteps t [B] in [0, T − 1]; score = −ε/√(1 − ᾱ_t)."""
         t = jnp.broadcast_to(jnp.asarray(t, x.dtype), x.shape[:1])
         output = self.function(self.params, x, t)
+        if jnp.shape(output) != x.shape:
+            raise UserError(f"the prior's function gives {jnp.shape(output)} for images of {x.shape}; it must give their shape")
         return to_eps(self.prediction_type, output, x, self.schedule.sigma(t)[:, None, None, None])
 
     def with_precision(self, precision: str) -> Prior:
