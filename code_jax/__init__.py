@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from code_jax.editing.confidence import clip_to_confidence
     from code_jax.editing.config import EditConfig, EditProgram, preset
     from code_jax.editing.edit import EditInfo, EditResult, edit, sdedit
+    from code_jax.editing.inversion import decode, encode, round_trip
     from code_jax.editing.official import OfficialSettings, official
     from code_jax.editing.sweep import SweepGrid, SweepPoint, SweepResult, sweep
     from code_jax.errors import UserError
@@ -71,55 +72,18 @@ __all__ = [
 # Read when first asked for: JAX takes a second, which a command that only prints need not wait for.
 _HOMES = {
     "diffusion.langevin": ("langevin_step",),
-    "diffusion.schedule": (
-        "NoiseSchedule",
-        "cosine_schedule",
-        "linear_schedule",
-        "scaled_linear_schedule",
-    ),
+    "diffusion.schedule": ("NoiseSchedule", "cosine_schedule", "linear_schedule", "scaled_linear_schedule"),
     "diffusion.thresholding": ("DynamicThreshold",),
-    "diffusion.tiling": (
-        "Tiled",
-        "tiled",
-    ),
+    "diffusion.tiling": ("Tiled", "tiled"),
     "editing.confidence": ("clip_to_confidence",),
-    "editing.config": (
-        "EditConfig",
-        "EditProgram",
-        "preset",
-    ),
-    "editing.edit": (
-        "EditInfo",
-        "EditResult",
-        "edit",
-        "sdedit",
-    ),
-    "editing.inversion": (
-        "decode",
-        "encode",
-        "round_trip",
-    ),
-    "editing.official": (
-        "OfficialSettings",
-        "official",
-    ),
-    "editing.sweep": (
-        "SweepGrid",
-        "SweepPoint",
-        "SweepResult",
-        "sweep",
-    ),
+    "editing.config": ("EditConfig", "EditProgram", "preset"),
+    "editing.edit": ("EditInfo", "EditResult", "edit", "sdedit"),
+    "editing.inversion": ("decode", "encode", "round_trip"),
+    "editing.official": ("OfficialSettings", "official"),
+    "editing.sweep": ("SweepGrid", "SweepPoint", "SweepResult", "sweep"),
     "errors": ("UserError",),
-    "images": (
-        "from_pil",
-        "from_uint8",
-        "to_pil",
-        "to_uint8",
-    ),
-    "priors.load": (
-        "bundled_samples",
-        "load_prior",
-    ),
+    "images": ("from_pil", "from_uint8", "to_pil", "to_uint8"),
+    "priors.load": ("bundled_samples", "load_prior"),
     "priors.prior": ("Prior",),
     "priors.save": ("save_prior",),
     "corruptions": ("corrupt",),

@@ -1,5 +1,6 @@
 """The conventions of the public API, and every example in a docstring."""
 
+import ast
 import doctest
 import importlib
 import inspect
@@ -56,6 +57,9 @@ UNKEYED = {"train_step"}  # what the program is made of comes first
 
 def test_every_public_name_is_found_and_listed():
     assert set(dir(code_jax)) == set(code_jax.__all__) == set(code_jax._MODULE_OF) | {"corruptions", "metrics", "__version__"}
+    tree = ast.parse(inspect.getsource(code_jax))  # what a type checker is told
+    told = {alias.name for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for alias in node.names}
+    assert told - {"Any", "TYPE_CHECKING"} == set(code_jax.__all__)
     with pytest.raises(AttributeError, match="no attribute 'resotre'"):
         code_jax.resotre  # noqa: B018
 

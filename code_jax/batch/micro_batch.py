@@ -14,7 +14,7 @@ from code_jax.batch.manifest import manifests, read_lines
 from code_jax.batch.report import Summary
 from code_jax.editing.config import EditConfig, preset
 from code_jax.editing.devices import free_memory, local_devices, weights_of
-from code_jax.editing.memory import working_memory
+from code_jax.editing.memory import out_of_memory, working_memory
 from code_jax.editing.method import Settings
 from code_jax.errors import UserError
 from code_jax.priors.prior import Prior
@@ -57,7 +57,7 @@ def halving(run: Callable[[Job], Summary], job: Job, out: Path, *, given: bool) 
         try:
             return run(job)
         except jax.errors.JaxRuntimeError as error:
-            if "RESOURCE_EXHAUSTED" not in str(error):
+            if not out_of_memory(error):
                 raise
             reason = str(error).splitlines()[0]
         size = job.micro_batch

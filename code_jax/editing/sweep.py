@@ -21,6 +21,7 @@ from code_jax.diffusion.schedule import NoiseSchedule
 from code_jax.editing.config import EditConfig, canonical, preset
 from code_jax.editing.devices import devices_for, sharding
 from code_jax.editing.edit import EditInfo, advance, begin, check_images, finish, image_keys, moves_up, route_of
+from code_jax.editing.memory import out_of_memory
 from code_jax.errors import UserError
 from code_jax.priors.prior import Prior
 
@@ -182,7 +183,7 @@ def sweep(
             restored = plan.run(prior, micro, devices, after or (lambda done, total: None))
             break
         except jax.errors.JaxRuntimeError as error:
-            if "RESOURCE_EXHAUSTED" not in str(error):
+            if not out_of_memory(error):
                 raise
             if micro_batch is not None or micro == 1:
                 raise UserError(f"out of memory with {micro} images on a device at a time: give fewer, or free some") from error
