@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from code_jax.editing.official import OfficialSettings, official
     from code_jax.editing.sweep import SweepGrid, SweepPoint, SweepResult, sweep
     from code_jax.errors import UserError
-    from code_jax.images import from_pil, from_uint8, to_pil, to_uint8
+    from code_jax.pictures.arrays import from_pil, from_uint8, to_pil, to_uint8
     from code_jax.priors.load import bundled_samples, load_prior
     from code_jax.priors.prior import Prior
     from code_jax.priors.save import save_prior
@@ -82,7 +82,7 @@ _HOMES = {
     "editing.official": ("OfficialSettings", "official"),
     "editing.sweep": ("SweepGrid", "SweepPoint", "SweepResult", "sweep"),
     "errors": ("UserError",),
-    "images": ("from_pil", "from_uint8", "to_pil", "to_uint8"),
+    "pictures.arrays": ("from_pil", "from_uint8", "to_pil", "to_uint8"),
     "priors.load": ("bundled_samples", "load_prior"),
     "priors.prior": ("Prior",),
     "priors.save": ("save_prior",),

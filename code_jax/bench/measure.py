@@ -12,10 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding
 
+from code_jax.devices.mesh import local_devices, sharding
 from code_jax.diffusion.denoiser import Denoiser
 from code_jax.diffusion.thresholding import DynamicThreshold
 from code_jax.editing.config import EditConfig
-from code_jax.editing.devices import local_devices, sharding
 from code_jax.editing.edit import edit, image_keys, number_of_moves
 from code_jax.editing.inversion import decode
 from code_jax.editing.memory import working_memory

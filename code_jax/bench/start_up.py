@@ -17,7 +17,7 @@ from code_jax.editing.config import EditConfig
 from code_jax.editing.edit import number_of_moves
 from code_jax.priors.prior import Prior
 
-_IMPORTS = "import code_jax.batch.restore, code_jax.priors.load, code_jax.cli.main, checkpoints_convert.diffusers"
+_IMPORTS = "import code_jax.runs.restore, code_jax.priors.load, code_jax.cli.main, checkpoints_convert.diffusers"
 
 
 def start_up(name: str, options: list[str], prior: Prior, config: EditConfig) -> list[Row]:

@@ -6,7 +6,7 @@ import argparse
 import math
 import re
 
-from code_jax.batch.shard import Shard
+from code_jax.runs.shards import Shard
 
 
 def number(text: str) -> float:

@@ -35,9 +35,10 @@ def run(args: argparse.Namespace) -> int:
     """Corrupts; 1 if some inputs failed."""
     from PIL import Image
 
-    from code_jax.batch.files import check_output, find_sources, read_picture, write_picture
-    from code_jax.batch.picture import PictureError
     from code_jax.corruptions.registry import NAMES, check_name, corrupt, picture_seed
+    from code_jax.pictures.decode import PictureError
+    from code_jax.pictures.files import read_picture, write_picture
+    from code_jax.runs.sources import check_output, find_sources
 
     names = list(NAMES) if args.corruption == "all" else list(dict.fromkeys(args.corruption.split(",")))
     for name in names:
@@ -88,7 +89,7 @@ def _sheet(shown: list[tuple[str, dict[str, Any]]]) -> Any:
     import numpy as np
     from PIL import Image, ImageOps
 
-    from code_jax.batch.contact_sheet import contact_sheet
+    from code_jax.pictures.contact_sheet import contact_sheet
 
     sizes = [next(iter(pictures.values())).shape[:2] for _, pictures in shown]
     cell = tuple(min(256, max(size[axis] for size in sizes)) for axis in (1, 0))

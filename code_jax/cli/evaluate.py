@@ -66,10 +66,10 @@ def add_to(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Evaluates; 128 and the signal's number if interrupted."""
-    from code_jax.batch.files import check_output
     from code_jax.corruptions.registry import NAMES, check_name
     from code_jax.evaluation.method import QUIRK_METHODS, Axes, method_of
     from code_jax.evaluation.protocol import PROTOCOLS
+    from code_jax.runs.sources import check_output
 
     _check(args)
     corruptions = tuple(NAMES) if args.corruptions == "all" else tuple(dict.fromkeys(args.corruptions.split(",")))
@@ -91,16 +91,16 @@ def run(args: argparse.Namespace) -> int:
     methods = tuple(method_of(name, axes, prior.schedule) for name in dict.fromkeys(["clean", *named]))
     check_output(args.out, [])
 
-    from code_jax.batch.interruption import Interruption
-    from code_jax.batch.lock import locked
-    from code_jax.batch.micro_batch import default_micro_batch
     from code_jax.evaluation.measures import Yardstick
     from code_jax.evaluation.pool import read_pool
     from code_jax.evaluation.records import Records
     from code_jax.evaluation.report import write_report
     from code_jax.evaluation.run import Order, evaluate
     from code_jax.evaluation.statistics import moments_of
-    from code_jax.evaluation.work import Workshop
+    from code_jax.evaluation.workshop import Workshop
+    from code_jax.interruption import Interruption
+    from code_jax.runs.lock import locked
+    from code_jax.runs.micro_batch import default_micro_batch
 
     micro_batch = args.batch_size or default_micro_batch()
     official = args.official_images or args.images

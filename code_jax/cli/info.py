@@ -27,7 +27,7 @@ def add_to(commands: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Prints a line for each fact, and the command."""
     from code_jax.errors import UserError
-    from code_jax.provenance import command_of, read_facts
+    from code_jax.runs.provenance import command_of, read_facts
 
     facts = read_facts(args.result)
     if args.input and _hash(args.input, args.result, facts) != facts.get("input_hash"):
@@ -46,9 +46,9 @@ def _hash(picture: Path, result: Path, facts: dict[str, Any]) -> str:
 
     from PIL import Image
 
-    from code_jax.batch.files import read_picture
-    from code_jax.batch.picture import PictureError
     from code_jax.errors import UserError
+    from code_jax.pictures.decode import PictureError
+    from code_jax.pictures.files import read_picture
 
     with Image.open(result) as opened:
         width, height = opened.size

@@ -24,7 +24,7 @@ def add_to(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Joins; 1 if some inputs failed."""
-    from code_jax.batch.manifest import merge
+    from code_jax.runs.manifest import merge
 
     if not args.folder.is_dir():
         raise UserError(f"{str(args.folder)!r} is no folder")

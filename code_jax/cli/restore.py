@@ -9,11 +9,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from code_jax.batch.shard import WHOLE
 from code_jax.cli import official
 from code_jax.cli.arguments import batch_size, count, eta, number, numbers, shard
 from code_jax.cli.runtime import keep_compiled, use_cores
 from code_jax.errors import UserError
+from code_jax.runs.shards import WHOLE
 
 _DESCRIPTION = "Makes likely pictures near the inputs, which are damaged, strokes or composites."
 _EPILOG = """examples:
@@ -84,20 +84,20 @@ def add_to(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Restores; 1 if some inputs failed."""
-    from code_jax.batch.files import check_output, find_sources
-    from code_jax.batch.manifest import names_given
-    from code_jax.batch.picture_format import possible_endings
+    from code_jax.pictures.encode import possible_endings
+    from code_jax.runs.manifest import names_given
+    from code_jax.runs.sources import check_output, find_sources
 
     check_counts(args)
     _check_places(args)
     sources = find_sources(args.inputs, args.out, args.reference, suffix=args.suffix, names=names_given(args.out))
     check_output(args.out, sources, possible_endings(args.format), args.samples)
 
-    from code_jax.batch.job import Job
-    from code_jax.batch.micro_batch import default_micro_batch, halving, largest_fitting, recorded
-    from code_jax.batch.restore import restore_files
-    from code_jax.batch.shard import from_jax
     from code_jax.priors.load import load_prior
+    from code_jax.runs.job import Job
+    from code_jax.runs.micro_batch import default_micro_batch, halving, largest_fitting, recorded
+    from code_jax.runs.restore import restore_files
+    from code_jax.runs.shards import from_jax
 
     keep_compiled()
     use_cores()
@@ -211,8 +211,8 @@ def _shortest(value: Any) -> Any:
 
 
 def _mask(path: Path, shape: tuple[int, int, int], fit: str) -> Any:
-    from code_jax.batch.files import read_mask
-    from code_jax.batch.picture import PictureError
+    from code_jax.pictures.decode import PictureError
+    from code_jax.pictures.files import read_mask
 
     try:
         return read_mask(path, shape, fit)

@@ -65,7 +65,8 @@ def add_to(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Sweeps; 1 if some inputs failed."""
-    from code_jax.batch.files import check_output, find_sources, read_picture
+    from code_jax.pictures.files import read_picture
+    from code_jax.runs.sources import check_output, find_sources
 
     if args.batch_size is not None and args.batch_size < 1:
         raise UserError(f"--batch-size is {args.batch_size}; it must be at least 1")
@@ -84,15 +85,15 @@ def run(args: argparse.Namespace) -> int:
     import jax.numpy as jnp
     import numpy as np
 
-    from code_jax.batch.job import Job, fold_keys, image_key
-    from code_jax.batch.picture import PictureError
-    from code_jax.batch.sweep_report import Swept, write_report
     from code_jax.editing.config import canonical
     from code_jax.editing.sweep import SweepPoint, sweep
-    from code_jax.images import from_uint8
+    from code_jax.pictures.arrays import from_uint8
+    from code_jax.pictures.decode import PictureError
     from code_jax.priors.hash import prior_hash
     from code_jax.priors.load import load_prior
     from code_jax.progress import Progress
+    from code_jax.runs.job import Job, fold_keys, image_key
+    from code_jax.runs.sweep_report import Swept, write_report
 
     keep_compiled()
     use_cores()

@@ -24,8 +24,8 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 import code_jax
-from code_jax.demo.order import Offer, Order, read_order
-from code_jax.demo.work import Event, data_url, restore_events, sweep_events
+from code_jax.demo.events import Event, data_url, restore_events, sweep_events
+from code_jax.demo.request import Offer, Order, read_order
 from code_jax.editing.config import METHODS, PRESETS
 from code_jax.errors import UserError
 from code_jax.priors.hash import prior_hash

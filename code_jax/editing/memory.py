@@ -12,11 +12,6 @@ from code_jax.editing.edit import advance, begin, image_keys, per_image
 from code_jax.priors.prior import Prior
 
 
-def out_of_memory(error: jax.errors.JaxRuntimeError) -> bool:
-    """Whether a program failed for want of memory."""
-    return "RESOURCE_EXHAUSTED" in str(error)
-
-
 def working_memory(prior: Prior, config: EditConfig, batch: int) -> float:
     """Bytes an image that an edit of so many images needs at most, beside the weights; compiles the edit."""
     images = jnp.zeros((batch, *prior.image_shape))

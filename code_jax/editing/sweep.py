@@ -17,11 +17,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from code_jax.devices.memory import out_of_memory
+from code_jax.devices.mesh import devices_for, sharding
 from code_jax.diffusion.schedule import NoiseSchedule
 from code_jax.editing.config import EditConfig, canonical, preset
-from code_jax.editing.devices import devices_for, sharding
 from code_jax.editing.edit import EditInfo, advance, begin, check_images, finish, image_keys, moves_up, route_of
-from code_jax.editing.memory import out_of_memory
 from code_jax.errors import UserError
 from code_jax.priors.prior import Prior
 

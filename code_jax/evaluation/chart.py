@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from code_jax.batch.scatter_plot import colour_of, ticks
+from code_jax.pictures.scatter_plot import colour_of, ticks
 
 _WIDTH, _HEIGHT, _LEFT, _TOP, _RIGHT, _BOTTOM = 720, 420, 70, 40, 210, 55  # pixels: the picture, and its margins
 

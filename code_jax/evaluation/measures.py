@@ -9,7 +9,6 @@ import numpy as np
 
 from code_jax.corruptions.registry import COVERING
 from code_jax.errors import UserError
-from code_jax.images import from_uint8
 from code_jax.metrics import (
     accuracy,
     corrupted_pixels,
@@ -24,6 +23,7 @@ from code_jax.metrics import (
     psnr,
     ssim,
 )
+from code_jax.pictures.arrays import from_uint8
 
 CLIPPING = ("corrupted", "clipped", "precision", "recall")
 COLUMNS = ("psnr_source", "ssim_source", "lpips_source", "psnr_input", "ssim_input", "l2_input", "accuracy", *CLIPPING)

@@ -12,17 +12,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from code_jax.batch.job import fold_keys, image_key
+from code_jax.devices.mesh import devices_for, sharding
 from code_jax.diffusion.schedule import NoiseSchedule
 from code_jax.editing.config import EditConfig, canonical, preset
-from code_jax.editing.devices import devices_for, sharding
 from code_jax.editing.edit import EditResult, advance, begin
 from code_jax.editing.method import Settings, number_of_moves, run_in_segments
 from code_jax.editing.official import QUIRKS, OfficialSettings
 from code_jax.editing.sweep import SweepGrid, SweepPoint, SweepResult, at_points, sweep
 from code_jax.errors import UserError
-from code_jax.images import from_uint8
+from code_jax.pictures.arrays import from_uint8
 from code_jax.priors.prior import Prior
+from code_jax.runs.job import fold_keys, image_key
 
 PUBLISHED: dict[str, dict[str, Any]] = {"official": {}, "official+cbc": {"eta": 1.7}, "official+ddim": {"langevin_steps": 0}}
 """The published program's settings where they are not its notebook's: with clipping at the published η, and the DDIM row."""

@@ -10,14 +10,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from code_jax.batch.interruption import Dropped, Interruption
 from code_jax.editing.sweep import SweepPoint
 from code_jax.errors import UserError
 from code_jax.evaluation.method import Method, said
 from code_jax.evaluation.pool import Pool
 from code_jax.evaluation.protocol import PROTOCOLS, blind, folds, oracle
 from code_jax.evaluation.records import Record
-from code_jax.evaluation.work import Piece, Workshop
+from code_jax.evaluation.workshop import Piece, Workshop
+from code_jax.interruption import Dropped, Interruption
 from code_jax.progress import Progress
 
 

@@ -25,9 +25,9 @@ from PIL import Image
 from code_jax.durable import write_durably
 from code_jax.editing.inversion import decode
 from code_jax.errors import UserError
-from code_jax.images import to_uint8
 from code_jax.models.config import UNet2DConfig
 from code_jax.models.unet import UNet2DModel
+from code_jax.pictures.arrays import to_uint8
 from code_jax.priors.hash import prior_hash
 from code_jax.priors.prior import Prior
 from code_jax.progress import clock

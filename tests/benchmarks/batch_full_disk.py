@@ -11,12 +11,12 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.batch.conftest import make_pictures
-from tests.batch.results import assert_complete, assert_whole, files
+from tests.runs.conftest import make_pictures
+from tests.runs.results import assert_complete, assert_whole, files
 
 
 def restore(inputs: Path, out: Path) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "tests.batch.driver", "0", str(inputs), "--out", str(out)]
+    command = [sys.executable, "-m", "tests.runs.driver", "0", str(inputs), "--out", str(out)]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 

@@ -21,8 +21,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from tests.batch.corpus import corpus
-from tests.batch.results import assert_whole, lines
+from tests.runs.corpus import corpus
+from tests.runs.results import assert_whole, lines
 
 LIMIT = 1200  # seconds for all files: a hang shows as more
 
@@ -87,7 +87,7 @@ def main() -> None:
             path = folder / f"{i:05}-{kind}-{name}"
             path.write_bytes(data)
             made[str(path)] = (kind, name)
-        command = [sys.executable, "-m", "tests.batch.driver", "0", *made, "--out", str(out)]
+        command = [sys.executable, "-m", "tests.runs.driver", "0", *made, "--out", str(out)]
         command += ["--format", "same", "--keep-size"]
         environment = os.environ | {"JAX_PLATFORMS": "cpu"}
         done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT, env=environment, check=False)

@@ -2,7 +2,7 @@
 
 python -m tests.benchmarks.batch_kills [--kills 50] [--pictures 400] [--prior exact] [--folder DIR]
 
-The exact prior starts fastest (`tests.batch.driver`); any other name is given to the command itself.
+The exact prior starts fastest (`tests.runs.driver`); any other name is given to the command itself.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.batch.results import assert_complete, files
 from tests.benchmarks.batch_processes import FEW_STEPS, check_after_kill, kill_at_random, make_pictures, running
+from tests.runs.results import assert_complete, files
 
 
 def main() -> None:

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.batch.corpus import encoded, scene
-from tests.batch.results import assert_whole
+from tests.runs.corpus import encoded, scene
+from tests.runs.results import assert_whole
 
 FEW_STEPS = ("--method", "ddim", "--solver", "ddim", "--ode-steps", "1")  # three evaluations
 KINDS = [
@@ -48,9 +48,9 @@ def make_pictures(folder: Path, count: int, bad: float, most: int, seed: int) ->
 def running(inputs: Path, out: Path, *options: str) -> Iterator[subprocess.Popen]:
     """A run, which is killed on leaving if it has not ended; what it says goes to ``OUT.log``.
 
-    With ``--prior exact`` among the options it is `tests.batch.driver`'s, with 20 ms a segment.
+    With ``--prior exact`` among the options it is `tests.runs.driver`'s, with 20 ms a segment.
     """
-    command = [sys.executable, "-m", *(("tests.batch.driver", "0.02") if "exact" in options else ("code_jax", "restore"))]
+    command = [sys.executable, "-m", *(("tests.runs.driver", "0.02") if "exact" in options else ("code_jax", "restore"))]
     command += [str(inputs), "--out", str(out), *options]
     with open(out.with_suffix(".log"), "a") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
         try:

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.batch.results import assert_complete, files, lines
 from tests.benchmarks.batch_processes import FEW_STEPS, check_after_kill, make_pictures, number_of_lines, resident, running
+from tests.runs.results import assert_complete, files, lines
 
 
 def watch(process, out: Path, until: int, peaks: np.ndarray, total: int) -> None:

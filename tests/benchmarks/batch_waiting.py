@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 
 from code_jax.cli.main import main as command
-from tests.batch.corpus import encoded, scene
+from tests.runs.corpus import encoded, scene
 
 
 def main() -> None:

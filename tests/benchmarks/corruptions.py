@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from code_jax.batch.contact_sheet import contact_sheet
 from code_jax.corruptions import ALL_NAMES, corrupt
+from code_jax.pictures.contact_sheet import contact_sheet
 
 _FOLDERS = {
     "gaussian_blur": "gauss",

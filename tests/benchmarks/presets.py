@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 
 import code_jax
-from code_jax.batch.micro_batch import default_micro_batch
 from code_jax.cli.runtime import keep_compiled, use_cores
 from code_jax.corruptions.registry import NAMES
 from code_jax.evaluation.measures import Yardstick
@@ -24,7 +23,8 @@ from code_jax.evaluation.method import Axes, Method, method_of
 from code_jax.evaluation.pool import read_pool
 from code_jax.evaluation.records import Records
 from code_jax.evaluation.statistics import moments_of, pooled_frechet
-from code_jax.evaluation.work import Workshop
+from code_jax.evaluation.workshop import Workshop
+from code_jax.runs.micro_batch import default_micro_batch
 
 HELD_OUT = 1000
 

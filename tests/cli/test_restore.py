@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from code_jax.batch.files import find_sources, read_picture
 from code_jax.cli.main import main
+from code_jax.pictures.files import read_picture
+from code_jax.runs.sources import find_sources
 
 FAST = ["--ode-steps", "2", "--langevin-steps", "2", "--batch-size", "4"]
 

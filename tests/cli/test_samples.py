@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from code_jax.cli.main import main
-from code_jax.images import from_uint8
 from code_jax.metrics import diversity, psnr
+from code_jax.pictures.arrays import from_uint8
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 

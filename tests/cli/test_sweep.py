@@ -13,9 +13,9 @@ import pytest
 from PIL import Image
 
 import code_jax
-from code_jax.batch.job import image_key
 from code_jax.cli.main import main
 from code_jax.cli.sweep import _axis, _etas
+from code_jax.runs.job import image_key
 
 FAST = ["--ode-steps", "2", "--solver", "ddim", "--langevin-steps", "2"]
 SAMPLE = "code_jax/priors/samples/blur_16.png"

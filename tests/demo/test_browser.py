@@ -11,7 +11,7 @@ from PIL import Image
 
 import code_jax
 from code_jax.priors.load import bundled_samples
-from code_jax.provenance import read_facts
+from code_jax.runs.provenance import read_facts
 
 pytestmark = pytest.mark.browser
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 import code_jax.demo
-from code_jax.demo.work import data_url
+from code_jax.demo.events import data_url
 
 PICTURES = [np.random.default_rng(seed).integers(0, 256, (8, 8, 3), np.uint8) for seed in range(2)]
 

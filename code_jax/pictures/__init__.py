@@ -1,0 +1,1 @@
+"""Pictures: files of them to pixels and back, arrays, sheets."""

@@ -1,0 +1,84 @@
+"""How a picture of any size meets a prior of one size, and how the result goes back."""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+from PIL import Image
+
+from code_jax.pictures.arrays import from_uint8
+
+FITS = ("resize", "crop", "tile")
+
+Box = tuple[int, int, int, int]  # left, top, right, bottom
+
+
+def region(shape: tuple[int, ...], image_shape: tuple[int, ...], fit: str) -> Box:
+    """What of a picture [H, W, ...] a prior is shown: all of it, or for "crop" the largest centre of the prior's proportions.
+
+    Example:
+        >>> region((100, 300, 3), (64, 64, 3), "crop"), region((100, 300, 3), (64, 64, 3), "resize")
+        ((100, 0, 200, 100), (0, 0, 300, 100))
+    """
+    height, width = shape[:2]
+    if fit != "crop":
+        return 0, 0, width, height
+    scale = min(height / image_shape[0], width / image_shape[1])
+    inner_height, inner_width = max(round(image_shape[0] * scale), 1), max(round(image_shape[1] * scale), 1)
+    left, top = (width - inner_width) // 2, (height - inner_height) // 2
+    return left, top, left + inner_width, top + inner_height
+
+
+def fitted(pixels: np.ndarray, image_shape: tuple[int, ...], fit: str) -> np.ndarray:
+    """A picture [H, W, C] as a prior sees it: of its size, or for "tile" as it is, mirrored at its edges where smaller."""
+    left, top, right, bottom = region(pixels.shape, image_shape, fit)
+    if fit != "tile":
+        return resized(pixels[top:bottom, left:right], (image_shape[0], image_shape[1]))
+    missing = [max(least - have, 0) for least, have in zip(image_shape[:2], pixels.shape[:2], strict=True)]
+    return np.pad(pixels, ((0, missing[0]), (0, missing[1]), (0, 0)), "symmetric")
+
+
+def resized(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """A picture uint8 [H, W, C] or uint16 [H, W, 1], resampled (Lanczos) to size (H, W)."""
+    if pixels.shape[:2] == size:
+        return pixels
+    height, width = size
+    if pixels.dtype == np.uint8:
+        picture = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
+        scaled = np.asarray(picture.resize((width, height), Image.Resampling.LANCZOS))
+        return scaled.reshape(height, width, pixels.shape[2])
+    channels = [Image.fromarray(channel.astype(np.float32)) for channel in np.moveaxis(pixels, 2, 0)]
+    scaled = np.stack([np.asarray(channel.resize((width, height), Image.Resampling.LANCZOS)) for channel in channels], axis=2)
+    return np.rint(np.clip(scaled, 0, 65535)).astype(np.uint16)
+
+
+def eight_bits(pixels: np.ndarray, channels: int) -> np.ndarray:
+    """A picture as uint8 [H, W, channels], gray from colour and colour from gray where it has another number of them."""
+    if pixels.dtype == np.uint16:
+        pixels = np.rint(pixels / 257).astype(np.uint8)
+    if pixels.shape[2] == channels:
+        return pixels
+    if channels == 1:
+        return np.rint(luminance(pixels)).astype(np.uint8)
+    return pixels.repeat(channels, axis=2)
+
+
+def as_floats(pixels: np.ndarray, channels: int) -> np.ndarray:
+    """A picture uint8 or uint16 as float32 [H, W, channels] in [−1, 1]; of 8 bits exactly what `code_jax.from_uint8` gives.
+
+    On the host, so that no size compiles anything.
+    """
+    if pixels.dtype == np.uint16:
+        return np.repeat(pixels / np.float32(32767.5) - 1, channels // pixels.shape[2], axis=2)
+    return _levels()[eight_bits(pixels, channels)]
+
+
+@functools.cache
+def _levels() -> np.ndarray:
+    return np.asarray(from_uint8(np.arange(256, dtype=np.uint8)))
+
+
+def luminance(pixels: np.ndarray) -> np.ndarray:
+    """0.299 R + 0.587 G + 0.114 B (ITU-R BT.601), [..., 3] -> [..., 1]."""
+    return np.asarray(pixels @ np.array([[0.299], [0.587], [0.114]], np.float32))

@@ -1,0 +1,122 @@
+"""Batches through compiled programs: one for all pictures that are fitted, one for each canvas of those that are tiled."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from code_jax.devices.mesh import devices_for, sharding
+from code_jax.diffusion.tiling import tiled
+from code_jax.editing.edit import EditResult
+from code_jax.editing.method import Settings, number_of_moves, run_in_segments
+from code_jax.pictures.fitting import as_floats
+from code_jax.priors.prior import Prior
+from code_jax.runs.job import Job, fold_keys, image_key
+from code_jax.runs.tasks import Work
+
+_SEGMENTS = 10
+
+
+class Restored(NamedTuple):
+    """A work's result: floats [H, W, C] in [−1, 1] as the prior saw the picture, whether finite, and facts for the manifest."""
+
+    image: np.ndarray
+    finite: bool
+    facts: dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Engine:
+    """A prior on the devices of a run, with its settings."""
+
+    prior: Prior
+    config: Settings
+    job: Job
+    devices: Sequence[jax.Device]
+
+    @classmethod
+    def on_devices(cls, prior: Prior, config: Settings, job: Job, results: int) -> Engine:
+        """An engine that has the prior on each of the job's devices, or on as many as so many results occupy."""
+        batches = jax.local_device_count() if job.fit == "tile" else -(-results // job.micro_batch)
+        devices = devices_for(prior, batches, job.devices)
+        return cls(jax.device_put(prior, sharding(devices)), config, job, devices)
+
+    @property
+    def batch(self) -> int:
+        """Pictures at a time: with fit "tile" one, whose windows then are the batch."""
+        return 1 if self.job.fit == "tile" else self.in_flight
+
+    @property
+    def in_flight(self) -> int:
+        """Inputs of the network at a time."""
+        return self.job.micro_batch * len(self.devices)
+
+    @property
+    def moves(self) -> int:
+        """Moves of a picture's route."""
+        return number_of_moves(self.config)[0]
+
+    def groups(self, works: Iterable[Work]) -> Iterator[list[Work]]:
+        """The works in batches."""
+        remaining = iter(works)
+        while group := list(itertools.islice(remaining, self.batch)):
+            yield group
+
+    def restore(self, group: list[Work], after: Callable[[int], None]) -> list[Restored]:
+        """Restores up to `batch` works; `after(k)` is called with the moves made, now and then."""
+        words = [image_key(self.job.seed, item.digest, item.sample) for item in group]
+        words += [np.zeros(6, np.uint32)] * (self.batch - len(group))
+        bounds = np.unique(np.linspace(0, self.moves, _SEGMENTS + 1).astype(int))
+        if self.job.fit == "tile":
+            result = self._tiled(group[0], np.stack(words), bounds, after)
+        else:
+            result = self._fitted(group, np.stack(words), bounds, after)
+        images, finite = np.asarray(result.images), np.asarray(result.info.finite)
+        clipped, squared = np.asarray(result.info.clipped), np.asarray(result.info.squared_score)
+        restored = []
+        for i, item in enumerate(group):
+            height, width = item.pixels.shape[:2]
+            pixels = images[i].reshape(-1, images.shape[3])[: height * width]  # with fit "tile" the rest of a canvas is empty
+            spread = images[i].shape[0] * images[i].shape[1] / (height * width)  # over an empty canvas, where both are 0
+            facts = {"nfe": result.info.nfe, "clipped": float(clipped[i] * spread)}
+            facts["squared_score"] = None if np.isnan(squared[i]) else float(squared[i] * spread)
+            restored.append(Restored(pixels.reshape(height, width, -1), bool(finite[i]), facts))
+        return restored
+
+    def _fitted(self, group: list[Work], words: np.ndarray, bounds: np.ndarray, after: Callable[[int], None]) -> EditResult:
+        images = np.zeros((self.batch, *self.prior.image_shape), np.float32)
+        for item, image in zip(group, images, strict=False):
+            image[:] = as_floats(item.pixels, image.shape[2])
+        keys, images = jax.device_put((fold_keys(words), images), sharding(self.devices, "batch"))
+        return run_in_segments(keys, self.prior, images, self.config, bounds, after, self.job.mask)
+
+    def _tiled(self, item: Work, words: np.ndarray, bounds: np.ndarray, after: Callable[[int], None]) -> EditResult:
+        (height, width), channels = item.pixels.shape[:2], self.prior.image_shape[2]
+        side = canvas_side((height, width), self.prior.image_shape)
+        shared = sharding(self.devices, "batch")
+        denoiser: Any = tiled(self.prior, (height, width), canvas=side, chunk=self.in_flight, sharding=shared)
+        canvas = np.zeros((side * side, channels), np.float32)
+        canvas[: height * width] = as_floats(item.pixels, channels).reshape(-1, channels)
+        placed = fold_keys(words), canvas.reshape(1, side, side, channels), denoiser
+        keys, images, denoiser = jax.device_put(placed, sharding(self.devices))
+        return run_in_segments(keys, denoiser, images, self.config, bounds, after)
+
+
+def canvas_side(size: tuple[int, int], image_shape: tuple[int, ...]) -> int:
+    """The side of the square that holds a tiled picture's pixels: the prior's times a power of two, 256 or more.
+
+    So few sizes compile: with a prior of 64×64 or larger, 7 for all pictures that are not refused as too large.
+
+    Example:
+        >>> canvas_side((500, 333), (64, 64, 3)), canvas_side((100, 10_000), (64, 64, 3))
+        (512, 1024)
+    """
+    side = max(image_shape[:2])
+    while side < 256 or side**2 < size[0] * size[1]:
+        side *= 2
+    return side

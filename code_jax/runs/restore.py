@@ -1,0 +1,225 @@
+"""Restoring files: read and written by threads while the device computes, a result and a line of the manifest for each.
+
+A picture's key comes from the seed and the hash of its pixels, and every batch has the same size (padded), so that a result
+depends on neither its name, its neighbours, their order, nor the number of devices; nor on when a run was killed and taken up.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import os
+import sys
+import time
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from code_jax.durable import remove_leftovers
+from code_jax.editing.config import canonical, excessive_step
+from code_jax.editing.method import Settings, number_of_moves
+from code_jax.editing.official import OfficialSettings
+from code_jax.errors import UserError
+from code_jax.interruption import Dropped, Interruption
+from code_jax.priors.hash import prior_hash
+from code_jax.priors.prior import Prior
+from code_jax.progress import Progress
+from code_jax.runs.engine import Engine, Restored
+from code_jax.runs.job import Job
+from code_jax.runs.manifest import Line, Manifest
+from code_jax.runs.prefetch import prefetch
+from code_jax.runs.result import Written, line_of, write_result
+from code_jax.runs.shards import WHOLE, Shard
+from code_jax.runs.sources import Source
+from code_jax.runs.summary import SHEET_ROWS, Summary, diversity_of, write_sheet
+from code_jax.runs.tasks import Prepared, Work, prepare
+
+_THREADS = min(8, (os.cpu_count() or 1) + 1)
+
+
+def restore_files(
+    sources: Sequence[Source], out: Path, prior: Prior, config: Settings, job: Job, shard: Shard = WHOLE
+) -> Summary:
+    """Restores the pictures of a share into `out`, which exists; what earlier runs of the same settings made is kept.
+
+    A picture that fails is named on stderr and stops nothing. SIGINT or SIGTERM stops after the batch in flight, a second one
+    within it.
+
+    Raises:
+        UserError: if `out` holds results of other settings, another process is at work in it, or it cannot be written any more.
+    """
+    begun = time.monotonic()
+    weights = prior_hash(prior)
+    sources = [source for source in sources if shard.holds(source.output.relative_to(out).as_posix())]
+    try:
+        with (
+            warnings.catch_warnings(),
+            shard.locked(out),
+            Manifest(out, job.identity(weights), shard, overwrite=job.overwrite) as manifest,
+            Interruption() as interruption,
+            ThreadPoolExecutor(_THREADS) as pool,
+        ):
+            warnings.filterwarnings("ignore", module="PIL")  # what matters of them is in a picture's own
+            for folder in {out, *(source.output.parent for source in sources)} if shard.is_whole else ():
+                remove_leftovers(folder)
+            run = _Run(sources, out, prior, config, job, weights, manifest, interruption, pool)
+            run.run()
+    except OSError as error:
+        where = error.filename if isinstance(error.filename, str) else str(out)
+        raise UserError(
+            f"{where!r} cannot be written: {error.strerror or error}; what was written is whole, the same command goes on from it"
+        ) from error
+    run.summary.seconds = time.monotonic() - begun
+    return run.summary
+
+
+class _Run:
+    """One pass over the sources."""
+
+    def __init__(
+        self, sources: Sequence[Source], out: Path, prior: Prior, config: Settings, job: Job, weights: str,
+        manifest: Manifest, interruption: Interruption, pool: ThreadPoolExecutor,
+    ) -> None:  # fmt: skip
+        self.sources, self.out, self.job, self.weights, self.config = sources, out, job, weights, config
+        self.manifest, self.interruption, self.pool = manifest, interruption, pool
+        self.shape, self.schedule = prior.image_shape, prior.schedule
+        self.missing = len(sources) * job.samples - manifest.done
+        self.engine = Engine.on_devices(prior, config, job, self.missing)
+        self.summary = Summary(nfe=number_of_moves(config)[1])
+        self.writing: collections.deque[tuple[Source, Future[Written]]] = collections.deque()
+        self.outputs: dict[str, dict[int, str]] = {}
+        self.inputs: list[tuple[str, str]] = []  # name and hash of those with several samples
+
+    def run(self) -> None:
+        """Restores all there is to do, or as much as an interruption lets it."""
+        ahead = 2 if self.job.fit == "tile" else self.engine.batch + _THREADS
+        prepared = prefetch(self.pool, self._prepare, self.sources, ahead)
+        self.progress = Progress(-(-self.missing // self.engine.batch) * self.engine.moves)
+        computing, first = 0.0, None
+        with contextlib.closing(prepared), contextlib.suppress(Dropped):
+            for group in self.engine.groups(self._todo(prepared)):
+                started = time.monotonic()
+                first = first or started
+                restored = self._compute(group)
+                seconds = time.monotonic() - started
+                computing += seconds
+                self._write(group, restored, round(seconds / len(group), 3))
+                if self.interruption.signal is not None:
+                    break
+        if first is not None:
+            self.summary.waited = max(1 - computing / (time.monotonic() - first), 0.0)
+        self._settle(0)
+        self.summary.signal = self.interruption.signal
+        if self.summary.signal is None:
+            self.summary.diversity += [value for value in self.pool.map(self._diversity, self.inputs) if value is not None]
+        if self.job.compare and self.summary.signal is None:
+            write_sheet(self.sources, self.outputs, self.out, self.shape, self.job)
+
+    def _prepare(self, source: Source) -> Prepared:
+        return prepare(source, self.out, self.shape, self.job, self.manifest)
+
+    def _todo(self, prepared: Iterable[Prepared]) -> Iterator[Work]:
+        """The results to make; what holds already, or cannot be, is counted on the way."""
+        for each in prepared:
+            if self.interruption.signal is not None:
+                return
+            for text in each.warnings:
+                self._warn(each.source, text)
+            for line in each.earlier:
+                self.summary.count(line)
+                if line["status"] == "done":
+                    self.summary.kept += 1
+                    self._note_output(line["name"], line["sample"], line["output"])
+                else:
+                    self._say(f"failed {str(each.source.path)!r} earlier: {line['error']} (--retry-failed tries again)")
+            if each.failure is not None and not each.earlier:
+                line = {"input": os.path.abspath(each.source.path), "name": each.name, "sample": None}
+                self._fail(each.source, line | {"file_hash": each.file_hash, "error": each.failure})
+            if self.job.samples > 1 and each.file_hash is not None:
+                self.inputs.append((each.name, each.file_hash))
+            yield from each.todo
+
+    def _compute(self, group: list[Work]) -> list[Restored]:
+        done = 0
+
+        def after(moves: int) -> None:
+            nonlocal done
+            self.interruption.checkpoint()
+            self.progress.advance(moves - done)
+            done = moves
+
+        return self.engine.restore(group, after)
+
+    def _write(self, group: list[Work], restored: list[Restored], seconds: float) -> None:
+        self._settle(2 * self.engine.batch)
+        for work, (image, finite, facts) in zip(group, restored, strict=True):
+            if finite:
+                facts["seconds"] = seconds
+                self.writing.append((work.source, self.pool.submit(self._write_one, image, work, facts)))
+            else:
+                self._fail(work.source, line_of(work) | {"error": f"the result is not finite: {self._blame()}"})
+
+    def _write_one(self, image: np.ndarray, work: Work, facts: dict[str, Any]) -> Written:
+        written = write_result(image, work, self.out, self.shape, self.job, self.weights, facts)
+        if written.line["status"] == "done":
+            self.manifest.add(written.line)
+        return written
+
+    def _settle(self, left: int) -> None:
+        """Waits until no more than so many results are being written, and counts those that are."""
+        while len(self.writing) > left or (self.writing and self.writing[0][1].done()):
+            source, future = self.writing.popleft()
+            line, texts = future.result()
+            for text in texts:
+                self._warn(source, text)
+            if line["status"] == "failed":
+                self._fail(source, line)
+                continue
+            self.summary.count(line)
+            self.summary.done += 1
+            self._note_output(line["name"], line["sample"], line["output"])
+
+    def _diversity(self, name_and_hash: tuple[str, str]) -> float | None:
+        """Of an input's samples; noted in the last one's line of the manifest."""
+        lines = [self.manifest.find(name_and_hash[0], sample, name_and_hash[1]) for sample in range(self.job.samples)]
+        whole = [line for line in lines if line is not None and line["status"] == "done"]
+        if len(whole) < self.job.samples:
+            return None
+        last = whole[-1]
+        if "diversity" not in last:
+            last = last | {"diversity": diversity_of(whole, self.out)}
+            self.manifest.add(last)
+        return last["diversity"]
+
+    def _fail(self, source: Source, line: Line) -> None:
+        self._say(f"failed {str(source.path)!r}: {line['error']}")
+        line = line | {"output": None, "status": "failed"}
+        self.manifest.add(line)
+        self.summary.count(line)
+
+    def _note_output(self, name: str, sample: int, output: str) -> None:
+        if self.job.compare and (name in self.outputs or len(self.outputs) < SHEET_ROWS):
+            self.outputs.setdefault(name, {})[sample] = output
+
+    def _blame(self) -> str:
+        if isinstance(self.config, OfficialSettings):
+            return "try a smaller --step-size"
+        config = canonical(self.config)
+        excess = excessive_step(config, self.schedule)
+        if excess is not None and config.program.langevin == "unadjusted":
+            return f"the step size {excess[0]:.3g} is beyond its limit {excess[1]:.3g}"
+        if self.job.settings.get("precision") == "bfloat16":
+            return "try --precision float32"
+        if not np.isfinite(config.eta):
+            return "try a smaller --depth, or clipping (--eta 2)"
+        return "try a smaller --depth; if that does not help, the prior's weights are broken"
+
+    def _warn(self, source: Source, text: str) -> None:
+        self._say(f"warning: {str(source.path)!r}: {text}")
+
+    def _say(self, text: str) -> None:
+        print(f"code-jax: {text}", file=sys.stderr)

@@ -1,0 +1,156 @@
+"""The files of a run: which ones, and where their results go."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import os
+import uuid
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from code_jax.errors import UserError
+from code_jax.pictures.files import EXTENSIONS
+
+_LONGEST_NAME = 240  # bytes, which leaves room for a sample's number and an ending within the file systems' 255
+
+
+class Source(NamedTuple):
+    """A picture to restore: its path, its output's path without ending, its clean source if there is one, or why it cannot be."""
+
+    path: Path
+    output: Path
+    reference: Path | None
+    problem: str | None = None
+
+
+def find_sources(
+    inputs: Sequence[str | Path], out: Path, reference: Path | None = None, *, suffix: str = "",
+    names: Mapping[str, str] | None = None,
+) -> list[Source]:  # fmt: skip
+    """The pictures of files and folders (searched in depth, sub-folders mirrored in the output), sorted within each.
+
+    A folder's own ``clean/`` with a picture for each of the folder's is taken as the clean sources, not as input. Every
+    source has an output of its own, whatever the inputs' names and the file system's idea of case.
+
+    Args:
+        inputs: files and folders.
+        out: the output folder; inside an input it is passed over.
+        reference: folder of clean sources.
+        suffix: added to the outputs' names.
+        names: outputs (relative, without ending) that inputs (absolute paths) were given before; they keep them.
+
+    Raises:
+        UserError: if an input does not exist, or there is no picture at all.
+    """
+    found: list[tuple[Path, Path, Path | None, str | None]] = []
+    for entry in map(Path, inputs):
+        if os.path.isdir(entry):
+            if entry.resolve() == out.resolve():
+                raise UserError(f"--out {str(out)!r} is an input folder; choose another, which may be inside it")
+            clean = reference or _own_references(entry)
+            passed_over = {folder.resolve() for folder in (out, clean) if folder is not None}
+            for path, problem in _walk(entry, passed_over, ()):
+                inside = path.relative_to(entry) if path != entry else Path(path.absolute().name or "folder")
+                found.append((path, inside, clean and clean / inside, problem))
+        elif os.path.lexists(entry):
+            found.append((entry, Path(entry.name), reference and reference / entry.name, None))
+        else:
+            raise UserError(f"input {str(entry)!r} does not exist")
+    if not found:
+        raise UserError(f"no picture in {', '.join(map(str, inputs))}: looked for {', '.join(sorted(EXTENSIONS))}")
+    wanted = [_shortened(inside.with_name(inside.stem + suffix)) for _, inside, _, _ in found]
+    clashes = Counter(map(_folded, wanted))
+    names = names or {}
+    others = {_folded(Path(name)) for owner, name in names.items() if os.path.exists(owner)}
+    used = {"contact_sheet"}
+    sources = []
+    for (path, inside, clean_path, problem), output in zip(found, wanted, strict=True):
+        given = names.get(os.path.abspath(path))
+        if given is not None and _folded(Path(given)) not in used:
+            output = Path(given)
+        else:
+            if clashes[_folded(output)] > 1:
+                output = _shortened(inside.with_name(inside.name + suffix))
+            output = next(each for each in _numbered(output) if _folded(each) not in used | others)
+        used.add(_folded(output))
+        sources.append(Source(path, out / output, clean_path if clean_path and os.path.isfile(clean_path) else None, problem))
+    return sources
+
+
+def check_output(out: Path, sources: Sequence[Source], endings: Sequence[str] = (".png",), samples: int = 1) -> None:
+    """Makes the output folders; raises UserError if one cannot be written, or a result would overwrite an input.
+
+    endings: those that results may have, in any case. A clean source counts as an input.
+    """
+    read = [path for source in sources for path in (source.path, source.reference) if path is not None]
+    inputs = {os.path.realpath(path).casefold(): path for path in read}
+    for source in sources:
+        for name in result_names(source.output.name, samples):
+            for ending in endings:
+                overwritten = inputs.get(os.path.realpath(source.output.with_name(name + ending)).casefold())
+                if overwritten is not None:
+                    raise UserError(f"--out {str(out)!r} would overwrite the input {str(overwritten)!r}; choose another folder")
+    try:
+        for folder in {out, *(source.output.parent for source in sources)}:
+            folder.mkdir(parents=True, exist_ok=True)
+        probe = out / f".{uuid.uuid4().hex}.tmp"
+        probe.touch()
+        probe.unlink(missing_ok=True)  # another run may have cleared it away
+    except OSError as error:
+        raise UserError(f"the output folder {str(out)!r} cannot be written: {error.strerror}") from error
+
+
+def result_names(name: str, samples: int) -> list[str]:
+    """The names, without ending, of an input's results: its own, or numbered from 1 where there are several samples."""
+    return [name] if samples == 1 else [f"{name}_{sample + 1}" for sample in range(samples)]
+
+
+def _walk(folder: Path, passed_over: set[Path], above: tuple[Path, ...]) -> Iterator[tuple[Path, str | None]]:
+    """Pictures below a folder in order, links to folders followed; each with what is wrong with it, if anything is."""
+    real = folder.resolve()
+    if real in above:
+        yield folder, "a link that leads back to a folder above it"
+        return
+    try:
+        entries = sorted(folder.iterdir())
+    except OSError as error:
+        yield folder, error.strerror
+        return
+    written = os.path.isfile(folder / "manifest.jsonl")  # by a command of ours, whose sheet is no picture to restore
+    for entry in entries:
+        if os.path.isdir(entry):
+            if entry.resolve() not in passed_over:
+                yield from _walk(entry, passed_over, (*above, real))
+        elif written and entry.name == "contact_sheet.png":
+            continue
+        elif entry.suffix.lower() in EXTENSIONS and not entry.name.startswith("."):
+            yield entry, None
+
+
+def _own_references(folder: Path) -> Path | None:
+    clean = folder / "clean"
+    try:
+        pictures = [path for path in folder.iterdir() if path.suffix.lower() in EXTENSIONS]
+    except OSError:  # which the walk names
+        return None
+    return clean if pictures and all(os.path.isfile(clean / path.name) for path in pictures) else None
+
+
+def _shortened(path: Path) -> Path:
+    name = os.fsencode(path.name)
+    if len(name) <= _LONGEST_NAME:
+        return path
+    kept = name[: _LONGEST_NAME - 9].decode("utf-8", "ignore")
+    return path.with_name(f"{kept}-{hashlib.sha256(name).hexdigest()[:8]}")
+
+
+def _numbered(path: Path) -> Iterator[Path]:
+    yield path
+    yield from (path.with_name(f"{path.name}_{number}") for number in itertools.count(2))
+
+
+def _folded(path: Path) -> str:
+    return path.as_posix().casefold()

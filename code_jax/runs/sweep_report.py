@@ -1,0 +1,185 @@
+"""What a sweep leaves on disk: a picture for every cell, ``sweep.csv``, labelled contact sheets, and a plot."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from PIL import Image
+
+from code_jax.diffusion.schedule import NoiseSchedule
+from code_jax.durable import write_durably
+from code_jax.editing.sweep import SweepPoint, SweepResult
+from code_jax.metrics import psnr, ssim
+from code_jax.pictures.arrays import from_uint8, to_uint8
+from code_jax.pictures.contact_sheet import contact_sheet
+from code_jax.pictures.files import write_picture
+from code_jax.pictures.scatter_plot import scatter_plot
+from code_jax.runs.provenance import command_of, png_text
+
+_SHEET_CELLS = 400
+_AXES = ("step_size", "relative_step", "depth", "eta", "anneal_rate", "seed")
+
+
+class Swept(NamedTuple):
+    """One input of a sweep: its file, a name for its cells, its pixels uint8 [H, W, 3], their SHA-256, and its clean source's."""
+
+    path: Path
+    name: str
+    pixels: np.ndarray
+    digest: str
+    reference: np.ndarray | None
+
+
+def write_report(
+    out: Path, inputs: Sequence[Swept], result: SweepResult, schedule: NoiseSchedule, seed: int,
+    facts_of: Callable[[SweepPoint, str], dict[str, Any]],
+) -> list[dict[str, Any]]:  # fmt: skip
+    """Writes everything and returns the rows of ``sweep.csv``, one for each point of each input.
+
+    Args:
+        out: the folder.
+        inputs: the B inputs, in the order of the result's images.
+        result: the sweep's.
+        schedule: the prior's.
+        seed: the run's, to which a point's is added.
+        facts_of: what ``code-jax restore`` would note of a point (its seed the run's and its own) of pixels of a SHA-256.
+    """
+    images = to_uint8(jnp.asarray(result.images))
+    depths, steps = (np.array([getattr(point, name) for point in result.points]) for name in ("depth", "step_size"))
+    relative = steps / np.asarray(schedule.variance(schedule.timestep(depths)))
+    rows = []
+    for i, swept in enumerate(inputs):
+        metrics = {
+            f"{name}_{other}": metric(images[:, i], pixels)
+            for other, pixels in (("input", swept.pixels), ("reference", swept.reference))
+            for name, metric in (("psnr", _psnr), ("ssim", _ssim))
+            if pixels is not None
+        }
+        for p, point in enumerate(result.points):
+            cell = out / "cells" / swept.name / f"{p:04d}.png"
+            finite = bool(result.info.finite[p, i])
+            own = point._replace(seed=seed + point.seed)
+            facts = facts_of(own, swept.digest)
+            if finite:
+                write_picture(Image.fromarray(images[p, i]), cell, png_text(facts))
+            rows.append(
+                {"input": str(swept.path), "point": p}
+                | _plain(own)
+                | {"relative_step": float(f"{relative[p]:.4g}")}
+                | {name: _number(values[p]) if finite else "" for name, values in metrics.items()}
+                | {
+                    "clipped": _number(result.info.clipped[p, i]),
+                    "squared_score": _number(result.info.squared_score[p, i]),
+                    "finite": finite,
+                    "nfe": result.info.nfe,
+                    "micro_batch": result.micro_batch,
+                    "output": str(cell) if finite else "",
+                    "command": command_of(facts, str(swept.path), out=str(out / "reproduced" / f"{p:04d}")),
+                }
+            )
+    _write_csv(out / "sweep.csv", rows)
+    for number, sheet in enumerate(_sheets(inputs, rows, images), 1):
+        write_picture(sheet, out / ("contact_sheet.png" if number == 1 else f"contact_sheet_{number}.png"))
+    write_picture(_plot(rows), out / "plot.png")
+    return rows
+
+
+def _plain(point: SweepPoint) -> dict[str, Any]:
+    """The settings, η = ∞ as none; str of a float gives it back exactly."""
+    return point._asdict() | {"eta": "none" if math.isinf(point.eta) else point.eta}
+
+
+def _psnr(images: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    return np.asarray(psnr(from_uint8(images), from_uint8(np.broadcast_to(reference, images.shape))))
+
+
+def _ssim(images: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    return np.asarray(ssim(from_uint8(images), from_uint8(np.broadcast_to(reference, images.shape))))
+
+
+def _number(value: Any) -> float | str:
+    return "" if np.isnan(value) else float(f"{float(value):.6g}")
+
+
+def _write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    file = io.StringIO(newline="")
+    table = csv.DictWriter(file, names, restval="")
+    table.writeheader()
+    table.writerows(rows)
+    write_durably(path, file.getvalue().encode())
+
+
+def _varied(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    """The axes with several values; of h and h/(1 − ᾱ) the one with fewer, which is the one that was swept."""
+    values = {name: list(dict.fromkeys(row[name] for row in rows)) for name in _AXES}
+    del values[max("relative_step", "step_size", key=lambda name: len(values[name]))]
+    return {name: found for name, found in values.items() if len(found) > 1}
+
+
+def _said(row: Mapping[str, Any], names: Sequence[str]) -> str:
+    """Axes with their values: "depth 0.4, eta 1.7"."""
+    shown = {name: row[name] if isinstance(row[name], str) else f"{row[name]:.4g}" for name in names}
+    return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in shown.items())
+
+
+def _sheets(inputs: Sequence[Swept], rows: Sequence[Mapping[str, Any]], images: np.ndarray) -> list[Image.Image]:
+    """Pages of cells: across, the first axis that varies; down, what is left of the grid, for each input."""
+    varied = _varied(rows)
+    across = next(iter(varied), "depth")
+    down = [name for name in varied if name != across]
+    columns = list(dict.fromkeys(row[across] for row in rows))
+    table: dict[tuple[Any, ...], dict[Any, Mapping[str, Any]]] = {}
+    for row in rows:
+        table.setdefault((row["input"], *(row[name] for name in down)), {})[row[across]] = row
+    names = ["input", *(_said({across: value}, [across]) for value in columns)]
+    of_input = {str(swept.path): i for i, swept in enumerate(inputs)}
+    lines = []
+    for cells in table.values():
+        given = next(iter(cells.values()))
+        i = of_input[given["input"]]
+        pictures = [images[row["point"], i] if row["finite"] else None for row in cells.values()]
+        label = [inputs[i].name] * (len(inputs) > 1) + [_said(given, down)] * bool(down)
+        captions = [_caption(row) for row in cells.values()]
+        lines.append((", ".join(label), [inputs[i].pixels, *pictures], [_given(given), *captions]))
+    page = max(1, _SHEET_CELLS // len(names))
+    return [contact_sheet(names, lines[k : k + page]) for k in range(0, len(lines), page)]
+
+
+def _caption(row: Mapping[str, Any]) -> str:
+    if not row["finite"]:
+        return "not finite"
+    clean = f", clean {row['psnr_reference']:.1f}" if "psnr_reference" in row else ""
+    return f"{row['psnr_input']:.1f} dB, {row['ssim_input']:.2f}{clean}"
+
+
+def _given(row: Mapping[str, Any]) -> str:
+    return "PSNR, SSIM to it" + (", PSNR clean" if "psnr_reference" in row else "")
+
+
+def _plot(rows: Sequence[Mapping[str, Any]]) -> Image.Image:
+    """Realism against fidelity of each setting, the mean over inputs and seeds; lines join what differs in step size."""
+    names = [name for name in _varied(rows) if name not in ("step_size", "relative_step", "seed")]
+    points: dict[str, dict[tuple[Any, ...], list[tuple[float, float]]]] = {}
+    for row in rows:
+        if row["finite"] and row["squared_score"] != "":
+            group = points.setdefault(_said(row, names) or "all", {})
+            group.setdefault((row["step_size"],), []).append((row["psnr_input"], row["squared_score"]))
+    series = {
+        name: [(sum(x for x, _ in of) / len(of), sum(y for _, y in of) / len(of)) for of in group.values()]
+        for name, group in points.items()
+    }
+    return scatter_plot(
+        "Realism against fidelity",
+        "fidelity: PSNR to the input, dB",
+        "realism: squared score of the corrected latent, times its noise variance",
+        series,
+        (1.0, "1: typical of the prior"),
+    )

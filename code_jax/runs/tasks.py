@@ -1,0 +1,109 @@
+"""What there is to do of an input: nothing, because it is done; nothing, because it cannot be; or results to make."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from code_jax.pictures.decode import PictureError, decode_picture
+from code_jax.pictures.encode import output_format
+from code_jax.pictures.files import read_bytes
+from code_jax.pictures.fitting import eight_bits, fitted, region, resized
+from code_jax.pictures.metadata import Metadata
+from code_jax.runs.job import Job
+from code_jax.runs.manifest import Line, Manifest, is_intact
+from code_jax.runs.sources import Source
+
+
+class Work(NamedTuple):
+    """One result to make.
+
+    Attributes:
+        source: of which picture.
+        name: of its outputs, relative to the output folder and without ending.
+        sample: the how-manyeth result.
+        file_hash: SHA-256 of the file.
+        digest: SHA-256 of the picture as the prior sees it, uint8 [H, W, C].
+        pixels: the picture as the prior sees it, but gray and with 16 bits where it is: uint8 or uint16 [H, W, 1 or 3].
+        size: (H, W) of the result.
+        alpha: its transparency, uint8 [H, W], or None.
+        kind, ending: format and ending of the result.
+        metadata: what stays true of it.
+    """
+
+    source: Source
+    name: str
+    sample: int
+    file_hash: str
+    digest: str
+    pixels: np.ndarray
+    size: tuple[int, int]
+    alpha: np.ndarray | None
+    kind: str
+    ending: str
+    metadata: Metadata
+
+
+class Prepared(NamedTuple):
+    """An input looked at: results to make, lines of the manifest that hold, why it failed, and what to warn of."""
+
+    source: Source
+    name: str
+    file_hash: str | None
+    todo: tuple[Work, ...] = ()
+    earlier: tuple[Line, ...] = ()
+    failure: str | None = None
+    warnings: tuple[str, ...] = ()
+
+
+def prepare(source: Source, out: Path, image_shape: tuple[int, int, int], job: Job, manifest: Manifest) -> Prepared:
+    """Reads an input, unless all of its results are there and whole, or it failed before and is not to be tried again."""
+    prepared = Prepared(source, source.output.relative_to(out).as_posix(), None)
+    try:
+        if source.problem is not None:
+            raise PictureError(source.problem)
+        data = read_bytes(source.path)
+    except PictureError as error:
+        return _failed(prepared, str(error), job, manifest)
+    prepared = prepared._replace(file_hash=hashlib.sha256(data).hexdigest())
+    lines = [manifest.find(prepared.name, sample, prepared.file_hash) for sample in range(job.samples)]
+    holding = {sample: line for sample, line in enumerate(lines) if line is not None and _holds(line, out, job)}
+    earlier = {id(line): line for line in holding.values()}  # one line may be of all the samples
+    prepared = prepared._replace(earlier=tuple(earlier.values()))
+    missing = [sample for sample in range(job.samples) if sample not in holding]
+    if not missing:
+        return prepared
+    try:
+        return _decoded(prepared, data, missing, image_shape, job)
+    except PictureError as error:
+        return _failed(prepared, str(error), job, manifest)
+
+
+def _decoded(prepared: Prepared, data: bytes, samples: list[int], image_shape: tuple[int, int, int], job: Job) -> Prepared:
+    source = prepared.source
+    picture = decode_picture(data, source.path.name, animated=job.animated)
+    seen = fitted(picture.pixels, image_shape, job.fit)
+    left, top, right, bottom = region(picture.pixels.shape, image_shape, job.fit)
+    size = (bottom - top, right - left) if job.keep_size or job.fit == "tile" else (image_shape[0], image_shape[1])
+    alpha = picture.alpha
+    if alpha is not None:
+        alpha = resized(alpha[top:bottom, left:right, None], size)[..., 0]
+    kind, ending = output_format(job.format, picture.format, source.path.name)
+    metadata = picture.metadata if size == picture.pixels.shape[:2] else picture.metadata._replace(dpi=None)
+    digest = hashlib.sha256(eight_bits(seen, image_shape[2]).tobytes()).hexdigest()
+    work = Work(source, prepared.name, 0, prepared.file_hash or "", digest, seen, size, alpha, kind, ending, metadata)
+    return prepared._replace(todo=tuple(work._replace(sample=sample) for sample in samples), warnings=picture.warnings)
+
+
+def _failed(prepared: Prepared, reason: str, job: Job, manifest: Manifest) -> Prepared:
+    line = manifest.find(prepared.name, None, prepared.file_hash)
+    return prepared._replace(failure=reason, earlier=() if line is None or job.retry_failed else (line,))
+
+
+def _holds(line: Line, out: Path, job: Job) -> bool:
+    if line["status"] == "done":
+        return is_intact(out / line["output"], line["output_hash"])
+    return not job.retry_failed

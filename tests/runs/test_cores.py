@@ -1,0 +1,63 @@
+"""A CPU's cores as devices: what the command line does before JAX begins, and how many of them a run occupies."""
+
+import os
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+import code_jax
+from code_jax.editing import devices as devices_of
+from code_jax.runs.engine import Engine
+from code_jax.runs.job import Job
+
+COUNT = "from code_jax.cli.runtime import use_cores; use_cores(); import jax; print(jax.device_count())"
+
+
+def count(**variables):
+    environment = {name: value for name, value in os.environ.items() if name not in ("XLA_FLAGS", "JAX_NUM_CPU_DEVICES")}
+    command = [sys.executable, "-c", COUNT]
+    return int(subprocess.run(command, env=environment | variables, check=True, capture_output=True, text=True).stdout)
+
+
+def test_every_core_is_a_device_unless_jax_was_told_otherwise():
+    assert count() == len(os.sched_getaffinity(0))
+    assert count(XLA_FLAGS="--xla_force_host_platform_device_count=3") == 3
+    assert count(JAX_NUM_CPU_DEVICES="5") == 5
+
+
+def test_a_process_that_has_begun_keeps_its_devices():
+    from code_jax.cli.runtime import use_cores
+
+    before = jax.device_count()
+    use_cores()
+    assert jax.device_count() == before
+
+
+def test_copies_of_the_weights_take_a_quarter_of_the_memory_at_most(monkeypatch):
+    schedule = code_jax.linear_schedule()
+    prior = code_jax.Prior.from_function(lambda params, x, t: x, {"a": jnp.zeros(100), "b": 1.0}, schedule, (8, 8, 3))
+    monkeypatch.setattr(devices_of, "local_devices", lambda count: jax.local_devices()[:1] * 8)
+    for free, expected in ((10**9, 8), (4 * 404 * 5, 5), (4 * 404 * 5 - 4, 4), (0, 1)):
+        monkeypatch.setattr(devices_of, "free_memory", lambda device, free=free: free)
+        assert len(devices_of.devices_for(prior, 8)) == expected
+
+
+@pytest.mark.parametrize(
+    ("fit", "micro_batch", "results", "expected"),
+    [("resize", 1, 1, 1), ("resize", 1, 3, 3), ("crop", 4, 9, 3), ("resize", 4, 4, 1), ("resize", 1, 99, 8), ("resize", 2, 0, 1),
+     ("tile", 1, 1, 8)],
+)  # fmt: skip
+def test_a_run_occupies_as_many_devices_as_it_has_batches(monkeypatch, fit, micro_batch, results, expected):
+    import code_jax.runs.engine as module
+
+    monkeypatch.setattr(module.jax, "local_device_count", lambda: 8)
+    monkeypatch.setattr(devices_of, "local_devices", lambda count: jax.local_devices()[:1] * 8)
+    monkeypatch.setattr(module, "sharding", lambda devices: None)
+    monkeypatch.setattr(module.jax, "device_put", lambda prior, shared: prior)
+    prior = code_jax.Prior.from_function(lambda params, x, t: x, (), code_jax.linear_schedule(), (8, 8, 3))
+    engine = Engine.on_devices(prior, None, Job(fit=fit, micro_batch=micro_batch), results)
+    assert len(engine.devices) == expected
+    assert engine.in_flight == micro_batch * expected
