@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import difflib
 import reprlib
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+Value = TypeVar("Value")
 
 _LONGEST = 120
 _brief = reprlib.Repr()
@@ -32,3 +36,21 @@ def brief(value: Any) -> str:
     """
     text = _brief.repr(value)
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
+
+
+def choose(what: str, name: Any, kinds: Mapping[str, Value]) -> Value:
+    """The kind of a name.
+
+    Raises:
+        UserError: for a name that is none, with the nearest one where there is one near.
+
+    Example:
+        >>> choose("grid", "tine", {"time": 1, "rho": 2})
+        Traceback (most recent call last):
+        code_jax.errors.UserError: grid 'tine' is unknown (did you mean time?); choose from time, rho
+    """
+    if isinstance(name, str) and name in kinds:
+        return kinds[name]
+    near = difflib.get_close_matches(name, kinds, 1) if isinstance(name, str) else []
+    hint = f" (did you mean {near[0]}?)" if near else ""
+    raise UserError(f"{what} {brief(name)} is unknown{hint}; choose from {', '.join(kinds)}")
