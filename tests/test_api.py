@@ -12,8 +12,8 @@ import pytest
 import checkpoints_convert
 import code_jax
 from code_jax import metrics
+from code_jax.pictures.provenance import command_of, exif_with, png_text, read_facts
 from code_jax.priors.hash import prior_hash
-from code_jax.runs.provenance import command_of, exif_with, png_text, read_facts
 from code_jax.training.step import ema_update, loss, train_step
 
 MODULES = [

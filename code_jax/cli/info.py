@@ -27,7 +27,7 @@ def add_to(commands: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Prints a line for each fact, and the command."""
     from code_jax.errors import UserError
-    from code_jax.runs.provenance import command_of, read_facts
+    from code_jax.pictures.provenance import command_of, read_facts
 
     facts = read_facts(args.result)
     if args.input and _hash(args.input, args.result, facts) != facts.get("input_hash"):

@@ -27,7 +27,7 @@ from code_jax.editing.route import Travel
 from code_jax.errors import UserError
 from code_jax.metrics import diversity, psnr
 from code_jax.pictures.arrays import from_uint8, to_uint8
-from code_jax.runs.provenance import png_text
+from code_jax.pictures.provenance import png_text
 
 Event = dict[str, Any]
 

@@ -25,10 +25,10 @@ from code_jax.cli.restore import check_counts, configure, describe
 from code_jax.editing.config import EditConfig
 from code_jax.errors import UserError
 from code_jax.pictures.files import read_mask, read_picture
+from code_jax.pictures.provenance import command_of
 from code_jax.priors.load import bundled_samples
 from code_jax.priors.prior import Prior
 from code_jax.runs.job import Job, fold_keys, image_key
-from code_jax.runs.provenance import command_of
 
 OPTIONS = ("method", "preset", "depth", "relative-step", "eta", "ode-steps", "langevin-steps", "solver", "seed", "samples", "fit")
 _MAX_PIXELS = 50_000_000

@@ -12,7 +12,7 @@ from PIL import Image
 
 from code_jax.pictures.decode import PictureError
 from code_jax.pictures.metadata import Metadata
-from code_jax.runs.provenance import exif_with
+from code_jax.pictures.provenance import exif_with
 
 FORMATS = ("png", "same", "webp", "jpeg")
 
@@ -72,7 +72,7 @@ def encode_picture(
         alpha: uint8 [H, W], or None.
         kind: Pillow's name of the format.
         quality: 1..100 of JPEG (95 if None), WebP and AVIF (lossless, and 100, if None).
-        facts: of `code_jax.runs.provenance`; BMP holds none.
+        facts: of `code_jax.pictures.provenance`; BMP holds none.
 
     Raises:
         PictureError: if the format cannot hold the picture.

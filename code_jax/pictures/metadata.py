@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from PIL import ExifTags, Image
 from PIL.PngImagePlugin import PngInfo
 
-from code_jax.runs.provenance import png_text
+from code_jax.pictures.provenance import png_text
 
 # Of EXIF: what was seen, by whom, when, where and with what; not the file's layout, thumbnail or orientation.
 _EXIF = (0x010E, 0x010F, 0x0110, 0x0131, 0x0132, 0x013B, 0x8298)  # description, make, model, software, date, artist, copyright
@@ -35,7 +35,7 @@ class Metadata(NamedTuple):
     icc_profile: bytes | None = None
 
     def png_text(self, facts: Mapping[str, Any] | None = None) -> PngInfo:
-        """The text as a PNG's writer wants it, with the facts of `code_jax.runs.provenance`."""
+        """The text as a PNG's writer wants it, with the facts of `code_jax.pictures.provenance`."""
         info = PngInfo() if facts is None else png_text(facts)
         for keyword, value in self.text:
             info.add_itxt(keyword, value)

@@ -52,7 +52,7 @@ class Job:
         return facts | {"micro_batch": self.micro_batch} | self._mask_hash()
 
     def facts(self, digest: str, sample: int, weights: str) -> dict[str, Any]:
-        """What a result says of its origin (`code_jax.runs.provenance`)."""
+        """What a result says of its origin (`code_jax.pictures.provenance`)."""
         facts = {"settings": self.settings, "prior_hash": weights, "input_hash": digest} | self._mask_hash()
         return facts | {"seed": self.seed, "sample": sample, "micro_batch": self.micro_batch}
 

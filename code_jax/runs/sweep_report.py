@@ -20,8 +20,8 @@ from code_jax.metrics import psnr, ssim
 from code_jax.pictures.arrays import from_uint8, to_uint8
 from code_jax.pictures.contact_sheet import contact_sheet
 from code_jax.pictures.files import write_picture
+from code_jax.pictures.provenance import command_of, png_text
 from code_jax.pictures.scatter_plot import scatter_plot
-from code_jax.runs.provenance import command_of, png_text
 
 _SHEET_CELLS = 400
 _AXES = ("step_size", "relative_step", "depth", "eta", "anneal_rate", "seed")

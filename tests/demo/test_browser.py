@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 import code_jax
+from code_jax.pictures.provenance import read_facts
 from code_jax.priors.load import bundled_samples
-from code_jax.runs.provenance import read_facts
 
 pytestmark = pytest.mark.browser
 

@@ -15,9 +15,9 @@ from code_jax.demo.request import Offer, python_of, read_order
 from code_jax.errors import UserError
 from code_jax.metrics import diversity, psnr
 from code_jax.pictures.arrays import from_uint8
+from code_jax.pictures.provenance import read_facts
 from code_jax.priors.hash import prior_hash
 from code_jax.priors.load import load_prior
-from code_jax.runs.provenance import read_facts
 
 NOISE = np.random.default_rng(0).integers(0, 256, (8, 8, 3), np.uint8)
 FAST = {"ode-steps": "2", "langevin-steps": "2", "seed": "5"}

@@ -11,8 +11,8 @@ from PIL import Image, PngImagePlugin
 import code_jax
 from checkpoints_convert.checkpoint import write_checkpoint
 from code_jax.cli.main import main
+from code_jax.pictures.provenance import exif_with, png_text, read_facts
 from code_jax.priors.hash import prior_hash
-from code_jax.runs.provenance import exif_with, png_text, read_facts
 
 FAST = ["--ode-steps", "2", "--langevin-steps", "2", "--batch-size", "2"]
 
