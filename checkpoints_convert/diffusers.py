@@ -3,162 +3,153 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import safetensors.numpy
 
-from checkpoints_convert.state_dict import from_state_dict, to_state_dict
+from checkpoints_convert.contents import Contents
 from checkpoints_convert.tensors import read_tensors
-from code_jax.diffusion.parameterization import check_prediction_type
-from code_jax.diffusion.schedule import NoiseSchedule, schedule_from_diffusers
+from code_jax.documents import read_json
 from code_jax.errors import UserError, brief
-from code_jax.models.config import UNet2DConfig
-from code_jax.models.unet import UNet2DModel
-from code_jax.priors.prior import NetworkOutput, Prior
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 PICKLED_WEIGHTS = "diffusion_pytorch_model.bin"
-_MAX_JSON, _MAX_NESTING = 1 << 22, 16
+
+_NETWORKS = ("unet", "unet_ema")
+_VARIANTS = ("", "fp16", "bf16")
+# Parts of a pipeline that no pixel prior has, and pipelines whose networks are none although their parts look like it.
+_LATENT = "it works on the latents of an autoencoder, not on pixels"
+_TEXT = "its network is conditioned on text or images"
+_FOREIGN_PARTS = {
+    "vae": _LATENT,
+    "vqvae": _LATENT,
+    "movq": _LATENT,
+    "text_encoder": _TEXT,
+    "tokenizer": _TEXT,
+    "image_encoder": _TEXT,
+}
+_FOREIGN_PIPELINES = {
+    "ConsistencyModelPipeline": "a consistency network answers with pictures, not with noise",
+    "LDMPipeline": _LATENT,
+    "LDMSuperResolutionPipeline": _LATENT,
+    "DiTPipeline": _LATENT,
+    "ScoreSdeVePipeline": "its diffusion is variance exploding",
+    "KarrasVePipeline": "its diffusion is variance exploding",
+}
 
 
 def is_diffusers(folder: Path) -> bool:
     """Whether a folder has diffusers' layout, flat or pipeline."""
-    return (folder / "unet" / "config.json").is_file() or (folder / "config.json").is_file()
+    return (_network_folder(folder) / "config.json").is_file() or (folder / "config.json").is_file()
 
 
-def has_weights(folder: Path, name: str = WEIGHTS) -> bool:
-    """Whether a diffusers folder has weights in a file of this name, whole or in numbered parts with an index."""
-    folder = _network_folder(folder)
-    return (folder / name).is_file() or (folder / f"{name}.index.json").is_file()
+def has_weights(folder: Path) -> bool:
+    """Whether a diffusers folder has weights, whole or in numbered parts with an index."""
+    return _find_weights(_network_folder(folder)) is not None
 
 
-def read_diffusers(folder: str | Path) -> Prior:
-    """The prior of a diffusers folder, in float32; safetensors are preferred to PyTorch's pickles where both are there.
+def read_diffusers(folder: str | Path) -> Contents:
+    """Reads a diffusers folder; safetensors are preferred to PyTorch's pickles, and full precision to half.
+
+    A training's folder with both ``unet`` and ``unet_ema`` gives the average; a pipeline (``model_index.json``) its ``unet``.
 
     Raises:
-        UserError: names what is missing, unsupported or does not fit; configs are checked before weights are read.
+        UserError: names what is missing or damaged, and a pipeline that is no prior of pixels.
     """
     folder = Path(folder)
+    _check_pipeline(folder)
     places = folder / "scheduler" / "scheduler_config.json", folder / "scheduler_config.json"
     scheduler = next((path for path in places if path.is_file()), None)
     if scheduler is None:
         raise UserError(f"{folder} has no scheduler_config.json: the noise schedule must be known; add the file of its pipeline")
-    design = read_design(read_json(_network_folder(folder) / "config.json"), read_json(scheduler))
-    return design.with_weights(_read_weights(_network_folder(folder)))
+    network = _network_folder(folder)
+    return Contents(read_json(network / "config.json"), read_json(scheduler), lambda: _read_weights(network))
 
 
-class Design(NamedTuple):
-    """All of a prior but its weights."""
-
-    network: UNet2DModel
-    schedule: NoiseSchedule
-    prediction_type: str
-
-    def with_weights(self, state: Mapping[str, np.ndarray]) -> Prior:
-        """The prior with the weights of a state dict; raises UserError where they do not fit."""
-        return Prior.from_network(self.network, from_state_dict(self.network, state), self.schedule, self.prediction_type)
-
-
-def read_design(config: Mapping[str, Any], scheduler: Mapping[str, Any]) -> Design:
-    """Reads diffusers' two configs; raises UserError for what is not supported."""
-    network = UNet2DModel(UNet2DConfig.from_diffusers(config))
-    prediction_type = check_prediction_type(scheduler.get("prediction_type", "epsilon"))
-    return Design(network, schedule_from_diffusers(scheduler), prediction_type)
-
-
-def write_diffusers(prior: Prior, folder: str | Path, dtype: Any = np.float32) -> None:
-    """Writes a prior as a diffusers pipeline (``DDPMPipeline.from_pretrained`` reads it); the folder must not hold one yet.
+def write_diffusers(contents: Contents, folder: Path) -> None:
+    """Writes a diffusers pipeline (``DDPMPipeline.from_pretrained`` reads it) to a folder that has none of its parts yet.
 
     Raises:
-        UserError: for a prior without a `UNet2DModel`, a folder in use, or weights beyond the range of `dtype`.
+        UserError: for a network that diffusers does not have.
     """
-    folder = Path(folder)
-    if is_diffusers(folder):
-        raise UserError(f"{folder} holds a prior already; choose another folder")
-    config, scheduler = describe(prior)
-    with np.errstate(over="ignore"):
-        state = to_state_dict(prior.params, dtype)
-    if beyond := [name for name, tensor in state.items() if np.isinf(tensor).any()]:
-        raise UserError(f"{beyond[0]} has values beyond the range of {np.dtype(dtype)}")
-    files = {
-        "model_index.json": {
-            "_class_name": "DDPMPipeline",
-            "unet": ["diffusers", "UNet2DModel"],
-            "scheduler": ["diffusers", "DDPMScheduler"],
-        },
-        "unet/config.json": config,
-        "scheduler/scheduler_config.json": scheduler,
+    if "num_attention_heads" in contents.network:
+        raise UserError(
+            "diffusers' UNet2DModel cannot have heads of different sizes, as this network does: write it with --to orbax"
+        )
+    state = {name: np.ascontiguousarray(tensor) for name, tensor in contents.state().items()}  # others would be scrambled
+    index = {
+        "_class_name": "DDPMPipeline",
+        "unet": ["diffusers", "UNet2DModel"],
+        "scheduler": ["diffusers", contents.scheduler["_class_name"]],
     }
-    for name, content in files.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(json.dumps(content, indent=2) + "\n")
+    (folder / "unet").mkdir()
+    (folder / "scheduler").mkdir()
     safetensors.numpy.save_file(state, folder / "unet" / WEIGHTS, metadata={"format": "pt"})
+    _write_json(folder / "model_index.json", index)
+    _write_json(folder / "scheduler" / "scheduler_config.json", contents.scheduler)
+    _write_json(folder / "unet" / "config.json", contents.network)
 
 
-def describe(prior: Prior) -> tuple[dict[str, Any], dict[str, Any]]:
-    """diffusers' two configs of a prior: network and scheduler; the schedule is stated as its betas."""
-    if not isinstance(prior, Prior) or not isinstance(prior.function, NetworkOutput):
-        raise UserError("this prior is a function of its own, not a UNet2DModel: it cannot be written as a checkpoint")
-    alpha_bar = 1 / (1 + np.exp(2 * np.asarray(prior.schedule.log_sigma, np.float64)))
-    betas = 1 - alpha_bar / np.concatenate([[1.0], alpha_bar[:-1]])
-    scheduler = {
-        "_class_name": "DDPMScheduler",
-        "num_train_timesteps": len(betas),
-        "prediction_type": prior.prediction_type,
-        "clip_sample": False,
-        "trained_betas": betas.tolist(),
+def _write_json(path: Path, content: Any) -> None:
+    path.write_text(json.dumps(content, indent=2) + "\n")
+
+
+def _check_pipeline(folder: Path) -> None:
+    """Raises UserError where ``model_index.json``, or a part beside the network, tells of more than a prior of pixels."""
+    index = read_json(folder / "model_index.json") if (folder / "model_index.json").is_file() else {}
+    name = index.get("_class_name")
+    if isinstance(name, str) and name in _FOREIGN_PIPELINES:
+        raise UserError(f"{folder} is a {name}: {_FOREIGN_PIPELINES[name]}; give a pipeline of pixels such as DDPMPipeline")
+    parts = {
+        part: value[1] for part, value in index.items() if isinstance(value, list) and len(value) == 2 and value[1] is not None
     }
-    start, end = (float(f"{beta:.3g}") for beta in (betas[0], betas[-1]))
-    if end < 1 and _same(NoiseSchedule.from_betas(np.linspace(start, end, len(betas))), prior.schedule):
-        del scheduler["trained_betas"]
-        scheduler |= {"beta_schedule": "linear", "beta_start": start, "beta_end": end}
-    return prior.function.network.config.to_diffusers(), scheduler
-
-
-def _same(one: NoiseSchedule, other: NoiseSchedule) -> bool:
-    """Whether two schedules are equal to rounding."""
-    return bool(np.allclose(one.log_sigma, other.log_sigma, rtol=1e-6, atol=1e-6) and one.last == other.last)
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object from a file of bounded size and nesting."""
-    try:
-        if path.stat().st_size > _MAX_JSON:
-            raise UserError(f"{path} is larger than {_MAX_JSON} bytes: this is no config")
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except UserError:
-        raise
-    except (OSError, RecursionError, ValueError) as error:  # ValueError: not UTF-8, not JSON, or a number of too many digits
-        raise UserError(f"{path} cannot be read: {error}") from error
-    if not isinstance(content, dict):
-        raise UserError(f"{path} holds no JSON object")
-    level: list[Any] = [content]
-    for _ in range(_MAX_NESTING):
-        values = (node.values() if isinstance(node, dict) else node for node in level)
-        level = [value for group in values for value in group if isinstance(value, (dict, list))]
-    if level:
-        raise UserError(f"{path} is nested deeper than {_MAX_NESTING} levels: this is no config")
-    return content
+    parts |= {part: "a folder" for part in _FOREIGN_PARTS if part not in parts and (folder / part).is_dir()}
+    for part, kind in parts.items():
+        if part in _FOREIGN_PARTS:
+            raise UserError(f"{folder} has the part {part} ({brief(kind)}): {_FOREIGN_PARTS[part]}, which is not supported")
+        if part not in ("unet", "scheduler"):
+            raise UserError(
+                f"{folder} has the part {brief(part)} ({brief(kind)}) besides unet and scheduler: it is no pixel prior"
+            )
 
 
 def _network_folder(folder: Path) -> Path:
-    return folder / "unet" if (folder / "unet").is_dir() else folder
+    names = _NETWORKS if (folder / "model_index.json").exists() else _NETWORKS[::-1]
+    return next((folder / name for name in names if (folder / name).is_dir()), folder)
+
+
+class _Weights(NamedTuple):
+    """Where a network's weights are: their ending, the file, and the index of numbered parts where there is no such file."""
+
+    suffix: str
+    whole: Path | None
+    parts: Path
+
+
+def _find_weights(folder: Path) -> _Weights | None:
+    for variant in _VARIANTS:
+        for name in (WEIGHTS, PICKLED_WEIGHTS):
+            stem, suffix = name.split(".")
+            dotted = f".{variant}" if variant else ""
+            whole, index = folder / f"{stem}{dotted}.{suffix}", folder / f"{name}.index{dotted}.json"
+            if whole.is_file() or index.is_file():
+                return _Weights(f".{suffix}", whole if whole.is_file() else None, index)
+    return None
 
 
 def _read_weights(folder: Path) -> dict[str, np.ndarray]:
-    weights = WEIGHTS if has_weights(folder) else PICKLED_WEIGHTS
-    if not has_weights(folder, weights):
+    found = _find_weights(folder)
+    if found is None:
         raise UserError(f"{folder} has neither {WEIGHTS} nor {PICKLED_WEIGHTS}")
-    index, names = folder / f"{weights}.index.json", {weights}
-    if not (folder / weights).is_file():
-        listed = read_json(index).get("weight_map")
-        names = set(listed.values()) if isinstance(listed, dict) and all(isinstance(n, str) for n in listed.values()) else set()
+    if found.whole is not None:
+        return read_tensors(found.whole)
+    listed = read_json(found.parts).get("weight_map")
+    names = set(listed.values()) if isinstance(listed, dict) and all(isinstance(n, str) for n in listed.values()) else set()
     state: dict[str, np.ndarray] = {}
     for name in sorted(names):
-        if Path(name).name != name or Path(name).suffix != Path(weights).suffix or not (folder / name).is_file():
-            raise UserError(f"{folder} has no part {brief(name)}, which {index.name} names")
+        if Path(name).name != name or Path(name).suffix != found.suffix or not (folder / name).is_file():
+            raise UserError(f"{folder} has no part {brief(name)}, which {found.parts.name} names")
         state |= read_tensors(folder / name)
     return state

@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from checkpoints_convert.diffusers import read_design
+from checkpoints_convert.contents import Contents
+from checkpoints_convert.state_dict import canonical
 from checkpoints_convert.tensors import read_tensors
 from code_jax.errors import UserError
-from code_jax.priors.prior import Prior
 
 ATTENTION_ORDERS = ("legacy", "new")
 NOISE_SCHEDULES = ("linear", "cosine")
@@ -37,17 +37,19 @@ _QKV = re.compile(r"(.+\.)qkv(\.weight|\.bias)")
 
 @dataclasses.dataclass(frozen=True)
 class GuidedDiffusion:
-    """What the shapes of guided-diffusion weights do not tell; the defaults are those of its 256×256 networks.
+    """What the shapes of guided-diffusion weights do not tell.
 
     Attributes:
         image_size: height and width of the training images, in pixels.
-        head_channels: channels of an attention head.
+        head_channels: channels of an attention head (64 in the published 256×256 networks).
+        num_heads: heads of every attention, in place of `head_channels` (4 in the networks of improved-diffusion).
         attention_order: order of the rows of a qkv matrix: "legacy" is head by head q, k, v; "new" is q, k, v of all heads.
         noise_schedule: "linear" (β from 1e-4 to 0.02) or "cosine", of 1000 steps.
     """
 
     image_size: int = 256
-    head_channels: int = 64
+    head_channels: int | None = None
+    num_heads: int | None = None
     attention_order: str = "legacy"
     noise_schedule: str = "linear"
 
@@ -55,17 +57,33 @@ class GuidedDiffusion:
         for name, kinds in (("attention_order", ATTENTION_ORDERS), ("noise_schedule", NOISE_SCHEDULES)):
             if getattr(self, name) not in kinds:
                 raise UserError(f"{name} {getattr(self, name)!r} is not supported; choose from {', '.join(kinds)}")
-        if self.head_channels < 1:
-            raise UserError(f"head_channels is {self.head_channels}; it must be at least 1")
+        for name in ("head_channels", "num_heads"):
+            if getattr(self, name) is not None and getattr(self, name) < 1:
+                raise UserError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        if self.head_channels is not None and self.num_heads is not None:
+            raise UserError(
+                f"head_channels {self.head_channels} and num_heads {self.num_heads} are both given; state one of them"
+            )
+
+    def head(self, channels: int) -> int:
+        """Channels of a head of an attention over so many channels; raises UserError where it is not known or does not fit."""
+        if self.head_channels is None and self.num_heads is None:
+            raise UserError(
+                f"the shapes do not tell how the {channels} channels of an attention are split into heads: state "
+                "--head-channels (64 in the published 256×256 networks) or --num-heads (often 4 in others)"
+            )
+        head = self.head_channels or channels // (self.num_heads or 1)
+        if not head or channels % head or (self.num_heads and channels % self.num_heads):
+            stated = f"head_channels {self.head_channels}" if self.head_channels else f"num_heads {self.num_heads}"
+            raise UserError(f"{stated} does not divide the {channels} channels of an attention")
+        return head
 
 
-def read_guided_diffusion(path: str | Path, facts: GuidedDiffusion = GuidedDiffusion()) -> Prior:
-    """The prior of a file of guided-diffusion weights (``256x256_diffusion_uncond.pt``, ``ffhq_10m.pt``), in float32.
-
-    A learned variance (the second half of the output's channels) is dropped: the probability-flow ODE wants ε alone.
+def read_guided_diffusion(path: str | Path, facts: GuidedDiffusion = GuidedDiffusion()) -> Contents:
+    """Reads a file of guided-diffusion weights (``256x256_diffusion_uncond.pt``, ``ffhq_10m.pt``).
 
     Raises:
-        UserError: if the weights are of another family, class-conditional, or do not fit what was inferred and stated.
+        UserError: if the weights are of another family, class-conditional, or do not fit what was stated.
     """
     state = read_tensors(path)
     try:
@@ -74,17 +92,21 @@ def read_guided_diffusion(path: str | Path, facts: GuidedDiffusion = GuidedDiffu
         raise UserError(f"{path}: {error}") from None
 
 
-def convert_guided_diffusion(state: Mapping[str, np.ndarray], facts: GuidedDiffusion) -> Prior:
-    """The prior of a guided-diffusion state dict; see `read_guided_diffusion`."""
+def convert_guided_diffusion(state: Mapping[str, np.ndarray], facts: GuidedDiffusion) -> Contents:
+    """What a guided-diffusion state dict holds; see `read_guided_diffusion`."""
+    state = canonical(state)
     config = _infer_config(state, facts)
     schedule = {"linear": "linear", "cosine": "squaredcos_cap_v2"}[facts.noise_schedule]
-    scheduler = {"beta_schedule": schedule, "num_train_timesteps": 1000, "beta_start": 1e-4, "beta_end": 0.02}
-    design = read_design(config, scheduler)
-    state = dict(_split_attention(state, facts))
-    for name in ("out.2.weight", "out.2.bias"):
-        state[name] = _get(state, name)[: config["out_channels"]]
+    scheduler = {
+        "_class_name": "DDPMScheduler",
+        "beta_schedule": schedule,
+        "num_train_timesteps": 1000,
+        "beta_start": 1e-4,
+        "beta_end": 0.02,
+    }
     prefixes = _prefixes(config)
-    return design.with_weights({_renamed(name, prefixes): tensor for name, tensor in state.items()})
+    renamed = {_renamed(name, prefixes): tensor for name, tensor in _split_attention(state, facts)}
+    return Contents(config, scheduler, lambda: renamed)
 
 
 def _infer_config(state: Mapping[str, np.ndarray], facts: GuidedDiffusion) -> dict[str, Any]:
@@ -120,13 +142,11 @@ def _infer_config(state: Mapping[str, np.ndarray], facts: GuidedDiffusion) -> di
     if sinusoids != channels[0]:
         raise UserError(f"the time is embedded in {sinusoids} sinusoids, not in the {channels[0]} of the first level")
     in_channels, outputs = _get(state, "input_blocks.0.0.weight", 4).shape[1], _get(state, "out.2.weight", 4).shape[0]
-    if outputs not in (in_channels, 2 * in_channels):
-        raise UserError(f"{outputs} outputs are neither the {in_channels} channels of an image nor twice as many")
     modulates = _get(state, "middle_block.0.emb_layers.1.weight").shape[0] == 2 * channels[-1]
     return {
         "sample_size": facts.image_size,
         "in_channels": in_channels,
-        "out_channels": in_channels,
+        "out_channels": outputs,
         "flip_sin_to_cos": True,
         "freq_shift": 0,
         "time_embedding_dim": width,
@@ -136,11 +156,17 @@ def _infer_config(state: Mapping[str, np.ndarray], facts: GuidedDiffusion) -> di
         "layers_per_block": each - 1,
         "downsample_type": "resnet" if by_resnet else "conv",
         "upsample_type": "resnet" if by_resnet else "conv",
-        "attention_head_dim": facts.head_channels,
+        **_heads([channels for channels, attention in zip(channels, attends, strict=True) if attention] + channels[-1:], facts),
         "norm_num_groups": _GROUPS,
         "attn_norm_num_groups": _GROUPS,
         "resnet_time_scale_shift": "scale_shift" if modulates else "default",
     }
+
+
+def _heads(attending: list[int], facts: GuidedDiffusion) -> dict[str, int]:
+    """How attentions over so many channels are split into heads; diffusers knows heads of one size alone."""
+    sizes = {facts.head(channels) for channels in attending}
+    return {"attention_head_dim": sizes.pop()} if len(sizes) == 1 else {"num_attention_heads": facts.num_heads or 1}
 
 
 def _split_attention(state: Mapping[str, np.ndarray], facts: GuidedDiffusion) -> Iterator[tuple[str, np.ndarray]]:
@@ -151,9 +177,10 @@ def _split_attention(state: Mapping[str, np.ndarray], facts: GuidedDiffusion) ->
         if not match:
             yield name, tensor
             continue
-        rows, head = tensor.shape[0] if tensor.ndim else 0, facts.head_channels
-        if rows % (3 * head):
-            raise UserError(f"{name} has {rows} rows, which is no multiple of 3 × head_channels {head}")
+        rows = tensor.shape[0] if tensor.ndim else 0
+        if not rows or rows % 3:
+            raise UserError(f"{name} has {rows} rows, which are no multiple of 3")
+        head = facts.head(rows // 3)
         shape = (-1, 3, head) if facts.attention_order == "legacy" else (3, -1, head)
         parts = np.moveaxis(tensor.reshape(*shape, *tensor.shape[1:]), shape.index(3), 0)
         for part, values in zip(("to_q", "to_k", "to_v"), parts, strict=True):

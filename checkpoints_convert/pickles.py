@@ -2,17 +2,19 @@
 
 A pickle is a program for a stack machine whose opcodes may import and call anything. Here the machine has no import and no call:
 a global is a name in a fixed table or the file is refused by that name, and the table holds this module's own constructors alone.
-`pickletools` of the standard library splits the stream into opcodes and executes none.
+`pickletools` of the standard library tells the opcodes' arguments and executes none.
+
+Memory and time are those of the stream: a value is made by its own opcode, and a value that the memo or DUP shows again is looked
+at by no more than a few of its items, or for a length that is charged (`_Machine.spend`).
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
-import mmap
 import pickletools
-from collections.abc import Callable
-from typing import Any, BinaryIO, cast
+from collections.abc import Callable, Iterator
+from typing import Any, BinaryIO
 
 import ml_dtypes
 import numpy as np
@@ -22,6 +24,9 @@ from code_jax.errors import UserError, brief
 # About 25 opcodes describe a tensor, and 2000 tensors a large network; an opcode costs at most some hundred bytes here.
 _MAX_OPCODES = 1 << 19
 _MAX_RANK = 16
+_MAX_SPENT = 1 << 20  # items of containers that are read again
+_MAX_KEY = 1 << 60  # whole numbers below it hash to themselves; multiples of 2⁶¹ − 1 all hash alike
+_MAX_NAME = 256  # characters of a global's name, and of a storage's key
 
 _DTYPES = {
     "torch.FloatStorage": np.dtype(np.float32),
@@ -35,6 +40,7 @@ _DTYPES = {
     "torch.LongStorage": np.dtype(np.int64),
     "torch.BoolStorage": np.dtype(np.bool_),
 }
+_OPCODES = {opcode.code: opcode for opcode in pickletools.opcodes}
 _MARK_OPCODES = ("POP_MARK", "TUPLE", "LIST", "DICT", "APPENDS", "SETITEMS")
 
 
@@ -61,8 +67,8 @@ class Tensor:
     strides: tuple[int, ...]
 
     def __post_init__(self) -> None:
-        numbers = (self.offset, *self.shape, *self.strides)
-        if len(self.shape) != len(self.strides) or len(self.shape) > _MAX_RANK or not all(map(_is_count, numbers)):
+        fits = len(self.shape) == len(self.strides) <= _MAX_RANK
+        if not fits or not all(map(_is_count, (self.offset, *self.shape, *self.strides))):
             raise DamagedPickle("a tensor's shape and strides are no two short lists of whole numbers")
         last = self.offset + sum((size - 1) * stride for size, stride in zip(self.shape, self.strides, strict=True))
         if self.elements and last >= self.storage.size:
@@ -79,7 +85,7 @@ class _Global:
     name: str
 
 
-def read_pickle(stream: BinaryIO | mmap.mmap) -> tuple[Any, dict[str, Storage]]:
+def read_pickle(stream: BinaryIO) -> tuple[Any, dict[str, Storage]]:
     """The object of one pickle, and every storage that it mentions by key; the stream is left behind the pickle's end.
 
     The object is made of dict, list, tuple, str, bytes, numbers and None, with `Storage` and `Tensor` for PyTorch's; an
@@ -91,17 +97,28 @@ def read_pickle(stream: BinaryIO | mmap.mmap) -> tuple[Any, dict[str, Storage]]:
     """
     machine = _Machine()
     try:
-        for count, (opcode, argument, _) in enumerate(pickletools.genops(cast(BinaryIO, stream))):
-            if count == _MAX_OPCODES:
-                raise UserError(f"has a pickle of more than {_MAX_OPCODES} opcodes: this is no set of weights")
-            if opcode.name == "STOP":
-                break
-            machine.step(opcode.name, argument)
+        for opcode, argument in _opcodes(stream):
+            machine.step(opcode, argument)
         return machine.stack.pop(), machine.storages
     except (UserError, DamagedPickle):
         raise
     except (ValueError, TypeError, IndexError, KeyError) as error:
         raise DamagedPickle(str(error)) from error
+
+
+def _opcodes(stream: BinaryIO) -> Iterator[tuple[str, Any]]:
+    """Opcodes and their arguments up to STOP; what torch.save never writes is refused before its argument is read."""
+    for _ in range(_MAX_OPCODES):
+        code = stream.read(1)
+        opcode = _OPCODES.get(code.decode("latin-1"))
+        if opcode is None:
+            raise DamagedPickle(f"{code!r} is no opcode" if code else "it ends before it stops")
+        if opcode.name == "STOP":
+            return
+        if opcode.name not in _KNOWN:
+            raise UserError(f"asks for the pickle opcode {opcode.name}; only tensors and plain containers are read")
+        yield opcode.name, opcode.arg.reader(stream) if opcode.arg else None
+    raise UserError(f"has a pickle of more than {_MAX_OPCODES} opcodes: this is no set of weights")
 
 
 class _Machine:
@@ -112,6 +129,13 @@ class _Machine:
         self.marked: list[list[Any]] = []
         self.memo: dict[int, Any] = {}
         self.storages: dict[str, Storage] = {}
+        self.spent = 0
+
+    def spend(self, arguments: tuple[Any, ...]) -> None:
+        """Charges a call for what it reads, before it does: the memo may show one list to a hundred thousand calls."""
+        self.spent += len(arguments) + sum(len(value) for value in arguments if isinstance(value, (list, tuple)))
+        if self.spent > _MAX_SPENT:
+            raise UserError(f"has calls that read more than {_MAX_SPENT} items: this is no set of weights")
 
     def step(self, opcode: str, argument: Any) -> None:
         if opcode in _ARGUMENTS:
@@ -150,11 +174,11 @@ class _Machine:
                 stack.pop()
             case "DUP":
                 stack.append(stack[-1])
-            case "PUT" | "BINPUT" | "LONG_BINPUT":
+            case "BINPUT" | "LONG_BINPUT":
                 self.memo[argument] = stack[-1]
             case "MEMOIZE":
                 self.memo[len(self.memo)] = stack[-1]
-            case "GET" | "BINGET" | "LONG_BINGET":
+            case "BINGET" | "LONG_BINGET":
                 stack.append(self.memo[argument])
             case "TUPLE1" | "TUPLE2" | "TUPLE3":
                 stack.append(tuple(self._pop(int(opcode[-1]))))
@@ -171,7 +195,7 @@ class _Machine:
             case "GLOBAL":
                 stack.append(_global(argument.replace(" ", ".", 1)))
             case "STACK_GLOBAL":
-                module, name = self._pop(2)
+                module, name = (_text(part) for part in self._pop(2))
                 stack.append(_global(f"{module}.{name}"))
             case "BINPERSID":
                 (identity,) = self._pop(1)
@@ -181,9 +205,8 @@ class _Machine:
                 stack.append(storage)
             case "REDUCE":
                 function, arguments = self._pop(2)
-                stack.append(_call(_a(_Global, function).name, _a(tuple, arguments)))
-            case _:
-                raise UserError(f"asks for the pickle opcode {opcode}; only tensors and plain containers are read")
+                self.spend(_a(tuple, arguments))
+                stack.append(_call(_a(_Global, function).name, arguments))
 
     def _pop(self, count: int) -> list[Any]:
         if len(self.stack) < count:
@@ -195,8 +218,8 @@ class _Machine:
 
 # Opcodes whose argument is the value.
 _ARGUMENTS = frozenset(
-    ("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT", "STRING", "BINSTRING",
-     "SHORT_BINSTRING", "UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "BINBYTES", "SHORT_BINBYTES", "BINBYTES8")
+    ("BININT", "BININT1", "BININT2", "LONG1", "LONG4", "BINFLOAT", "BINSTRING", "SHORT_BINSTRING", "BINUNICODE",
+     "SHORT_BINUNICODE", "BINUNICODE8", "BINBYTES", "SHORT_BINBYTES", "BINBYTES8")
 )  # fmt: skip
 _CONSTANTS: dict[str, Callable[[], Any]] = {
     "NONE": lambda: None,
@@ -206,6 +229,12 @@ _CONSTANTS: dict[str, Callable[[], Any]] = {
     "EMPTY_LIST": list,
     "EMPTY_DICT": dict,
 }
+
+
+_KNOWN = frozenset(
+    ("PROTO", "FRAME", "MARK", "POP", "DUP", "BINPUT", "LONG_BINPUT", "MEMOIZE", "BINGET", "LONG_BINGET", "TUPLE1", "TUPLE2",
+     "TUPLE3", "APPEND", "SETITEM", "BUILD", "GLOBAL", "STACK_GLOBAL", "BINPERSID", "REDUCE")
+).union(_ARGUMENTS, _CONSTANTS, _MARK_OPCODES)  # fmt: skip
 
 
 def _global(name: str) -> _Global:
@@ -230,7 +259,9 @@ def _parameter(data: Any, *_: Any) -> Tensor:
 
 
 def _ordered_dict(pairs: Any = ()) -> dict[Any, Any]:
-    return _update({}, [item for pair in pairs for item in _a((list, tuple), pair)])
+    if not all(isinstance(pair, (list, tuple)) and len(pair) == 2 for pair in _a((list, tuple), pairs)):
+        raise DamagedPickle("a mapping is made of what are no pairs")
+    return _update({}, [item for pair in pairs for item in pair])
 
 
 _CALLS: dict[str, Callable[..., Any]] = {
@@ -243,21 +274,29 @@ _CALLS: dict[str, Callable[..., Any]] = {
 
 def _storage(identity: Any) -> Storage:
     """PyTorch's persistent id: ("storage", type, key, device, elements), and None once more in the older format."""
-    kind, dtype, key, _, size, *view = _a(tuple, identity)
-    if kind != "storage" or not isinstance(key, str) or not _is_count(size) or view not in ([], [None]):
+    if len(_a(tuple, identity)) not in (5, 6) or identity[5:] not in ((), (None,)):
+        raise DamagedPickle("a storage is described in another way than PyTorch does")
+    kind, dtype, key, _, size = identity[:5]
+    if kind != "storage" or not _is_count(size):
         raise DamagedPickle("a storage is described in another way than PyTorch does")
     name = _a(_Global, dtype).name
     if name not in _DTYPES:
         raise DamagedPickle(f"{name} is no type of storage")
-    return Storage(key, _DTYPES[name], size)
+    return Storage(_text(key), _DTYPES[name], size)
 
 
 def _update(target: dict[Any, Any], items: list[Any]) -> dict[Any, Any]:
     """Sets alternating keys and values; keys are those of state dicts and optimizers, whose hashing recurses into nothing."""
-    if len(items) % 2 or not all(isinstance(key, (str, int)) for key in items[::2]):
+    if len(items) % 2 or not all(isinstance(key, str) or (isinstance(key, int) and abs(key) < _MAX_KEY) for key in items[::2]):
         raise DamagedPickle("a mapping has a key that is neither text nor a whole number")
     target.update(zip(items[::2], items[1::2], strict=True))
     return target
+
+
+def _text(value: Any) -> str:
+    if len(_a(str, value)) > _MAX_NAME:
+        raise DamagedPickle(f"a name has {len(value)} characters")
+    return str(value)
 
 
 def _a(kind: Any, value: Any) -> Any:

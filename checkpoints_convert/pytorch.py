@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import mmap
 import os
 import struct
 import zipfile
@@ -14,14 +13,15 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from checkpoints_convert.pickles import DamagedPickle, Storage, Tensor, read_pickle
+from code_jax.documents import open_regular
 from code_jax.errors import UserError, brief
 
 SUFFIXES = (".bin", ".pt", ".pth", ".ckpt")
 
 _LEGACY_MAGIC, _LEGACY_PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
-_MAX_PICKLE = 1 << 26
+_MAX_PICKLE, _MAX_NAME = 1 << 26, 1024
 # Tied and expanded weights show a number more than once; a hostile file shows one a billion times.
-_MAX_SHOWN, _SHOWN_FREELY = 16, 1 << 20
+_MAX_SHOWN, _SHOWN_FREELY = 4, 1 << 20
 
 
 def read_state_dict(path: str | Path) -> dict[str, np.ndarray]:
@@ -35,7 +35,7 @@ def read_state_dict(path: str | Path) -> dict[str, np.ndarray]:
     """
     path = Path(path)
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             start = file.read(4)
             file.seek(0)
             read = _read_zip if start == b"PK\x03\x04" else _read_legacy
@@ -81,27 +81,30 @@ def _read_legacy(file: BinaryIO, size: int) -> dict[str, np.ndarray]:
     file.seek(0)
     if file.read(1) != b"\x80":
         raise DamagedPickle("it starts like none")
-    # A mapped file never allocates more than it has, whatever length an opcode states.
-    with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as stream:
-        (magic, _), (protocol, _) = read_pickle(stream), read_pickle(stream)
-        if magic != _LEGACY_MAGIC or protocol != _LEGACY_PROTOCOL:
-            raise UserError("is a pickle, but not one of torch.save")
-        machine, _ = read_pickle(stream)
-        if not isinstance(machine, dict) or machine.get("little_endian") is not True:
-            raise UserError("was written on a big-endian machine, which is not supported")
-        content, storages = read_pickle(stream)
-        tensors = _state_dict(content)
-        keys, _ = read_pickle(stream)
-        texts = [key for key in keys if isinstance(key, str)] if isinstance(keys, list) else []
-        if keys != texts or sorted(texts) != sorted(storages):
-            raise DamagedPickle("its list of storages does not fit its weights")
-        contents = {}
-        for storage in map(storages.__getitem__, keys):
-            (stated,) = struct.unpack("<q", stream.read(8))
-            numbers = stream.read(storage.size * storage.dtype.itemsize)
-            if stated != storage.size or len(numbers) != storage.size * storage.dtype.itemsize:
-                raise DamagedPickle(f"storage {brief(storage.key)} is cut or has another size than stated")
-            contents[storage] = numbers
+    file.seek(0)
+    stream = io.BytesIO(file.read(min(size, _MAX_PICKLE)))
+    (magic, _), (protocol, _) = read_pickle(stream), read_pickle(stream)
+    if magic != _LEGACY_MAGIC or protocol != _LEGACY_PROTOCOL:
+        raise UserError("is a pickle, but not one of torch.save")
+    machine, _ = read_pickle(stream)
+    if not isinstance(machine, dict) or machine.get("little_endian") is not True:
+        raise UserError("was written on a big-endian machine, which is not supported")
+    content, storages = read_pickle(stream)
+    tensors = _state_dict(content)
+    keys, _ = read_pickle(stream)
+    if not isinstance(keys, list) or len(keys) != len(storages) or not all(isinstance(key, str) for key in keys):
+        raise DamagedPickle("its list of storages does not fit its weights")
+    file.seek(stream.tell())
+    contents = {}
+    for key in keys:
+        storage = storages.pop(key, None)
+        if storage is None:
+            raise DamagedPickle(f"its list of storages names {brief(key)}, which no weight uses")
+        (stated,) = struct.unpack("<q", file.read(8))
+        length = storage.size * storage.dtype.itemsize
+        if stated != storage.size or length > size - file.tell():
+            raise DamagedPickle(f"storage {brief(key)} is cut or has another size than stated")
+        contents[storage] = file.read(length)
     return _views(tensors, contents)
 
 
@@ -111,7 +114,7 @@ def _state_dict(content: Any) -> dict[str, Tensor]:
     if not isinstance(content, dict) or not content:
         raise UserError("holds no state dict")
     for name, value in content.items():
-        if not isinstance(name, str) or not isinstance(value, Tensor):
+        if not isinstance(name, str) or len(name) > _MAX_NAME or not isinstance(value, Tensor):
             raise UserError(f"holds no state dict: {brief(name)} is no tensor")
     return content
 

@@ -9,7 +9,10 @@ import numpy as np
 import safetensors
 
 from checkpoints_convert.pytorch import SUFFIXES, read_state_dict
+from code_jax.documents import open_regular
 from code_jax.errors import UserError
+
+_MAX_HEADER = 1 << 22  # of 2000 tensors it takes some 200 KB
 
 
 def read_tensors(path: str | Path) -> dict[str, np.ndarray]:
@@ -24,6 +27,10 @@ def read_tensors(path: str | Path) -> dict[str, np.ndarray]:
     if path.suffix != ".safetensors":
         raise UserError(f"{path} is of no kind that holds weights: .safetensors, {', '.join(SUFFIXES)}")
     try:
+        with open_regular(path) as start:
+            header = int.from_bytes(start.read(8), "little")
+        if _MAX_HEADER < header <= path.stat().st_size:
+            raise UserError(f"{path} has a header of {header} bytes: this is no set of weights")
         with safetensors.safe_open(path, framework="np") as file:
             return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     except (safetensors.SafetensorError, OSError) as error:

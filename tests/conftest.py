@@ -5,7 +5,6 @@ import jax.numpy as jnp
 import pytest
 
 import code_jax
-from checkpoints_convert.diffusers import write_diffusers
 from code_jax.models.config import UNet2DConfig
 from code_jax.models.unet import UNet2DModel
 
@@ -24,7 +23,8 @@ def tiny_prior(prediction_type="epsilon", **options):
         | options
     )
     network = UNet2DModel(config)
-    params = jax.jit(network.init)(jax.random.key(0), jnp.zeros((1, 8, 8, 3)), jnp.zeros(1))["params"]
+    images = jnp.zeros((1, *config.sample_size, config.in_channels))
+    params = jax.jit(network.init)(jax.random.key(0), images, jnp.zeros(1))["params"]
     return code_jax.Prior.from_network(network, params, code_jax.linear_schedule(), prediction_type)
 
 
@@ -40,7 +40,7 @@ def tiny():
 def tiny_folder(tiny, tmp_path_factory):
     """The tiny prior on disk, for a command line."""
     folder = tmp_path_factory.mktemp("prior") / "tiny"
-    write_diffusers(tiny, folder)
+    code_jax.save_prior(tiny, folder)
     return str(folder)
 
 

@@ -39,12 +39,12 @@ def against_pytorch(prior: Prior, batch: int, runs: int, calls: int, *, compiled
     import torch
     from diffusers import UNet2DModel
 
-    from checkpoints_convert.diffusers import write_diffusers
+    from code_jax.priors.save import save_prior
 
     assert isinstance(prior.function, NetworkOutput)
     cuda, exact = jax.default_backend() == "gpu", prior.function.network.dtype == np.float32
     with tempfile.TemporaryDirectory() as folder:
-        write_diffusers(prior, folder)
+        save_prior(prior, folder)
         dtype = torch.float32 if exact else torch.bfloat16
         model = UNet2DModel.from_pretrained(f"{folder}/unet", low_cpu_mem_usage=False, torch_dtype=dtype).eval()
     model = model.to("cuda" if cuda else "cpu")

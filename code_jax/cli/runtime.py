@@ -35,7 +35,7 @@ def keep_compiled() -> None:
     """Keeps compiled programs in the cache folder: a second start compiles nothing."""
     import jax
 
-    from code_jax.priors.load import cache_folder
+    from code_jax.cache import cache_folder
 
     jax.config.update("jax_compilation_cache_dir", str(cache_folder() / "xla"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)

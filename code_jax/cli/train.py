@@ -62,14 +62,13 @@ def run(args: argparse.Namespace) -> int:
     values = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
     init = None
     if args.init is not None:
-        from checkpoints_convert.diffusers import describe
-        from code_jax.models.config import UNet2DConfig
         from code_jax.priors.load import load_prior
+        from code_jax.priors.save import network_of
 
         if {"prediction_type", "schedule"} & set(values):
             raise UserError("--init brings its own prediction type and schedule; leave --prediction-type and --schedule out")
         init = load_prior(args.init)
-        network = UNet2DConfig.from_diffusers(describe(init)[0])
+        network = network_of(init).config
         values["prediction_type"] = init.prediction_type
     recipe = override(recipe, values)
 
@@ -90,10 +89,10 @@ def _write(prior: Any, folder: Path) -> None:
     import shutil
     import tempfile
 
-    from checkpoints_convert.diffusers import write_diffusers
+    from code_jax.priors.save import save_prior
 
     with tempfile.TemporaryDirectory(dir=folder.parent) as aside:
-        write_diffusers(prior, Path(aside) / "new")
+        save_prior(prior, Path(aside) / "new")
         if folder.exists():
             shutil.rmtree(folder)
         (Path(aside) / "new").rename(folder)

@@ -7,7 +7,6 @@ over the training timesteps; so ᾱ = 1/(1 + σ²) and 1 − ᾱ = σ²/(1 + σ�
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 import flax.struct
@@ -19,10 +18,6 @@ from code_jax.errors import UserError, brief
 
 _MAX_SIGMA = 200.0
 _MAX_TIMESTEPS = 100_000
-_STATIC = {
-    "rescale_betas_zero_snr": (False, None),
-    "variance_type": ("fixed_small", "fixed_large", "fixed_small_log", "fixed_large_log", "learned", "learned_range", None),
-}
 
 
 class NoiseSchedule(flax.struct.PyTreeNode):
@@ -150,29 +145,3 @@ def cosine_schedule(num_timesteps: int = 1000) -> NoiseSchedule:
     """
     alpha_bar = np.cos((np.arange(num_timesteps + 1) / num_timesteps + 0.008) / 1.008 * np.pi / 2) ** 2
     return NoiseSchedule.from_betas(np.minimum(1 - alpha_bar[1:] / alpha_bar[:-1], 0.999))
-
-
-def schedule_from_diffusers(config: Mapping[str, Any]) -> NoiseSchedule:
-    """Reads the noise schedule from a diffusers ``scheduler_config.json``.
-
-    Raises:
-        UserError: names a schedule or an option that is not supported.
-    """
-    for name, allowed in _STATIC.items():
-        if config.get(name) not in allowed and name in config:
-            raise UserError(f"the scheduler's {name} = {brief(config[name])} is not supported")
-    trained: Sequence[float] | None = config.get("trained_betas")
-    if trained is not None:
-        return NoiseSchedule.from_betas(trained)
-    kind, steps = config.get("beta_schedule", "linear"), config.get("num_train_timesteps", 1000)
-    if isinstance(steps, bool) or not isinstance(steps, int) or not 2 <= steps <= _MAX_TIMESTEPS:
-        raise UserError(f"num_train_timesteps is {brief(steps)}; it must be a whole number from 2 to {_MAX_TIMESTEPS}")
-    if kind == "squaredcos_cap_v2":
-        return cosine_schedule(steps)
-    if kind not in ("linear", "scaled_linear"):
-        raise UserError(f"beta_schedule {brief(kind)} is not supported; choose linear, scaled_linear or squaredcos_cap_v2")
-    start, end = config.get("beta_start", 1e-4), config.get("beta_end", 0.02)
-    for name, beta in (("beta_start", start), ("beta_end", end)):
-        if isinstance(beta, bool) or not isinstance(beta, (int, float)) or not 0 < beta < 1:
-            raise UserError(f"{name} is {brief(beta)}; it must lie in (0, 1)")
-    return (linear_schedule if kind == "linear" else scaled_linear_schedule)(steps, start, end)

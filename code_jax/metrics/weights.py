@@ -8,11 +8,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import safetensors
-import safetensors.numpy
 
+from code_jax.cache import cache_folder
 from code_jax.errors import UserError
-from code_jax.priors.load import cache_folder
 
 
 class Published(NamedTuple):
@@ -42,7 +40,10 @@ def read_published(file: Published, folder: str | Path | None = None) -> dict[st
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
     if digest != file.sha256:
         raise UserError(f"{path} has SHA-256 {digest}, not {file.sha256}: download it again from {file.source}")
-    return _read(path)
+    from checkpoints_convert.tensors import read_tensors  # a pickle is interpreted as data, and nothing in it runs
+
+    state: dict[str, np.ndarray] = read_tensors(path)
+    return state
 
 
 def check_state(state: Mapping[str, np.ndarray], shapes: Mapping[str, tuple[int, ...]], ignored: tuple[str, ...] = ()) -> None:
@@ -57,16 +58,3 @@ def check_state(state: Mapping[str, np.ndarray], shapes: Mapping[str, tuple[int,
     if wrong:
         more = f" and {len(wrong) - 10} more" if len(wrong) > 10 else ""
         raise UserError(f"the weights do not fit the network: {'; '.join(wrong[:10])}{more}")
-
-
-def _read(path: Path) -> dict[str, np.ndarray]:
-    """Tensors of a file by its format: the one place that knows formats."""
-    if path.suffix != ".safetensors":
-        from checkpoints_convert.pytorch import read_state_dict  # interprets the pickle as data and runs nothing
-
-        state: dict[str, np.ndarray] = read_state_dict(path)
-        return state
-    try:
-        return safetensors.numpy.load_file(path)
-    except (safetensors.SafetensorError, OSError) as error:
-        raise UserError(f"{path} is not a whole safetensors file: {error}") from error

@@ -16,17 +16,20 @@ ACTIVATIONS = ("silu", "swish", "mish", "gelu", "relu")
 _MAX_CHANNELS, _MAX_LEVELS, _MAX_LAYERS, _MAX_SIZE = 8192, 12, 32, 8192
 _MAX_BLOCKS = 100  # residual blocks of the way down: levels × layers
 
-_OPTIONAL = ("time_embedding_dim", "attention_head_dim", "attn_norm_num_groups")
+_OPTIONAL = ("time_embedding_dim", "attention_head_dim", "num_attention_heads", "attn_norm_num_groups")
 
-# Options of UNet2DModel that this network answers to with one value only; any other value is refused by name.
-_ONLY: dict[str, tuple[Any, ...]] = {
-    "_class_name": ("UNet2DModel",),
-    "time_embedding_type": ("positional",),
-    "mid_block_type": ("UNetMidBlock2D",),
-    "class_embed_type": (None,),
-    "num_class_embeds": (None,),
-    "num_train_timesteps": (None,),
+_CLASSES = "a network conditioned on classes is no prior here"
+# Options of UNet2DModel that this network answers to with one value only, and what any other value would make of it.
+_ONLY: dict[str, tuple[Any, str]] = {
+    "_class_name": ("UNet2DModel", "others, conditioned on text, say, take more than a noisy image and its time"),
+    "class_embed_type": (None, _CLASSES),
+    "num_class_embeds": (None, _CLASSES),
+    "time_embedding_type": ("positional", "time is embedded in fixed sinusoids"),
+    "num_train_timesteps": (None, "time is embedded in fixed sinusoids"),
+    "mid_block_type": ("UNetMidBlock2D", "the middle has two residual blocks"),
 }
+# What diffusers' EMAModel says beside the network's own options.
+_AVERAGE = ("decay", "inv_gamma", "min_decay", "optimization_step", "power", "update_after_step", "use_ema_warmup")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,6 +51,7 @@ class UNet2DConfig:
         dropout: dropout rate; applied only in training.
         act_fn: one of `ACTIVATIONS`.
         attention_head_dim: channels of an attention head; None is a single head.
+        num_attention_heads: heads of every attention, in place of `attention_head_dim`; diffusers' class has no such option.
         norm_num_groups, norm_eps: of every GroupNorm.
         attn_norm_num_groups: groups of the middle attention's norm; None follows `norm_num_groups`.
         resnet_time_scale_shift: "default" adds the time embedding, "scale_shift" modulates the second norm by it.
@@ -75,6 +79,7 @@ class UNet2DConfig:
     dropout: float = 0.0
     act_fn: str = "silu"
     attention_head_dim: int | None = 8
+    num_attention_heads: int | None = None
     norm_num_groups: int = 32
     attn_norm_num_groups: int | None = None
     norm_eps: float = 1e-5
@@ -137,9 +142,17 @@ class UNet2DConfig:
         blocks = zip(self.down_block_types, self.up_block_types[::-1], self.block_out_channels, strict=True)
         attending = [channels for *kinds, channels in blocks if {"AttnDownBlock2D", "AttnUpBlock2D"} & set(kinds)]
         attending += [self.block_out_channels[-1]] if self.add_attention else []
-        head = self.attention_head_dim or 1
-        if attending and min(attending) < head:
+        head, heads = self.attention_head_dim or 1, self.num_attention_heads or 1
+        if attending and min(attending) < head and self.num_attention_heads is None:
             raise UserError(f"attention_head_dim {head} is more than the {min(attending)} channels of an attention")
+        if wrong := [channels for channels in attending if channels % heads]:
+            raise UserError(f"num_attention_heads {heads} does not divide the {wrong[0]} channels of an attention")
+
+    def head_channels(self, channels: int) -> int:
+        """Channels of a head of an attention over so many channels."""
+        if self.num_attention_heads is not None:
+            return channels // self.num_attention_heads
+        return self.attention_head_dim or channels
 
     @classmethod
     def from_diffusers(cls, config: Mapping[str, Any]) -> UNet2DConfig:
@@ -148,16 +161,15 @@ class UNet2DConfig:
         Raises:
             UserError: names an option that is unknown, or that has a value this network does not answer to.
         """
+        for name, (only, reason) in _ONLY.items():
+            if name in config and config[name] != only:
+                raise UserError(f"{name} {brief(config[name])} is not supported (only {only!r} is): {reason}")
         known = {field.name for field in dataclasses.fields(cls)}
-        values: dict[str, Any] = {}
-        for name, value in config.items():
-            if name in known:
-                values[name] = tuple(value) if isinstance(value, list) else value
-            elif name in _ONLY:
-                if value not in _ONLY[name]:
-                    raise UserError(f"{name} {brief(value)} is not supported (only {_ONLY[name][0]!r} is)")
-            elif not name.startswith("_") and name != "decay":
-                raise UserError(f"unknown option {brief(name)} = {brief(value)} of the network's config")
+        values: dict[str, Any] = {name: config[name] for name in known & set(config)}
+        values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+        for name in set(config) - known - set(_ONLY) - set(_AVERAGE):
+            if not name.startswith("_"):
+                raise UserError(f"unknown option {brief(name)} = {brief(config[name])} of the network's config")
         size = values.get("sample_size")
         if size is None:
             raise UserError("sample_size is missing from the network's config: state the height and width in pixels")
@@ -167,6 +179,8 @@ class UNet2DConfig:
     def to_diffusers(self) -> dict[str, Any]:
         """The mapping that diffusers' ``UNet2DModel.from_config`` reads."""
         values = {name: list(value) if isinstance(value, tuple) else value for name, value in dataclasses.asdict(self).items()}
+        if self.num_attention_heads is None:
+            del values["num_attention_heads"]
         height, width = self.sample_size
         return {"_class_name": "UNet2DModel", **values, "sample_size": height if height == width else [height, width]}
 

@@ -37,8 +37,7 @@ def _resnet(config: UNet2DConfig, features: int, name: str, dtype: Dtype, **opti
 
 
 def _attention(config: UNet2DConfig, features: int, name: str, dtype: Dtype) -> Attention:
-    head_dim = config.attention_head_dim or features
-    return Attention(head_dim, config.norm_num_groups, config.norm_eps, dtype, name=name)
+    return Attention(config.head_channels(features), config.norm_num_groups, config.norm_eps, dtype, name=name)
 
 
 class DownBlock(nn.Module):
@@ -84,8 +83,8 @@ class MidBlock(nn.Module):
             # diffusers gives this attention no norm of its own when the time embedding scales and shifts.
             if groups is None and config.resnet_time_scale_shift == "default":
                 groups = config.norm_num_groups
-            head_dim = config.attention_head_dim or features
-            x = Attention(head_dim, groups, config.norm_eps, self.dtype, factor, name="attentions.0")(x)
+            head = config.head_channels(features)
+            x = Attention(head, groups, config.norm_eps, self.dtype, factor, name="attentions.0")(x)
         return _resnet(config, features, "resnets.1", self.dtype, output_scale_factor=factor)(x, embedding, train)
 
 

@@ -8,8 +8,12 @@ from typing import Any, NamedTuple
 
 import jax
 
+from code_jax.cache import cache_folder
+from code_jax.documents import read_json
 from code_jax.errors import UserError
-from code_jax.priors.load import bundled_priors, cache_folder
+from code_jax.priors.load import bundled_priors
+from code_jax.priors.read import read_network
+from code_jax.priors.weights import expected_params
 
 _SMALL, _LARGE = 35_746_307, 113_673_219  # parameters of the DDPM networks for 32×32 and for 256×256 (Ho et al. 2020)
 
@@ -46,8 +50,6 @@ def catalogue() -> list[Entry]:
         >>> catalogue()[0]
         Entry(name='eurosat-64', size=(64, 64), parameters=4514163, licence='MIT', place='bundled')
     """
-    from checkpoints_convert.diffusers import read_json
-
     licences = {entry.name: entry.licence for entry in KNOWN}
     entries = []
     for name in bundled_priors():
@@ -56,18 +58,14 @@ def catalogue() -> list[Entry]:
     for folder in sorted((cache_folder() / "priors").glob("*--*--*/")):
         name = folder.name.rsplit("--", 2)[0].replace("--", "/")
         try:
-            entries.append(_entry(name, read_json(folder / "prior.json")["network"], licences.get(name), "cached"))
-        except (UserError, KeyError):  # not whole, or of another version: `load_prior` makes it anew
+            entries.append(_entry(name, read_json(folder / "prior.json").get("network", {}), licences.get(name), "cached"))
+        except UserError:  # not whole, or of another version: `load_prior` makes it anew
             continue
     here = {entry.name for entry in entries}
     return entries + [entry for entry in KNOWN if entry.name not in here]
 
 
 def _entry(name: str, config: dict[str, Any], licence: str | None, place: str) -> Entry:
-    from checkpoints_convert.state_dict import expected_params
-    from code_jax.models.config import UNet2DConfig
-    from code_jax.models.unet import UNet2DModel
-
-    network = UNet2DModel(UNet2DConfig.from_diffusers(config))
+    network, _ = read_network(config)
     parameters = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(expected_params(network)))
     return Entry(name, network.config.sample_size, parameters, licence, place)

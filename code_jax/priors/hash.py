@@ -46,6 +46,9 @@ def prior_hash(prior: Prior) -> str:
 
 def _describe(function: Any) -> Any:
     if isinstance(function, NetworkOutput):
-        return dataclasses.asdict(function.network.config)
+        config = dataclasses.asdict(function.network.config)
+        if config["num_attention_heads"] is None:  # an option that came later: priors without it keep the hash they had
+            del config["num_attention_heads"]
+        return config
     named = function if hasattr(function, "__qualname__") else type(function)
     return f"{named.__module__}.{named.__qualname__}"

@@ -2,27 +2,39 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from code_jax.errors import UserError
-from code_jax.priors.prior import Prior
+from code_jax.models.unet import UNet2DModel
+from code_jax.priors.prior import NetworkOutput, Prior
+from code_jax.priors.scheduler import write_scheduler
+from code_jax.priors.weights import to_state_dict
+
+if TYPE_CHECKING:
+    from checkpoints_convert.contents import Contents
 
 DTYPES = ("float32", "float16")
+FORMATS = ("diffusers", "orbax")
 
 
-def save_prior(prior: Prior, folder: str | Path, *, dtype: str = "float32") -> None:
-    """Writes a prior for `load_prior`, and for diffusers' ``DDPMPipeline.from_pretrained``: JSON and safetensors.
+def save_prior(prior: Prior, folder: str | Path, *, dtype: str = "float32", format: str = "diffusers") -> None:
+    """Writes a prior for `load_prior`, whole or not at all.
 
     Args:
         prior: a prior with a network, such as one fine-tuned in Python.
-        folder: made if there is none; it must not hold a prior yet.
+        folder: made if there is none; it must be empty.
         dtype: of the weights as they are stored, "float32" or "float16".
+        format: "diffusers" (JSON and safetensors, which diffusers' ``DDPMPipeline.from_pretrained`` reads too) or "orbax" (a
+            checkpoint with a hash).
 
     Raises:
-        UserError: for a function of one's own (`Prior.from_function`) or a wrapped prior, a folder in use, another dtype, or
-            weights beyond its range.
+        UserError: for a function of one's own (`Prior.from_function`) or a wrapped prior, a folder in use, another dtype or
+            format, or weights that are not finite or beyond the dtype's range.
         OSError: if it cannot be written.
 
     Example:
@@ -33,8 +45,50 @@ def save_prior(prior: Prior, folder: str | Path, *, dtype: str = "float32") -> N
         >>> code_jax.load_prior(folder).image_shape
         (64, 64, 3)
     """
+    from checkpoints_convert.checkpoint import write_checkpoint
     from checkpoints_convert.diffusers import write_diffusers
 
-    if dtype not in DTYPES:
-        raise UserError(f"dtype {dtype!r} is unknown; choose from {', '.join(DTYPES)}")
-    write_diffusers(prior, folder, np.dtype(dtype))
+    for name, value, known in (("dtype", dtype, DTYPES), ("format", format, FORMATS)):
+        if value not in known:
+            raise UserError(f"{name} {value!r} is unknown; choose from {', '.join(known)}")
+    contents = to_contents(prior, dtype)
+    with _new_folder(Path(folder)) as aside:
+        (write_diffusers if format == "diffusers" else write_checkpoint)(contents, aside)
+
+
+def to_contents(prior: Prior, dtype: str = "float32") -> Contents:
+    """What a checkpoint of the prior holds.
+
+    Raises:
+        UserError: if the prior has no network, or its weights are not finite or beyond the dtype's range.
+    """
+    from checkpoints_convert.contents import Contents
+
+    network = network_of(prior)
+    state = to_state_dict(prior.params, dtype)
+    return Contents(network.config.to_diffusers(), write_scheduler(prior.schedule, prior.prediction_type), lambda: state)
+
+
+def network_of(prior: Prior) -> UNet2DModel:
+    """The network of a prior; raises UserError for a function of one's own or a wrapped prior."""
+    if not isinstance(prior, Prior) or not isinstance(prior.function, NetworkOutput):
+        raise UserError("this prior is a function of its own, not a UNet2DModel: it cannot be written as a checkpoint")
+    return prior.function.network
+
+
+@contextlib.contextmanager
+def _new_folder(folder: Path) -> Iterator[Path]:
+    """Where to write what `folder` is to hold: inside it, and moved up at the end; after an error it is gone.
+
+    Raises:
+        UserError: if there is something already: nothing of anybody's is overwritten.
+    """
+    if os.path.lexists(folder) and not folder.is_dir():
+        raise UserError(f"{folder} is a file, not a folder; choose another name")
+    if folder.is_dir() and (there := sorted(path.name for path in folder.iterdir())):
+        raise UserError(f"{folder} holds {there[0]!r} already; choose a new or an empty folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder) as aside:
+        yield Path(aside)
+        for path in sorted(Path(aside).iterdir()):  # what `load_prior` knows a format by (prior.json, unet) comes last
+            path.rename(folder / path.name)

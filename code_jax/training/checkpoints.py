@@ -9,7 +9,7 @@ from typing import Any
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
-from checkpoints_convert.diffusers import read_json
+from code_jax.documents import read_json
 from code_jax.durable import write_durably
 from code_jax.errors import UserError
 from code_jax.training.step import TrainState

@@ -9,6 +9,7 @@ from typing import Any
 
 from code_jax.diffusion.parameterization import check_prediction_type
 from code_jax.diffusion.schedule import NoiseSchedule, cosine_schedule, linear_schedule
+from code_jax.documents import read_json
 from code_jax.errors import UserError
 from code_jax.models.config import UNet2DConfig
 
@@ -128,8 +129,6 @@ def find_recipe(name: str) -> tuple[UNet2DConfig, Recipe]:
         return NETWORKS[name], RECIPES[name]
     if not Path(name).is_file():
         raise UserError(f"no recipe {name!r}: give {', '.join(RECIPES)}, or a JSON file")
-    from checkpoints_convert.diffusers import read_json
-
     content = read_json(Path(name))
     unknown = sorted(set(content) - {"network", "recipe"})
     if unknown or not isinstance(content.get("network"), dict):

@@ -8,16 +8,16 @@ import pytest
 import safetensors.numpy
 
 import code_jax
-from checkpoints_convert.checkpoint import _content_hash, read_checkpoint, write_checkpoint
-from checkpoints_convert.diffusers import WEIGHTS, read_diffusers, write_diffusers
-from checkpoints_convert.state_dict import to_state_dict
+from checkpoints_convert.checkpoint import _content_hash
+from checkpoints_convert.diffusers import WEIGHTS
 from code_jax.cli.main import main
+from code_jax.priors.weights import to_state_dict
 from tests.conftest import tiny_prior
 
 
 @pytest.fixture
 def folder(tiny, tmp_path):
-    write_diffusers(tiny, tmp_path / "prior")
+    code_jax.save_prior(tiny, tmp_path / "prior")
     return tmp_path / "prior"
 
 
@@ -40,12 +40,12 @@ def seal(folder):
 
 def test_diffusers_and_our_checkpoint_keep_every_bit(tiny, folder, tmp_path):
     assert_same(code_jax.load_prior(folder), tiny)
-    write_checkpoint(tiny, tmp_path / "ours")
+    code_jax.save_prior(tiny, tmp_path / "ours", format="orbax")
     assert_same(code_jax.load_prior(tmp_path / "ours"), tiny)
     assert main(["convert", str(folder), str(tmp_path / "converted")]) == 0
-    assert_same(read_checkpoint(tmp_path / "converted"), tiny)
+    assert_same(code_jax.load_prior(tmp_path / "converted"), tiny)
     assert main(["convert", str(tmp_path / "converted"), str(tmp_path / "back"), "--to", "diffusers"]) == 0
-    assert_same(read_diffusers(tmp_path / "back"), tiny)
+    assert_same(code_jax.load_prior(tmp_path / "back"), tiny)
 
 
 def test_the_flat_layout_loads(tiny, folder, tmp_path):
@@ -110,17 +110,17 @@ def test_a_broken_folder_is_one_clear_line(break_it, named, folder):
 
 
 def test_a_checkpoint_that_does_not_fit_its_description_is_refused(tiny, tmp_path):
-    write_checkpoint(tiny, tmp_path / "ours")
+    code_jax.save_prior(tiny, tmp_path / "ours", format="orbax")
     other = json.loads((tmp_path / "ours" / "prior.json").read_text())
     other["network"]["block_out_channels"] = [8, 32]
     (tmp_path / "ours" / "prior.json").write_text(json.dumps(other))
     with pytest.raises(code_jax.UserError, match="does not have the hash"):
         code_jax.load_prior(tmp_path / "ours")
     seal(tmp_path / "ours")
-    with pytest.raises(code_jax.UserError, match="do not fit its prior"):
+    with pytest.raises(code_jax.UserError, match="do not fit the config"):
         code_jax.load_prior(tmp_path / "ours")
     with pytest.raises(code_jax.UserError, match="already"):
-        write_checkpoint(tiny, tmp_path / "ours")
+        code_jax.save_prior(tiny, tmp_path / "ours", format="orbax")
 
 
 # The hub
@@ -134,7 +134,7 @@ def hub(tiny, tmp_path, monkeypatch):
     commit = "0123456789abcdef0123456789abcdef01234567"
     repository = tmp_path / "hub" / "models--org--tiny"
     snapshot = repository / "snapshots" / commit
-    write_diffusers(tiny, tmp_path / "source")
+    code_jax.save_prior(tiny, tmp_path / "source")
     snapshot.mkdir(parents=True)
     for path in (*(tmp_path / "source" / "unet").iterdir(), *(tmp_path / "source" / "scheduler").iterdir()):
         shutil.copy(path, snapshot)
@@ -173,7 +173,7 @@ def test_diffusers_reads_and_samples_what_was_exported(tmp_path):
     from diffusers import DDPMPipeline
 
     prior = tiny_prior("v_prediction")
-    write_diffusers(prior, tmp_path / "prior")
+    code_jax.save_prior(prior, tmp_path / "prior")
     pipeline = DDPMPipeline.from_pretrained(tmp_path / "prior", use_safetensors=True)
     x = np.random.default_rng(0).standard_normal((2, 8, 8, 3), np.float32)
     with torch.no_grad():

@@ -8,6 +8,7 @@ import safetensors.numpy
 import code_jax
 from checkpoints_convert.guided_diffusion import GuidedDiffusion, convert_guided_diffusion
 from code_jax.cli.main import main
+from code_jax.priors.read import to_prior
 from tests.checkpoints_convert.networks import NETWORKS, SIZE, facts, inputs
 from tests.models.architectures import weights
 
@@ -23,6 +24,10 @@ def state_of(golden, name):
     return weights({key: tuple(shape) for key, shape in json.loads(str(golden[f"{name}.shapes"])).items()})
 
 
+def converted(state, **facts):
+    return to_prior(convert_guided_diffusion(state, GuidedDiffusion(**facts)))
+
+
 answer = jax.jit(lambda prior, x, t: prior.eps(x, t))
 
 
@@ -33,7 +38,7 @@ def assert_close(prior, expected):
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_outputs_equal_those_recorded_from_pytorch(name, golden):
-    prior = convert_guided_diffusion(state_of(golden, name), GuidedDiffusion(**facts(NETWORKS[name])))
+    prior = converted(state_of(golden, name), **facts(NETWORKS[name]))
     assert prior.image_shape == (SIZE, SIZE, 3)
     assert_close(prior, golden[name])
 
@@ -59,11 +64,7 @@ def test_diffusers_reads_what_was_converted_and_agrees(name, golden, tmp_path):
     import torch
     from diffusers import UNet2DModel
 
-    from checkpoints_convert.diffusers import write_diffusers
-
-    write_diffusers(
-        convert_guided_diffusion(state_of(golden, name), GuidedDiffusion(**facts(NETWORKS[name]))), tmp_path / "there"
-    )
+    code_jax.save_prior(converted(state_of(golden, name), **facts(NETWORKS[name])), tmp_path / "there")
     network = UNet2DModel.from_pretrained(tmp_path / "there", subfolder="unet", use_safetensors=True)
     x, t = inputs()
     with torch.no_grad():
@@ -83,7 +84,7 @@ def test_the_published_networks_are_recognized_at_their_size():
         ffhq = ADM((128, 128, 256, 256, 512, 512), blocks=1, attention=(4,))
     assert round((sum(tensor.numel() for tensor in imagenet.parameters()) + 1000 * 1024) / 1e6) == 554
     state = {name: np.broadcast_to(np.float32(0), tuple(tensor.shape)) for name, tensor in ffhq.state_dict().items()}
-    prior = convert_guided_diffusion(state, GuidedDiffusion())
+    prior = converted(state, head_channels=64)
     dropped = 3 * (9 * 128 + 1)  # the learned variance's half of the last convolution
     assert sum(leaf.size for leaf in jax.tree.leaves(prior.params)) == sum(tensor.size for tensor in state.values()) - dropped
     assert prior.image_shape == (256, 256, 3) and prior.function.network.config.layers_per_block == 1
@@ -91,7 +92,7 @@ def test_the_published_networks_are_recognized_at_their_size():
 
 def test_the_wrong_order_of_attention_is_another_network(golden):
     wrong = facts(NETWORKS["legacy"]) | {"attention_order": "new"}
-    prior = convert_guided_diffusion(state_of(golden, "legacy"), GuidedDiffusion(**wrong))
+    prior = converted(state_of(golden, "legacy"), **wrong)
     with pytest.raises(AssertionError):
         assert_close(prior, golden["legacy"])
 
@@ -104,6 +105,7 @@ def test_the_schedule_is_as_told(golden, tmp_path):
             str(tmp_path / "model.safetensors"),
             str(tmp_path / kind),
             "--image-size=16",
+            "--head-channels=64",
             f"--noise-schedule={kind}",
         ]
         assert main(line) == 0
@@ -120,7 +122,7 @@ def test_the_schedule_is_as_told(golden, tmp_path):
         ({"input_blocks.1.0.in_layers.2.weight": None}, {}, r"missing down_blocks.0.resnets.0.conv1.weight"),
         ({"input_blocks.1.0.in_layers.2.bias": (65,)}, {}, r"conv1.bias is \[65\]"),
         ({"input_blocks.9.0.op.weight": (64, 64, 3, 3)}, {}, r"unexpected input_blocks.9.0.op.weight"),
-        ({"out.2.weight": (5, 64, 3, 3)}, {}, "5 outputs"),
+        ({"out.2.weight": (5, 64, 3, 3)}, {}, "gives 5"),
         ({"out.2.weight": ()}, {}, "out.2.weight is of shape"),
         ({"time_embed.0.weight": (256, 128)}, {}, "128 sinusoids"),
         ({}, {"head_channels": 96}, "head_channels 96"),
@@ -137,7 +139,7 @@ def test_what_does_not_fit_is_one_clear_line(change, options, named, golden, tmp
         if shape is None:
             del state[name]
     safetensors.numpy.save_file(state, tmp_path / "model.safetensors")
-    options = {key.replace("_", "-"): value for key, value in ({"image_size": SIZE} | options).items()}
+    options = {key.replace("_", "-"): value for key, value in ({"image_size": SIZE, "head_channels": 64} | options).items()}
     line = ["convert", str(tmp_path / "model.safetensors"), str(tmp_path / "ours")]
     assert main([*line, *(f"--{key}={value}" for key, value in options.items())]) == 2
     assert not (tmp_path / "ours").exists()

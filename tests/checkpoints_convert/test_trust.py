@@ -16,13 +16,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import code_jax
-from checkpoints_convert.checkpoint import write_checkpoint
-from checkpoints_convert.diffusers import PICKLED_WEIGHTS, WEIGHTS, read_design, read_diffusers, write_diffusers
-from checkpoints_convert.state_dict import expected_params, to_state_dict
+from checkpoints_convert.diffusers import PICKLED_WEIGHTS, WEIGHTS
 from code_jax.models.config import UNet2DConfig
 from code_jax.models.unet import UNet2DModel
 from code_jax.priors.hash import prior_hash
 from code_jax.priors.prior import NetworkOutput
+from code_jax.priors.read import read_network
+from code_jax.priors.scheduler import read_scheduler
+from code_jax.priors.weights import expected_params, to_state_dict
 from tests.checkpoints_convert.test_convert import assert_same, edit_json
 from tests.checkpoints_convert.test_pytorch import archive, pickled, storage, tensor
 from tests.models.architectures import OPTIONS
@@ -30,7 +31,7 @@ from tests.models.architectures import OPTIONS
 
 @pytest.fixture
 def folder(tiny, tmp_path):
-    write_diffusers(tiny, tmp_path / "prior")
+    code_jax.save_prior(tiny, tmp_path / "prior")
     return tmp_path / "prior"
 
 
@@ -113,7 +114,7 @@ def test_the_hub_s_pickles_are_fetched_only_where_there_are_no_safetensors(pickl
 def test_a_checkpoint_that_is_cut_or_changed_anywhere_is_refused_before_it_is_read(tiny, tmp_path, monkeypatch):
     import orbax.checkpoint
 
-    write_checkpoint(tiny, tmp_path / "ours")
+    code_jax.save_prior(tiny, tmp_path / "ours", format="orbax")
     assert_same(code_jax.load_prior(tmp_path / "ours"), tiny)
     monkeypatch.setattr(orbax.checkpoint, "StandardCheckpointer", None)  # reading anything would fail
     files = [path for path in (tmp_path / "ours" / "params").rglob("*") if path.is_file()]
@@ -144,7 +145,7 @@ def test_a_checkpoint_that_is_cut_or_changed_anywhere_is_refused_before_it_is_re
     ],
 )
 def test_a_changed_description_is_refused(change, named, tiny, tmp_path):
-    write_checkpoint(tiny, tmp_path / "ours")
+    code_jax.save_prior(tiny, tmp_path / "ours", format="orbax")
     edit_json(tmp_path / "ours" / "prior.json", **change)
     with pytest.raises(code_jax.UserError, match=named) as error:
         code_jax.load_prior(tmp_path / "ours")
@@ -221,13 +222,13 @@ def test_a_mutated_config_is_refused_in_one_line_or_describes_a_network(data):
     network, scheduler = json.loads(json.dumps(network)), json.loads(json.dumps(scheduler))
     tracemalloc.start()
     try:
-        design = read_design(network, scheduler)
+        (described, _), (schedule, _) = read_network(network), read_scheduler(scheduler)
     except code_jax.UserError as error:
         assert "\n" not in str(error) and len(str(error)) < 500
     else:
-        assert np.all(np.isfinite(design.schedule.log_sigma)) and design.schedule.last > 0
+        assert np.all(np.isfinite(schedule.log_sigma)) and schedule.last > 0
         if network != PLAIN[0]:
-            assert jax.tree.leaves(expected_params(design.network))
+            assert jax.tree.leaves(expected_params(described))
     finally:
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
@@ -276,7 +277,7 @@ def test_json_itself_is_bounded(text, named, folder):
     (folder / "unet" / "config.json").write_text(text, encoding="latin-1")
     (folder / "unet" / WEIGHTS).unlink()  # the config is refused before weights are looked for
     with pytest.raises(code_jax.UserError, match=named) as error:
-        read_diffusers(folder)
+        code_jax.load_prior(folder)
     assert "\n" not in str(error.value)
 
 
@@ -298,7 +299,7 @@ def test_json_itself_is_bounded(text, named, folder):
 )
 def test_numbers_that_no_network_can_have_are_named(option, named):
     with pytest.raises(code_jax.UserError, match=named):
-        read_design(PLAIN[0] | option, PLAIN[1])
+        read_network(PLAIN[0] | option)
 
 
 @pytest.mark.parametrize(
@@ -318,7 +319,7 @@ def test_numbers_that_no_network_can_have_are_named(option, named):
 )
 def test_schedules_that_are_none_are_named(option, named):
     with pytest.raises(code_jax.UserError, match=named):
-        read_design(PLAIN[0], PLAIN[1] | option)
+        read_scheduler(PLAIN[1] | option)
 
 
 # The hash of a prior
@@ -327,7 +328,7 @@ def test_schedules_that_are_none_are_named(option, named):
 def test_the_hash_is_that_of_the_content(tiny, folder, tmp_path):
     same = prior_hash(tiny)
     assert len(same) == 64 and int(same, 16)
-    write_checkpoint(tiny, tmp_path / "ours")
+    code_jax.save_prior(tiny, tmp_path / "ours", format="orbax")
     loaded = code_jax.load_prior(folder), code_jax.load_prior(tmp_path / "ours"), tiny.with_precision("bfloat16")
     assert {prior_hash(prior) for prior in loaded} == {same}
 

@@ -6,7 +6,6 @@ import jax.numpy as jnp
 import pytest
 
 import code_jax
-from checkpoints_convert.diffusers import write_diffusers
 from code_jax.bench.measure import default_grids, in_turn, ratio, with_fewer_steps
 from code_jax.bench.start_up import start_up
 from code_jax.bench.throughput import flops
@@ -32,7 +31,7 @@ def test_a_ratio_is_the_median_of_the_runs_own():
 def test_the_table_names_the_machine_and_counts_the_evaluations(tmp_path, capsys, monkeypatch):
     tiny = tiny_prior(**ONE_LEVEL, add_attention=False)
     monkeypatch.setattr("code_jax.bench.against_pytorch.obstacle", lambda precision: f"{precision} is too much")
-    write_diffusers(tiny, tmp_path / "tiny")
+    code_jax.save_prior(tiny, tmp_path / "tiny")
     few = ["--runs", "1", "--ode-steps", "2", "--langevin-steps", "2", "--points", "20", "--batch-size", "2", "--batches", "3"]
     assert main(["bench", "--prior", str(tmp_path / "tiny"), *few]) == 0
     shown = capsys.readouterr()
@@ -117,11 +116,12 @@ def test_a_comparison_in_bfloat16_is_of_the_same_network_too(tiny):
     from code_jax.bench.against_pytorch import against_pytorch
 
     assert len(against_pytorch(tiny.with_precision("bfloat16"), 2, 1, calls=1, compiled=False)) == 2
-    with pytest.raises(ValueError, match="differ by nan"):
+    with pytest.raises(code_jax.UserError, match="not finite"):
         against_pytorch(tiny.replace(params=jax.tree.map(lambda leaf: leaf * jnp.nan, tiny.params)), 2, 1, 1, compiled=False)
     other = tiny.replace(params=jax.tree.map(lambda leaf: leaf + 0.5, tiny.params))
+    save = code_jax.save_prior
     with pytest.MonkeyPatch.context() as patch, pytest.raises(ValueError, match="differ by"):
-        patch.setattr("checkpoints_convert.diffusers.write_diffusers", lambda prior, folder: write_diffusers(other, folder))
+        patch.setattr("code_jax.priors.save.save_prior", lambda prior, folder: save(other, folder))
         against_pytorch(tiny, 2, 1, calls=1, compiled=False)
 
 

@@ -17,7 +17,6 @@ import pytest
 from PIL import Image
 
 import code_jax
-from checkpoints_convert.diffusers import write_diffusers
 from code_jax.cli.main import main
 from code_jax.corruptions.registry import picture_seed
 from code_jax.runs.job import fold_keys, image_key
@@ -33,7 +32,7 @@ GRID = ["--depth", "0.2,0.5", "--severity", "5,1"]
 @pytest.fixture(scope="module")
 def prior(tmp_path_factory):
     folder = tmp_path_factory.mktemp("prior") / "tiny"
-    write_diffusers(tiny_prior(sample_size=(32, 32), **ONE_LEVEL), folder)
+    code_jax.save_prior(tiny_prior(sample_size=(32, 32), **ONE_LEVEL), folder)
     return str(folder)
 
 

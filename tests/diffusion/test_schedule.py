@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 import code_jax
 from code_jax.diffusion.parameterization import PREDICTION_TYPES, target, to_eps, weight_min_snr
-from code_jax.diffusion.schedule import schedule_from_diffusers
+from code_jax.priors.scheduler import schedule_from_diffusers
 
 
 def cosine_betas():

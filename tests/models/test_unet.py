@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 import code_jax
-from checkpoints_convert.state_dict import expected_params, from_state_dict, to_state_dict
 from code_jax.models.config import UNet2DConfig
 from code_jax.models.unet import UNet2DModel
+from code_jax.priors.weights import expected_params, from_state_dict, to_state_dict
 from tests.models.architectures import ARCHITECTURES, CELEBAHQ256, CIFAR10, GOLDEN_SIZE, OPTIONS, inputs, weights
 
 GOLDEN = "tests/models/golden.npz"

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin
 
 import code_jax
-from checkpoints_convert.checkpoint import write_checkpoint
 from code_jax.cli.main import main
 from code_jax.pictures.provenance import exif_with, png_text, read_facts
 from code_jax.priors.hash import prior_hash
@@ -108,7 +107,7 @@ def test_any_facts_are_read_back(facts):
 
 
 def test_a_priors_hash_is_of_its_weights_in_whatever_format(tiny, tiny_folder, tmp_path):
-    write_checkpoint(tiny, tmp_path / "ours")
+    code_jax.save_prior(tiny, tmp_path / "ours", format="orbax")
     digest = prior_hash(tiny)
     assert prior_hash(code_jax.load_prior(tiny_folder)) == prior_hash(code_jax.load_prior(tmp_path / "ours")) == digest
     leaves, structure = jax.tree.flatten(tiny.params)

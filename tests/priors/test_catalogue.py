@@ -7,12 +7,12 @@ import jax
 import pytest
 
 import code_jax
-from checkpoints_convert.checkpoint import FORMAT, write_checkpoint
-from checkpoints_convert.state_dict import expected_params
+from checkpoints_convert.checkpoint import FORMAT
 from code_jax.cli.main import main
 from code_jax.models.config import UNet2DConfig
 from code_jax.models.unet import UNet2DModel
 from code_jax.priors.catalogue import KNOWN, catalogue
+from code_jax.priors.weights import expected_params
 from tests.models.architectures import CELEBAHQ256, CIFAR10
 
 
@@ -42,7 +42,7 @@ def test_bundled_cached_and_known_are_listed_without_a_network(cache, tiny, monk
 
     monkeypatch.setattr(socket.socket, "connect", no_network)
     for name in ("google/ddpm-cat-256", "someone/of-their-own"):
-        write_checkpoint(tiny, cache / f"{name.replace('/', '--')}--0123abcd--{FORMAT}")
+        code_jax.save_prior(tiny, cache / f"{name.replace('/', '--')}--0123abcd--{FORMAT}", format="orbax")
     (cache / "someone--cut-short--4567--2").mkdir()
     listed = {entry.name: entry for entry in catalogue()}
     count = sum(leaf.size for leaf in jax.tree.leaves(code_jax.load_prior("eurosat-64").params))

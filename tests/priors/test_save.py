@@ -48,5 +48,5 @@ def test_what_cannot_be_saved_is_named_and_nothing_is_written(tiny, tmp_path):
             code_jax.save_prior(prior, tmp_path / "new", **options)
         assert not (tmp_path / "new").exists()
     code_jax.save_prior(tiny, tmp_path / "new")
-    with pytest.raises(code_jax.UserError, match="holds a prior already"):
+    with pytest.raises(code_jax.UserError, match="holds 'model_index"):
         code_jax.save_prior(tiny, tmp_path / "new")

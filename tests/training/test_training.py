@@ -14,8 +14,8 @@ import pytest
 from PIL import Image
 
 import code_jax
-from checkpoints_convert.state_dict import expected_params
 from code_jax.models.unet import UNet2DModel
+from code_jax.priors.weights import expected_params
 from code_jax.training.data import batches, held_out, read_pictures
 from code_jax.training.recipe import RECIPES, Recipe, find_recipe, override
 from code_jax.training.step import augment, ema_update, init_state, learning_rate, loss, train_step

@@ -1,0 +1,56 @@
+"""Regular files and the JSON documents in them, read within bounds: what a stranger wrote neither hangs nor fills memory."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from code_jax.errors import UserError
+
+_MAX_BYTES, _MAX_NESTING = 1 << 22, 16
+
+
+def open_regular(path: str | Path) -> BinaryIO:
+    """Opens a file for reading; a pipe, a device or a socket, of which reading may never end, is refused without a wait.
+
+    Raises:
+        UserError: if `path` is no regular file, nor a link to one.
+        OSError: if it is absent or cannot be opened.
+    """
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        raise UserError(f"{path} is not a regular file")
+    # The file may have been exchanged since: a pipe without a writer would hold a plain open for ever.
+    file = open(path, "rb", opener=lambda name, flags: os.open(name, flags | getattr(os, "O_NONBLOCK", 0)))  # noqa: SIM115
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise UserError(f"{path} is not a regular file")
+    return file
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object from a regular file of at most 4 MiB, nested at most 16 deep.
+
+    Raises:
+        UserError: names the file and what is wrong with it.
+    """
+    try:
+        with open_regular(path) as file:
+            if os.fstat(file.fileno()).st_size > _MAX_BYTES:
+                raise UserError(f"{path} is larger than {_MAX_BYTES} bytes: this is no config")
+            content = json.loads(file.read().decode("utf-8"))
+    except UserError:
+        raise
+    except (OSError, RecursionError, ValueError) as error:  # ValueError: not UTF-8, not JSON, or a number of too many digits
+        raise UserError(f"{path} cannot be read: {error}") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path} holds no JSON object")
+    level: list[Any] = [content]
+    for _ in range(_MAX_NESTING):
+        values = (node.values() if isinstance(node, dict) else node for node in level)
+        level = [value for group in values for value in group if isinstance(value, (dict, list))]
+    if level:
+        raise UserError(f"{path} is nested deeper than {_MAX_NESTING} levels: this is no config")
+    return content
