@@ -5,8 +5,14 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
+import stat
 import uuid
 from pathlib import Path
+
+from code_jax.errors import UserError
+
+_TEMPORARY = re.compile(r"\.[0-9a-f]{32}\.tmp")
 
 
 def write_durably(path: Path, data: bytes) -> None:
@@ -15,8 +21,10 @@ def write_durably(path: Path, data: bytes) -> None:
     The folder must exist: one that has vanished is an error, not something to make again.
 
     Raises:
+        UserError: if `path` is a link, a pipe or a folder, which is nothing of ours to replace.
         OSError: names `path`, if it cannot be written; nothing is left behind.
     """
+    check_regular(path)
     temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")
     try:
         with open(temporary, "xb") as file:
@@ -33,10 +41,26 @@ def write_durably(path: Path, data: bytes) -> None:
         raise
 
 
+def check_regular(path: Path) -> bool:
+    """Whether there is a file of this name; one that is itself a link, a pipe, a device or a folder is neither read nor replaced.
+
+    Raises:
+        UserError: names it.
+    """
+    try:
+        mode = os.lstat(path).st_mode
+    except FileNotFoundError:
+        return False
+    if not stat.S_ISREG(mode):
+        kind = "a symbolic link" if stat.S_ISLNK(mode) else "a folder" if stat.S_ISDIR(mode) else "no regular file"
+        raise UserError(f"{str(path)!r} is {kind}, where a file of ours belongs; move it away, or choose another folder")
+    return True
+
+
 def remove_leftovers(folder: Path) -> None:
     """Removes the temporary files of killed writers; call it where no other writer is at work."""
     for path in folder.glob(".*.tmp"):
-        if len(path.name) == len(f".{uuid.UUID(int=0).hex}.tmp"):
+        if _TEMPORARY.fullmatch(path.name):
             path.unlink(missing_ok=True)
 
 

@@ -1,10 +1,10 @@
-"""The one error that is a user's to mend."""
+"""The one error that is a user's to mend, and how its line is written."""
 
 from __future__ import annotations
 
 import difflib
 import reprlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
 Value = TypeVar("Value")
@@ -51,6 +51,26 @@ def choose(what: str, name: Any, kinds: Mapping[str, Value]) -> Value:
     """
     if isinstance(name, str) and name in kinds:
         return kinds[name]
-    near = difflib.get_close_matches(name, kinds, 1) if isinstance(name, str) else []
-    hint = f" (did you mean {near[0]}?)" if near else ""
+    hint = nearest(name, kinds) if isinstance(name, str) else ""
     raise UserError(f"{what} {brief(name)} is unknown{hint}; choose from {', '.join(kinds)}")
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """What a message says after an unknown word: the nearest of those that are known, if one is near.
+
+    Example:
+        >>> nearest("locl", ["default", "local"]), nearest("xyz", ["default", "local"])
+        (' (did you mean local?)', '')
+    """
+    near = difflib.get_close_matches(word, list(known), 1)
+    return f" (did you mean {near[0]}?)" if near else ""
+
+
+def printable(text: str) -> str:
+    """A text of a file or of a name as one line that a terminal takes for text: escapes for what it would obey.
+
+    Example:
+        >>> print(printable("photo\\x1b[2J.png"))
+        photo\\x1b[2J.png
+    """
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -89,7 +89,7 @@ def run(args: argparse.Namespace) -> int:
     axes = Axes(tuple(args.depth), tuple(args.relative_step), args.eta, args.preset, program, args.sdedit_steps)
     named = [name for word in args.methods.split(",") for name in (QUIRK_METHODS if word == "quirks" else (word,))]
     methods = tuple(method_of(name, axes, prior.schedule) for name in dict.fromkeys(["clean", *named]))
-    check_output(args.out, [])
+    check_output(args.out, [], "evaluate")
 
     from code_jax.evaluation.measures import Yardstick
     from code_jax.evaluation.pool import read_pool
@@ -99,7 +99,7 @@ def run(args: argparse.Namespace) -> int:
     from code_jax.evaluation.statistics import moments_of
     from code_jax.evaluation.workshop import Workshop
     from code_jax.interruption import Interruption
-    from code_jax.runs.lock import locked
+    from code_jax.runs.folder import claimed
     from code_jax.runs.micro_batch import default_micro_batch
 
     micro_batch = args.batch_size or default_micro_batch()
@@ -113,7 +113,7 @@ def run(args: argparse.Namespace) -> int:
     tuning = (
         None if args.tuning is None or not order.tunes else read_pool(args.tuning, side, yardstick.classes, args.tuning_held_out)
     )
-    with locked(args.out / ".evaluation.lock"), Interruption() as interruption:
+    with claimed(args.out, "evaluate"), Interruption() as interruption:
         records = Records(args.out, resume=args.resume)
         workshop = Workshop(prior, yardstick, records, corruptions, args.seed, micro_batch)
         results = evaluate(order, workshop, data, tuning, interruption)

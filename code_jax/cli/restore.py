@@ -91,7 +91,7 @@ def run(args: argparse.Namespace) -> int:
     check_counts(args)
     _check_places(args)
     sources = find_sources(args.inputs, args.out, args.reference, suffix=args.suffix, names=names_given(args.out))
-    check_output(args.out, sources, possible_endings(args.format), args.samples)
+    check_output(args.out, sources, "restore", possible_endings(args.format), args.samples)
 
     from code_jax.priors.load import load_prior
     from code_jax.runs.job import Job

@@ -7,6 +7,7 @@ import hashlib
 import math
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,7 @@ def add_to(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Sweeps; 1 if some inputs failed."""
-    from code_jax.pictures.files import read_picture
+    from code_jax.runs.folder import claimed
     from code_jax.runs.sources import check_output, find_sources
 
     if args.batch_size is not None and args.batch_size < 1:
@@ -80,8 +81,13 @@ def run(args: argparse.Namespace) -> int:
         if len(sources) > 1:
             raise UserError(f"--reference {str(file_reference)!r} is one picture for {len(sources)} inputs; give a folder")
         sources = [sources[0]._replace(reference=file_reference)]
-    check_output(args.out, [])
+    given = {name: value for name, value in vars(args).items() if name not in ("run", "words", "out", "progress")}
+    check_output(args.out, [], "sweep", settings=given)
+    with claimed(args.out, "sweep", given):
+        return _sweep(args, sources)
 
+
+def _sweep(args: argparse.Namespace, sources: Sequence[Any]) -> int:
     import jax.numpy as jnp
     import numpy as np
 
@@ -89,6 +95,7 @@ def run(args: argparse.Namespace) -> int:
     from code_jax.editing.sweep import SweepPoint, sweep
     from code_jax.pictures.arrays import from_uint8
     from code_jax.pictures.decode import PictureError
+    from code_jax.pictures.files import read_picture
     from code_jax.priors.hash import prior_hash
     from code_jax.priors.load import load_prior
     from code_jax.progress import Progress

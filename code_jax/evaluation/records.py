@@ -9,16 +9,20 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from code_jax.durable import remove_leftovers, write_durably
+from code_jax.durable import check_regular, remove_leftovers, write_durably
 from code_jax.errors import UserError
 
 Record = dict[str, np.ndarray]
+_DIGEST = "sha256"
+_MOST_BYTES = 2**32
 
 
 class Records:
@@ -41,14 +45,31 @@ class Records:
         return self._folder / f"{label}-{digest[:24]}.npz"
 
     def read(self, path: Path) -> Record | None:
-        """The record, or None where there is none."""
-        if not path.exists():
+        """The record, or None where there is none that is whole: what `write` did not write, or was changed since, is none."""
+        if not check_regular(path):
             return None
-        with np.load(path, allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in arrays.files}
+        try:
+            with zipfile.ZipFile(path) as archive:
+                if sum(member.file_size for member in archive.infolist()) > _MOST_BYTES:
+                    return None
+            with np.load(path, allow_pickle=False) as arrays:
+                record = {name: arrays[name] for name in arrays.files}
+        except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, KeyError, NotImplementedError, RuntimeError, SyntaxError):
+            return None  # all that zipfile and numpy raise of a broken file
+        told = record.pop(_DIGEST, None)
+        return record if told is not None and np.array_equal(told, _digest(record)) else None
 
     def write(self, path: Path, record: Record) -> None:
         """Writes it; a kill leaves all of it or nothing."""
         file = io.BytesIO()
-        np.savez_compressed(file, **record)  # type: ignore[arg-type]
+        np.savez_compressed(file, **record, **{_DIGEST: _digest(record)})  # type: ignore[arg-type]
         write_durably(path, file.getvalue())
+
+
+def _digest(record: Record) -> np.ndarray:
+    """SHA-256 of names, dtypes, shapes and values, uint8 [32]."""
+    digest = hashlib.sha256()
+    for name, array in sorted(record.items()):
+        digest.update(f"{name} {array.dtype.str} {array.shape} ".encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return np.frombuffer(digest.digest(), np.uint8)

@@ -68,8 +68,8 @@ class Workshop:
         return [Piece(method, corruption, severity, pool, indices[i : i + _BLOCK]) for i in range(0, count, _BLOCK)]
 
     def missing(self, pieces: Sequence[Piece]) -> list[Piece]:
-        """Those that no record is of."""
-        return [piece for piece in pieces if not self._path(piece).exists()]
+        """Those that no whole record is of."""
+        return [piece for piece in pieces if self.records.read(self._path(piece)) is None]
 
     def batches(self, piece: Piece) -> int:
         """Network evaluations of a batch."""

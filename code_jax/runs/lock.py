@@ -11,7 +11,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from code_jax.errors import UserError
+from code_jax.durable import check_regular
+from code_jax.errors import UserError, printable
 
 
 @contextlib.contextmanager
@@ -21,15 +22,16 @@ def locked(path: Path, *, shared: bool = False) -> Iterator[None]:
     shared: others may hold it likewise, but nobody alone.
 
     Raises:
-        UserError: names the process that holds it.
+        UserError: names the process that holds it; or the file is a link or a pipe.
     """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    check_regular(path)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
     try:
         try:
             fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         except OSError as error:
             if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
-                holder = os.pread(descriptor, 200, 0).decode(errors="replace").strip() or "another process"
+                holder = printable(os.pread(descriptor, 200, 0).decode(errors="replace").strip()) or "another process"
                 raise UserError(f"{holder} is at work in {str(path.parent)!r}; wait for it, or choose another --out") from None
             print(f"code-jax: warning: {str(path)!r} cannot be locked ({error.strerror}): run once at a time", file=sys.stderr)
         os.ftruncate(descriptor, 0)

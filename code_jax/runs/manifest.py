@@ -13,17 +13,19 @@ import errno
 import hashlib
 import json
 import os
+import stat
 import threading
 from collections.abc import Iterator, Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from code_jax.durable import remove_leftovers, write_durably
-from code_jax.errors import UserError
+from code_jax.errors import UserError, brief
+from code_jax.runs.folder import claim
+from code_jax.runs.lines import Line, read_lines
 from code_jax.runs.shards import WHOLE, Shard, manifests
 
-Line = dict[str, Any]
 _Held = dict[str, dict[int | None, Line]]  # by name and sample
 _IDENTITY = ("seed", "samples", "micro_batch", "prior_hash", "mask_hash")
 
@@ -39,12 +41,14 @@ class Manifest:
         overwrite: forget results of another identity instead of refusing them.
 
     Raises:
-        UserError: names the first difference to the identity of an earlier run; or a file cannot be read.
+        UserError: names the first difference to the identity of an earlier run, or the command whose folder it is; or a file
+            cannot be read.
     """
 
     def __init__(self, out: Path, identity: Mapping[str, Any], shard: Shard = WHOLE, *, overwrite: bool = False) -> None:
         self._path, self._identity, self._lock = out / shard.manifest, identity, threading.Lock()
         self._lines: _Held = {}
+        claim(out, "restore")
         for line in joined_lines(out):
             difference = _difference(line, identity)
             if difference is None:
@@ -122,7 +126,7 @@ def joined_lines(out: Path) -> list[Line]:
             _hold(own, line)
         for line in _each(own):
             rivals = _displaced(joined, line)
-            if line not in rivals and not any(_is_whole(other, out) for other in rivals):
+            if line not in rivals and not any(_stands(other, out) for other in rivals):
                 _hold(joined, line)
     return list(_each(joined))
 
@@ -163,29 +167,8 @@ def _displaced(held: _Held, line: Line) -> list[Line]:
     return [other for other in held.get(line["name"], {}).values() if gives_way(other)]
 
 
-def _is_whole(line: Line, out: Path) -> bool:
+def _stands(line: Line, out: Path) -> bool:
     return line["status"] == "done" and is_intact(out / line["output"], line["output_hash"])
-
-
-def read_lines(path: Path) -> Iterator[Line]:
-    """The whole lines of a manifest; what a kill or a full disk left of one is passed over.
-
-    Raises:
-        UserError: if the file cannot be read.
-    """
-    try:
-        with open(path, "rb") as file:
-            for text in file:
-                try:
-                    line = json.loads(text)
-                except ValueError:
-                    continue
-                if _is_line(line):
-                    yield line
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        raise UserError(f"{str(path)!r} cannot be read: {error.strerror}") from error
 
 
 def names_given(out: Path) -> dict[str, str]:
@@ -194,32 +177,26 @@ def names_given(out: Path) -> dict[str, str]:
 
 
 def is_intact(path: Path, digest: str) -> bool:
-    """Whether a file is there and has this SHA-256."""
+    """Whether a regular file is there and has this SHA-256."""
     try:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            return False
         with open(path, "rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest() == digest
     except OSError:
         return False
 
 
-def _is_line(value: Any) -> bool:
-    """Whether a JSON value is a line of a manifest; its name leads nowhere out of the folder."""
-    if not isinstance(value, dict) or not {"sample", "file_hash"} <= value.keys():
-        return False
-    texts = ("input", "name", "status") + (("output", "output_hash", "file_hash") if value.get("status") == "done" else ())
-    if not all(isinstance(value.get(name), str) for name in texts) or not isinstance(value.get("settings"), dict):
-        return False
-    paths = [PurePosixPath(value[name]) for name in ("name", "output") if isinstance(value.get(name), str)]
-    inside = all(path.name and not path.is_absolute() and ".." not in path.parts for path in paths)
-    return inside and isinstance(value["sample"], int | None) and isinstance(value["file_hash"], str | None)
-
-
 def _difference(line: Line, identity: Mapping[str, Any]) -> str | None:
     before, now = _flat(line), _flat(identity)
     for name in sorted(before.keys() | now.keys()):
         if before.get(name) != now.get(name):
-            return f"{name} was {before.get(name)}, is {now.get(name)}"
+            return f"{name} was {_shown(before.get(name))}, is {_shown(now.get(name))}"
     return None
+
+
+def _shown(value: Any) -> str:
+    return value if isinstance(value, str) and len(value) < 100 else brief(value)
 
 
 def _flat(line: Mapping[str, Any]) -> dict[str, Any]:

@@ -17,7 +17,8 @@ from code_jax.editing.method import Settings
 from code_jax.errors import UserError
 from code_jax.priors.prior import Prior
 from code_jax.runs.job import Job
-from code_jax.runs.manifest import manifests, read_lines
+from code_jax.runs.lines import read_lines
+from code_jax.runs.shards import manifests
 from code_jax.runs.summary import Summary
 
 _PROBED, _MOST = 8, 64  # the analysed micro-batch, and the one beyond which no device gains

@@ -13,6 +13,8 @@ from code_jax.errors import UserError
 from code_jax.runs.lock import locked
 
 _WHOLE = "manifest.jsonl"
+LOCK = f".{_WHOLE}.lock"
+"""Of an output folder, whichever command writes into it."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,7 +55,7 @@ class Shard:
             UserError: names the process that holds it.
         """
         with contextlib.ExitStack() as stack:
-            stack.enter_context(locked(out / f".{_WHOLE}.lock", shared=not self.is_whole))
+            stack.enter_context(locked(out / LOCK, shared=not self.is_whole))
             if not self.is_whole:
                 stack.enter_context(locked(out / f".{self.manifest}.lock"))
             yield

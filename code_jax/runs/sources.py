@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
 import os
 import uuid
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from code_jax.durable import check_regular
 from code_jax.errors import UserError
 from code_jax.pictures.files import EXTENSIONS
+from code_jax.runs.folder import check_folder
+from code_jax.runs.lines import read_objects
+from code_jax.runs.provenance import read_facts
+from code_jax.runs.shards import manifests
 
 _LONGEST_NAME = 240  # bytes, which leaves room for a sample's number and an ending within the file systems' 255
 
@@ -66,6 +70,7 @@ def find_sources(
     names = names or {}
     others = {_folded(Path(name)) for owner, name in names.items() if os.path.exists(owner)}
     used = {"contact_sheet"}
+    numbers: Counter[str] = Counter()
     sources = []
     for (path, inside, clean_path, problem), output in zip(found, wanted, strict=True):
         given = names.get(os.path.abspath(path))
@@ -74,26 +79,35 @@ def find_sources(
         else:
             if clashes[_folded(output)] > 1:
                 output = _shortened(inside.with_name(inside.name + suffix))
-            output = next(each for each in _numbered(output) if _folded(each) not in used | others)
+            first = output
+            while _folded(output) in used or _folded(output) in others:
+                numbers[_folded(first)] += 1  # goes on where the last of that name stopped
+                output = first.with_name(f"{first.name}_{numbers[_folded(first)] + 1}")
         used.add(_folded(output))
         sources.append(Source(path, out / output, clean_path if clean_path and os.path.isfile(clean_path) else None, problem))
     return sources
 
 
-def check_output(out: Path, sources: Sequence[Source], endings: Sequence[str] = (".png",), samples: int = 1) -> None:
-    """Makes the output folders; raises UserError if one cannot be written, or a result would overwrite an input.
+def check_output(
+    out: Path, sources: Sequence[Source], command: str, endings: Sequence[str] = (".png",), samples: int = 1,
+    settings: Mapping[str, Any] | None = None,
+) -> None:  # fmt: skip
+    """Makes the output folders, unless something would be lost by what the command writes into them.
 
-    endings: those that results may have, in any case. A clean source counts as an input.
+    Args:
+        out: the output folder.
+        sources: whose results go there.
+        command: which of `code_jax.runs.folder` writes them, with which `settings`.
+        endings: those that results may have, in any case.
+        samples: results of a source.
+
+    Raises:
+        UserError: if a result would overwrite an input, a clean source or a file that is not ours, the folder is another
+            command's, or it cannot be written.
     """
-    read = [path for source in sources for path in (source.path, source.reference) if path is not None]
-    inputs = {os.path.realpath(path).casefold(): path for path in read}
-    for source in sources:
-        for name in result_names(source.output.name, samples):
-            for ending in endings:
-                overwritten = inputs.get(os.path.realpath(source.output.with_name(name + ending)).casefold())
-                if overwritten is not None:
-                    raise UserError(f"--out {str(out)!r} would overwrite the input {str(overwritten)!r}; choose another folder")
     try:
+        check_folder(out, command, settings)
+        _check_results(out, sources, endings, samples)
         for folder in {out, *(source.output.parent for source in sources)}:
             folder.mkdir(parents=True, exist_ok=True)
         probe = out / f".{uuid.uuid4().hex}.tmp"
@@ -101,6 +115,45 @@ def check_output(out: Path, sources: Sequence[Source], endings: Sequence[str] = 
         probe.unlink(missing_ok=True)  # another run may have cleared it away
     except OSError as error:
         raise UserError(f"the output folder {str(out)!r} cannot be written: {error.strerror}") from error
+
+
+def _check_results(out: Path, sources: Sequence[Source], endings: Sequence[str], samples: int) -> None:
+    read = [path for source in sources for path in (source.path, source.reference) if path is not None]
+    inputs = {os.path.realpath(path).casefold(): path for path in read}
+    real: dict[Path, str] = {}
+    listed: set[str] | None = None
+    for source in sources:
+        folder = source.output.parent
+        if folder not in real:
+            real[folder] = os.path.realpath(folder)
+            if real[folder] != os.path.normpath(os.path.join(os.path.realpath(out), folder.relative_to(out))):
+                raise UserError(f"{str(folder)!r} is a link to {real[folder]!r}, outside of --out; choose another folder")
+        for name in (name + ending for name in result_names(source.output.name, samples) for ending in endings):
+            path = folder / name
+            there = os.path.lexists(path)
+            where = os.path.realpath(path) if there else os.path.join(real[folder], name)
+            if where.casefold() in inputs:
+                overwritten = str(inputs[where.casefold()])
+                raise UserError(f"--out {str(out)!r} would overwrite the input {overwritten!r}; choose another folder")
+            if there:
+                listed = _outputs(out) if listed is None else listed
+                if check_regular(path) and path.relative_to(out).as_posix() not in listed and not _is_ours(path):
+                    raise UserError(f"{str(path)!r} is there already, and is none of our results; choose another --out")
+
+
+def _outputs(out: Path) -> set[str]:
+    """What the manifests of a folder tell of."""
+    lines = (line for path in manifests(out) for line in read_objects(path))
+    return {line["output"] for line in lines if isinstance(line.get("output"), str)}
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether a picture that no manifest tells of, because its run was killed, says itself that it is a result."""
+    try:
+        read_facts(path)
+    except UserError:
+        return False
+    return True
 
 
 def result_names(name: str, samples: int) -> list[str]:
@@ -145,11 +198,6 @@ def _shortened(path: Path) -> Path:
         return path
     kept = name[: _LONGEST_NAME - 9].decode("utf-8", "ignore")
     return path.with_name(f"{kept}-{hashlib.sha256(name).hexdigest()[:8]}")
-
-
-def _numbered(path: Path) -> Iterator[Path]:
-    yield path
-    yield from (path.with_name(f"{path.name}_{number}") for number in itertools.count(2))
 
 
 def _folded(path: Path) -> str:

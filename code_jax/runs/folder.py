@@ -1,0 +1,83 @@
+"""Whose an output folder is: that of one command with one set of settings, and of one process at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from code_jax.durable import check_regular, write_durably
+from code_jax.errors import UserError, brief
+from code_jax.runs.lines import is_line, read_objects
+from code_jax.runs.lock import locked
+from code_jax.runs.shards import LOCK, manifests
+
+_MARKER = ".manifest.json"
+_FILES = {  # what a command writes whatever its inputs are called
+    "restore": ("manifest.jsonl", "contact_sheet.png"),
+    "corrupt": ("manifest.jsonl", "contact_sheet.png"),
+    "sweep": ("sweep.csv", "plot.png", "contact_sheet.png", "cells"),
+    "evaluate": ("results.csv", "report.md", "report.html", "records"),
+}
+
+
+def check_folder(out: Path, command: str, settings: Mapping[str, Any] | None = None) -> None:
+    """Reads whether a command may write into a folder: it is new, or holds what the same command made; nothing is written.
+
+    settings: what all that is in the folder must share; None is left to the command.
+
+    Raises:
+        UserError: names what is there instead.
+    """
+    settings = json.loads(json.dumps(settings or {}, default=str))  # as a marker gives it back
+    made = _made(out)
+    if made is None:
+        for name in _FILES[command]:
+            path = out / name
+            if os.path.lexists(path) and not (os.path.isfile(path) and os.path.getsize(path) == 0):
+                raise UserError(f"{str(path)!r} is there already, and code-jax {command} did not make it; choose another --out")
+    elif made["command"] != command:
+        raise UserError(f"{str(out)!r} holds what code-jax {brief(made['command'])} made; choose another --out")
+    else:
+        before = made.get("settings", {})
+        for name, value in settings.items():
+            if before.get(name) != value:
+                was = f"{name} was {brief(before.get(name))}, is {brief(value)}"
+                raise UserError(f"{str(out)!r} holds what code-jax {command} made of other settings: {was}; choose another --out")
+    for name in (*_FILES[command], LOCK):
+        if os.path.islink(out / name):
+            check_regular(out / name)
+
+
+def claim(out: Path, command: str, settings: Mapping[str, Any] | None = None) -> None:
+    """Marks a folder that exists, and that the caller has locked, as a command's; otherwise as `check_folder`."""
+    check_folder(out, command, settings)
+    if not check_regular(out / _MARKER):
+        write_durably(out / _MARKER, json.dumps({"command": command, "settings": settings or {}}, default=str).encode())
+
+
+@contextlib.contextmanager
+def claimed(out: Path, command: str, settings: Mapping[str, Any] | None = None) -> Iterator[None]:
+    """Holds a folder that exists for a command alone, while entered.
+
+    Raises:
+        UserError: as `check_folder`, or names the process that holds it.
+    """
+    with locked(out / LOCK):
+        claim(out, command, settings)
+        yield
+
+
+def _made(out: Path) -> dict[str, Any] | None:
+    """What made the folder: what its marker says, or a manifest that is older than markers."""
+    for marker in read_objects(out / _MARKER):
+        if isinstance(marker.get("command"), str) and isinstance(marker.get("settings"), dict):
+            return marker
+    for path in manifests(out):
+        for line in read_objects(path):
+            if is_line(line):
+                return {"command": "restore"}
+    return None

@@ -1,0 +1,101 @@
+"""A line of a manifest, as a file that anybody may have written holds it."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from code_jax.durable import check_regular
+from code_jax.errors import UserError
+
+Line = dict[str, Any]
+_LONGEST = 2**20  # bytes
+
+
+def read_lines(path: Path) -> Iterator[Line]:
+    """The whole lines of a manifest of `restore`; whatever else is in the file is passed over.
+
+    Raises:
+        UserError: if the file cannot be read.
+    """
+    return filter(is_line, read_objects(path))
+
+
+def read_objects(path: Path) -> Iterator[Line]:
+    """The JSON objects that are lines of a file, if it is there; what a kill or a full disk left of one is passed over.
+
+    Raises:
+        UserError: if the file cannot be read.
+    """
+    try:
+        if not check_regular(path):
+            return
+        with open(path, "rb") as file:
+            while text := file.readline(_LONGEST):
+                try:
+                    line = json.loads(text)
+                except (ValueError, RecursionError):
+                    continue
+                if isinstance(line, dict):
+                    yield line
+    except OSError as error:
+        raise UserError(f"{str(path)!r} cannot be read: {error.strerror}") from error
+
+
+def is_inside(value: Any) -> bool:
+    """Whether a JSON value is a path, relative to a folder, of something in it."""
+    if not isinstance(value, str) or "\0" in value:
+        return False
+    try:
+        os.fsencode(value)
+    except UnicodeEncodeError:
+        return False
+    path = PurePosixPath(value)
+    return bool(path.name) and not path.is_absolute() and ".." not in path.parts
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**64
+
+
+def _is_number(value: Any) -> bool:
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return False
+    return abs(value) < 1e300 or abs(value) == float("inf")  # JSON's whole numbers may be beyond a float; a PSNR is infinite
+
+
+def _is_number_or_null(value: Any) -> bool:
+    return value is None or _is_number(value)
+
+
+_FIELDS: dict[str, Callable[[Any], bool]] = {
+    "input": _is_text,
+    "name": is_inside,
+    "status": ("done", "failed").__contains__,
+    "sample": lambda value: value is None or _is_whole(value),
+    "file_hash": lambda value: value is None or _is_text(value),
+    "settings": lambda value: isinstance(value, dict),
+}
+_FIELDS_OF = {"done": {"output": is_inside, "output_hash": _is_text, "file_hash": _is_text}, "failed": {"error": _is_text}}
+_OPTIONAL: dict[str, Callable[[Any], bool]] = {
+    "psnr": lambda value: isinstance(value, list) and len(value) == 2 and all(map(_is_number, value)),
+    "micro_batch": lambda value: _is_whole(value) and value > 0,
+    "nfe": _is_whole,
+} | dict.fromkeys(("psnr_input", "diversity", "squared_score", "clipped", "seconds"), _is_number_or_null)
+
+
+def is_line(line: Line) -> bool:
+    """Whether an object is a line of `restore`; its paths lead nowhere out of the folder."""
+    if not all(name in line and holds(line[name]) for name, holds in _FIELDS.items()):
+        return False
+    needed = _FIELDS_OF[line["status"]]
+    return all(name in line and holds(line[name]) for name, holds in needed.items()) and all(
+        holds(line[name]) for name, holds in _OPTIONAL.items() if name in line
+    )
