@@ -54,13 +54,15 @@ def add_to(commands: Any) -> None:
     add("--sdedit-steps", type=count, help="SDEdit's ancestral steps")
     add("--official-images", type=count, help="of --images, for the published program")
 
-    add = parser.details("details of the run").add_argument
+    run_of = parser.details("details of the run")
+    add = run_of.add_argument
     add("--features", default="landcover", metavar="landcover|inception", help="of the Frechet distance")
     add("--weights", type=Path, help="folder of downloaded weights")
     add("--bootstrap", type=count, default=200, help="resamples of the intervals (default: 200)")
     add("--seed", type=count, default=0, help="of pictures, corruptions, noise (default: 0)")
     add("--batch-size", type=count, help="pictures on a device at a time (default: 1 on a CPU, or 8)")
     add("--precision", default="float32", metavar="float32|bfloat16", help="inside the network")
+    parser.add_progress(run_of)
     parser.set_defaults(run=run)
 
 

@@ -1,4 +1,4 @@
-"""The ``code-jax`` command: parses, hands over to one module a command, and turns a user's mistakes into one line."""
+"""The ``code-jax`` command: parses, and hands over to one module a command."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ import sys
 import warnings
 from collections.abc import Sequence
 
+from code_jax import progress
 from code_jax.cli import bench, completion, convert, corrupt, demo, evaluate, info, merge, priors, restore, sweep, train
+from code_jax.cli.frame import framed, warn
 from code_jax.cli.parser import Parser
-from code_jax.cli.runtime import INTERRUPTED, import_libraries
-from code_jax.errors import UserError
+from code_jax.cli.runtime import import_libraries, set_flags
 from code_jax.version import __version__
 
 _QUICK = (completion.run, info.run, merge.run)  # which compute nothing
@@ -39,17 +40,16 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command line and returns its exit status: 0 all done, 1 some inputs failed, 2 wrong usage, 130 interrupted."""
-    try:
-        args = parse(argv)
-        args.words = list(sys.argv[1:] if argv is None else argv)
-        if args.run not in _QUICK:
-            import_libraries()
-        with warnings.catch_warnings():
-            warnings.showwarning = lambda message, *_: print(f"code-jax: warning: {message}", file=sys.stderr)
-            return int(args.run(args))
-    except UserError as error:
-        print(f"code-jax: error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print(INTERRUPTED, file=sys.stderr)
-        return 130
+    return framed(lambda: _run(argv))
+
+
+def _run(argv: Sequence[str] | None) -> int:
+    args = parse(argv)
+    args.words = list(sys.argv[1:] if argv is None else argv)
+    progress.use(getattr(args, "progress", "auto"))
+    if args.run not in _QUICK:
+        import_libraries()
+        set_flags()
+    with warnings.catch_warnings():
+        warnings.showwarning = warn
+        return int(args.run(args))

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import re
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from code_jax.errors import UserError
+from code_jax.errors import UserError, brief, nearest
+from code_jax.progress import FORMS
 
 _METAVARS = {"int": "N", "count": "N", "float": "X", "number": "X", "numbers": "X,X", "Path": "PATH", "eta": "X|none"}
 
@@ -41,9 +44,33 @@ class Parser(argparse.ArgumentParser):
         formatter.add_text(self.epilog)
         return formatter.format_help()
 
+    def add_progress(self, group: Any = None) -> None:
+        """Adds ``--progress``, to a group of options if there is one."""
+        (group or self).add_argument(
+            "--progress", choices=FORMS, default="auto", help="on stderr (default: in place on a terminal)"
+        )
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
+        """As argparse does, but an option that a command does not know is its own mistake, and the nearest one is named."""
+        found, unknown = super().parse_known_args(args, namespace)
+        for word in unknown:
+            if word.startswith("--"):
+                known = [option for action in self._actions for option in action.option_strings]
+                self.error(f"there is no option {brief(word)}{nearest(word.partition('=')[0], known)}")
+        return found, unknown
+
     def error(self, message: str) -> NoReturn:
-        """Raises UserError."""
+        """Raises UserError; what is missing is shown by the first example of the help."""
+        example = re.search(r"^  (code-jax .*?)\s*(#.*)?$", self.epilog or "", re.MULTILINE)
+        if message.startswith("the following arguments are required") and example:
+            raise UserError(f"{message}; for example: {example[1]} (see {self.prog} --help)")
         raise UserError(f"{message} (see {self.prog} --help)")
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is not None and value not in action.choices:
+            choices: Sequence[str] = [str(choice) for choice in action.choices]
+            hint = nearest(str(value), choices)
+            raise argparse.ArgumentError(action, f"{brief(value)} is none of {', '.join(choices)}{hint}")
 
 
 class _HelpAll(argparse.Action):

@@ -79,6 +79,7 @@ def add_to(commands: Any) -> None:
     share = run_of.add_mutually_exclusive_group()
     share.add_argument("--shard", type=shard, default=WHOLE, metavar="I/N", help="the I-th of N shares, for N runs into --out")
     share.add_argument("--distributed", action="store_true", help="the share of this process in jax.distributed")
+    parser.add_progress(run_of)
     parser.set_defaults(run=run)
 
 

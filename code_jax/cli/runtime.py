@@ -1,4 +1,4 @@
-"""What a command asks of JAX before it computes: to keep compiled programs, and to let a CPU's cores work side by side."""
+"""What a command asks of JAX before it computes: flags of its own, kept programs, and a CPU's cores side by side."""
 
 from __future__ import annotations
 
@@ -6,10 +6,20 @@ import contextlib
 import importlib
 import os
 import signal
+import sys
 import threading
 
 INTERRUPTED = "code-jax: interrupted; what was written so far is whole"
 _SLOW_TO_IMPORT = ("jax", "flax.linen", "diffrax", "safetensors.numpy", "PIL.Image")
+_FLAGS = {  # those that change a run's bytes, as they are by default
+    "jax_enable_x64": False,
+    "jax_numpy_dtype_promotion": "standard",
+    "jax_default_matmul_precision": None,
+    "jax_default_prng_impl": "threefry2x32",
+    "jax_threefry_partitionable": True,
+    "jax_random_seed_offset": 0,
+    "jax_disable_jit": False,
+}
 
 
 def import_libraries() -> None:
@@ -31,13 +41,42 @@ def import_libraries() -> None:
         signal.signal(signal.SIGINT, before)
 
 
+def set_flags() -> None:
+    """Sets the flags that results depend on, whatever the environment says: what a command makes is its arguments' alone."""
+    import jax
+
+    for name, value in _FLAGS.items():
+        jax.config.update(name, value)
+
+
+def missing_device() -> str | None:
+    """Why JAX has no device, if JAX_PLATFORMS names one that is not there."""
+    named = os.environ.get("JAX_PLATFORMS")
+    if not named or "jax" not in sys.modules:
+        return None
+    import jax
+
+    try:
+        jax.devices()
+    except Exception as error:  # a missing plugin is an AssertionError, a missing library a RuntimeError
+        reason = str(error).partition("\n")[0] or "there is no plugin for it"
+        return f"JAX_PLATFORMS is {named!r}, and JAX has no such device: {reason}; unset it, or install what the device needs"
+    return None
+
+
 def keep_compiled() -> None:
-    """Keeps compiled programs in the cache folder: a second start compiles nothing."""
+    """Keeps compiled programs in the cache folder, where it can be had: a second start compiles nothing."""
     import jax
 
     from code_jax.cache import cache_folder
 
-    jax.config.update("jax_compilation_cache_dir", str(cache_folder() / "xla"))
+    try:
+        folder = cache_folder() / "xla"
+        folder.mkdir(parents=True, exist_ok=True)
+    except (OSError, RuntimeError) as error:  # it cannot be made, or there is no home
+        print(f"code-jax: warning: compiled programs are not kept: {error}", file=sys.stderr)
+        return
+    jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 
 

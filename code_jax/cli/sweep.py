@@ -58,9 +58,11 @@ def add_to(commands: Any) -> None:
     add("--input-noise", type=_finite, metavar="X", help="in units of sigma_0; at 0 seeds share encodings")
     add("--dynamic-threshold", type=_linear, metavar="P,S", help="quantile and s_max; off by default")
 
-    add = parser.details("details of the run").add_argument
+    run_of = parser.details("details of the run")
+    add = run_of.add_argument
     add("--batch-size", type=count, help="pictures on a device at a time (default: 1 to 8)")
     add("--precision", default="float32", metavar="float32|bfloat16", help="inside the network")
+    parser.add_progress(run_of)
     parser.set_defaults(run=run)
 
 

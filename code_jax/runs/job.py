@@ -70,7 +70,7 @@ def fold_keys(words: jax.Array) -> jax.Array:
     """Typed keys [B] of the words uint32 [B, 6] of `image_key`."""
 
     def fold(row: jax.Array) -> jax.Array:
-        key = jax.random.key(row[0])
+        key = jax.random.key(row[0], impl="threefry2x32")
         for i in range(1, 6):
             key = jax.random.fold_in(key, row[i])
         return key

@@ -23,7 +23,7 @@ from code_jax.durable import remove_leftovers
 from code_jax.editing.config import canonical, excessive_step
 from code_jax.editing.method import Settings, number_of_moves
 from code_jax.editing.official import OfficialSettings
-from code_jax.errors import UserError
+from code_jax.errors import UserError, printable
 from code_jax.interruption import Dropped, Interruption
 from code_jax.priors.hash import prior_hash
 from code_jax.priors.prior import Prior
@@ -98,7 +98,7 @@ class _Run:
         """Restores all there is to do, or as much as an interruption lets it."""
         ahead = 2 if self.job.fit == "tile" else self.engine.batch + _THREADS
         prepared = prefetch(self.pool, self._prepare, self.sources, ahead)
-        self.progress = Progress(-(-self.missing // self.engine.batch) * self.engine.moves)
+        self.progress = Progress(-(-self.missing // self.engine.batch) * self.engine.moves, max(self.missing, 0))
         computing, first = 0.0, None
         with contextlib.closing(prepared), contextlib.suppress(Dropped):
             for group in self.engine.groups(self._todo(prepared)):
@@ -222,4 +222,4 @@ class _Run:
         self._say(f"warning: {str(source.path)!r}: {text}")
 
     def _say(self, text: str) -> None:
-        print(f"code-jax: {text}", file=sys.stderr)
+        print(f"code-jax: {printable(text)}", file=sys.stderr)

@@ -1,0 +1,124 @@
+"""What is around every command: streams that do not break it, and each kind of end as one line and an exit status."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import io
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from code_jax.cli.runtime import INTERRUPTED, missing_device
+from code_jax.errors import UserError, printable
+
+_UNREAD = 141  # 128 + SIGPIPE, as of any program whose reader has gone
+_REMEDIES = {
+    errno.ENOSPC: "make room, or choose another folder",
+    errno.EDQUOT: "make room, or choose another folder",
+    errno.EROFS: "choose a folder that can be written",
+    errno.EACCES: "change its permissions, or choose another",
+    errno.EMFILE: "allow more open files (ulimit -n)",
+}
+
+
+def framed(command: Callable[[], int]) -> int:
+    """Runs a command and returns its exit status: its own, 2 for what a user can mend, 130 interrupted, 141 no longer read.
+
+    What is raised besides is a defect.
+    """
+    _prepare_streams()
+    try:
+        try:
+            return command()
+        finally:
+            _flush()
+    except UserError as error:
+        return _say(str(error))
+    except KeyboardInterrupt:
+        print(INTERRUPTED, file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        _silence(sys.stdout)
+        return _UNREAD
+    except OSError as error:
+        return _say(_words(error))
+    except Exception as error:
+        reason = _out_of_memory(error) or missing_device()
+        if reason is None:
+            raise
+        return _say(reason)
+
+
+def warn(message: Any, *_: Any) -> None:
+    """A warning in one line, in place of `warnings.showwarning`."""
+    print(f"code-jax: warning: {printable(str(message))}", file=sys.stderr)
+
+
+class _Forgiving(io.TextIOWrapper):
+    """Standard error that goes on, into nothing, when it cannot be written: a run is worth more than what it says meanwhile."""
+
+    def write(self, text: str) -> int:
+        try:
+            return super().write(text)
+        except OSError:
+            _silence(self)
+            return len(text)
+
+    def flush(self) -> None:
+        try:
+            super().flush()
+        except OSError:
+            _silence(self)
+
+
+def _prepare_streams() -> None:
+    """Closed ones are opened on nothing, lest a file of ours takes their number; what they cannot encode is escaped."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(descriptor)
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w", encoding="utf-8"))
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    if sys.stderr is sys.__stderr__ and isinstance(sys.stderr, io.TextIOWrapper):
+        sys.stderr = _Forgiving(sys.stderr.buffer, sys.stderr.encoding, "backslashreplace", line_buffering=True)
+
+
+def _flush() -> None:
+    """Standard output; that its reader has gone does not undo what the command did."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        _silence(sys.stdout)  # or Python would try again as it ends
+        if not isinstance(error, BrokenPipeError):
+            raise
+
+
+def _silence(stream: Any) -> None:
+    with contextlib.suppress(OSError, ValueError):  # a stream without a descriptor
+        nothing = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nothing, stream.fileno())
+        os.close(nothing)
+
+
+def _say(message: str) -> int:
+    print(f"code-jax: error: {printable(message)}", file=sys.stderr)
+    return 2
+
+
+def _words(error: OSError) -> str:
+    what = error.strerror or str(error).partition("\n")[0] or type(error).__name__
+    where = "" if error.filename is None or isinstance(error.filename, int) else f"{os.fsdecode(error.filename)!r}: "
+    remedy = _REMEDIES.get(error.errno or 0)
+    return where + what + (f"; {remedy}" if remedy else "")
+
+
+def _out_of_memory(error: Exception) -> str | None:
+    if not isinstance(error, MemoryError) and "RESOURCE_EXHAUSTED" not in str(error):
+        return None
+    details = str(error).partition("\n")[0]
+    return f"out of memory{f' ({details})' if details else ''}; ask for less at a time, or for fewer results"
