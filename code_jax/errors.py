@@ -66,11 +66,11 @@ def nearest(word: str, known: Iterable[str]) -> str:
     return f" (did you mean {near[0]}?)" if near else ""
 
 
-def printable(text: str) -> str:
-    """A text of a file or of a name as one line that a terminal takes for text: escapes for what it would obey.
+def printable(text: Any) -> str:
+    """A name or a value as text for a terminal or a page: control characters, and bytes that are no UTF-8, are escaped.
 
     Example:
-        >>> print(printable("photo\\x1b[2J.png"))
-        photo\\x1b[2J.png
+        >>> printable("a\\x1b[2J.png")
+        'a\\\\x1b[2J.png'
     """
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in str(text))

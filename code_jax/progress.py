@@ -71,7 +71,7 @@ class Progress:
     ) -> None:  # fmt: skip
         self._total, self._done = max(total, 1), 0
         self._things, self._noun = (total, "evaluations") if things is None else (things, noun)
-        self._estimate = Estimate(self._total)
+        self._estimate = Estimate(self._total, time.monotonic)
         self._form = _form if _form != "auto" else "place" if sys.stderr.isatty() else "plain"
         self._said, self._width = time.monotonic(), 0
         self._estimated = self._form != "plain"

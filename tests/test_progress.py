@@ -53,7 +53,7 @@ def test_the_time_left_is_that_of_the_advances_after_the_first(monkeypatch, caps
     for now[0], units in ((50.0, 10), (60.0, 10), (75.0, 10)):  # the first compiles
         work.advance(units)
     assert capsys.readouterr().err.splitlines() == [
-        "about 1 min 20 s to go (100 evaluations of a batch in all)",
-        " 20 %, 1 min 20 s left",
-        " 30 %, 1 min 28 s left",
+        "about 1 min 20 s to go (100 evaluations in all)",
+        " 20 %, 20/100 evaluations, 1 evaluations/s, 1 min 20 s left",
+        " 30 %, 30/100 evaluations, 0.8 evaluations/s, 1 min 28 s left",
     ]

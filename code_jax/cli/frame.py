@@ -13,7 +13,6 @@ from typing import Any
 from code_jax.cli.runtime import INTERRUPTED, missing_device
 from code_jax.errors import UserError, printable
 
-_UNREAD = 141  # 128 + SIGPIPE, as of any program whose reader has gone
 _REMEDIES = {
     errno.ENOSPC: "make room, or choose another folder",
     errno.EDQUOT: "make room, or choose another folder",
@@ -24,7 +23,7 @@ _REMEDIES = {
 
 
 def framed(command: Callable[[], int]) -> int:
-    """Runs a command and returns its exit status: its own, 2 for what a user can mend, 130 interrupted, 141 no longer read.
+    """Runs a command and returns its exit status: its own, 2 for what a user can mend, 130 interrupted.
 
     What is raised besides is a defect.
     """
@@ -33,16 +32,14 @@ def framed(command: Callable[[], int]) -> int:
         try:
             return command()
         finally:
-            _flush()
+            sys.stdout.flush()
     except UserError as error:
         return _say(str(error))
     except KeyboardInterrupt:
         print(INTERRUPTED, file=sys.stderr)
         return 130
-    except BrokenPipeError:
-        _silence(sys.stdout)
-        return _UNREAD
     except OSError as error:
+        _silence(sys.stdout)  # which may be what cannot be written: Python would try again as it ends
         return _say(_words(error))
     except Exception as error:
         reason = _out_of_memory(error) or missing_device()
@@ -51,26 +48,34 @@ def framed(command: Callable[[], int]) -> int:
         return _say(reason)
 
 
-def warn(message: Any, *_: Any) -> None:
+def warn(message: Any) -> None:
     """A warning in one line, in place of `warnings.showwarning`."""
     print(f"code-jax: warning: {printable(str(message))}", file=sys.stderr)
 
 
-class _Forgiving(io.TextIOWrapper):
-    """Standard error that goes on, into nothing, when it cannot be written: a run is worth more than what it says meanwhile."""
+class _Stdout(io.TextIOWrapper):
+    """Goes on into nothing when its reader has gone: what a command does, and its status, are not what it says."""
+
+    forgiven: type[OSError] = BrokenPipeError
 
     def write(self, text: str) -> int:
         try:
             return super().write(text)
-        except OSError:
+        except self.forgiven:
             _silence(self)
             return len(text)
 
     def flush(self) -> None:
         try:
             super().flush()
-        except OSError:
+        except self.forgiven:
             _silence(self)
+
+
+class _Stderr(_Stdout):
+    """Goes on into nothing when it cannot be written at all: nobody could be told."""
+
+    forgiven = OSError
 
 
 def _prepare_streams() -> None:
@@ -78,24 +83,15 @@ def _prepare_streams() -> None:
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
         pass
     os.close(descriptor)
-    for name in ("stdout", "stderr"):
+    for name, kind in (("stdout", _Stdout), ("stderr", _Stderr)):
         stream = getattr(sys, name)
         if stream is None:
             setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w", encoding="utf-8"))
+        elif stream is getattr(sys, f"__{name}__"):  # not a notebook's, or a test's
+            options = {"line_buffering": stream.line_buffering, "write_through": stream.write_through}
+            setattr(sys, name, kind(stream.buffer, stream.encoding, "backslashreplace", **options))
         elif isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    if sys.stderr is sys.__stderr__ and isinstance(sys.stderr, io.TextIOWrapper):
-        sys.stderr = _Forgiving(sys.stderr.buffer, sys.stderr.encoding, "backslashreplace", line_buffering=True)
-
-
-def _flush() -> None:
-    """Standard output; that its reader has gone does not undo what the command did."""
-    try:
-        sys.stdout.flush()
-    except OSError as error:
-        _silence(sys.stdout)  # or Python would try again as it ends
-        if not isinstance(error, BrokenPipeError):
-            raise
 
 
 def _silence(stream: Any) -> None:

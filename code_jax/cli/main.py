@@ -51,5 +51,5 @@ def _run(argv: Sequence[str] | None) -> int:
         import_libraries()
         set_flags()
     with warnings.catch_warnings():
-        warnings.showwarning = warn
+        warnings.showwarning = lambda message, *_: warn(message)
         return int(args.run(args))

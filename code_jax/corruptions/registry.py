@@ -47,13 +47,13 @@ def corrupt(image: np.ndarray, name: str, severity: int = 5, seed: int = 0) -> n
     2021); lengths published in pixels are of 256 and go with the shorter side.
 
     Args:
-        image: uint8 [H, W, 3], H and W from 32 to 1024.
+        image: uint8 [H, W, 3], or gray [H, W, 1], H and W from 32 to 1024.
         name: one of `code_jax.corruptions.ALL_NAMES`.
         severity: 1 to 5.
         seed: any whole number from 0 on; what is random depends on seed and name alone, and no global state is touched.
 
     Returns:
-        uint8 [H, W, 3], a new array.
+        uint8 of the image's shape, a new array; of gray, the red channel of what becomes of it as colour.
 
     Raises:
         UserError: for another dtype, shape, size, severity or seed, or an unknown name (the nearest is suggested).
@@ -66,8 +66,19 @@ def corrupt(image: np.ndarray, name: str, severity: int = 5, seed: int = 0) -> n
     check_name(name)
     _check(image, severity, seed)
     rng = np.random.default_rng([int(seed), *name.encode()])
-    damaged = _REGISTRY[name](image / 255.0, int(severity), rng)
-    return np.round(damaged.clip(0, 1) * 255).astype(np.uint8)
+    damaged = _REGISTRY[name](np.broadcast_to(image, (*image.shape[:2], 3)) / 255.0, int(severity), rng)
+    return np.round(damaged[..., : image.shape[2]].clip(0, 1) * 255).astype(np.uint8)
+
+
+def sentence(name: str) -> str:
+    """What a corruption does, in a sentence.
+
+    Example:
+        >>> sentence("gaussian_blur")
+        'A Gaussian of σ = 1 to 6 pixels at 256.'
+    """
+    check_name(name)
+    return (_REGISTRY[name].__doc__ or "").partition("\n")[0]
 
 
 def check_name(name: str) -> None:
@@ -95,8 +106,10 @@ def _check(image: Any, severity: Any, seed: Any) -> None:
     found = getattr(image, "dtype", type(image).__name__)
     if found != np.uint8:
         raise UserError(f"the image is {found}; corrupt takes a uint8 array")
-    if image.ndim != 3 or image.shape[2] != 3:
-        raise UserError(f"the image has the shape {brief(image.shape)}; corrupt takes [H, W, 3], one picture at a time")
+    if image.ndim != 3 or image.shape[2] not in (1, 3):
+        raise UserError(
+            f"the image has the shape {brief(image.shape)}; corrupt takes [H, W, 3] or [H, W, 1], one picture at a time"
+        )
     height, width, _ = image.shape
     if not SIZES[0] <= min(height, width) <= max(height, width) <= SIZES[1]:
         raise UserError(f"the image is {width}x{height} pixels; sides must be from {SIZES[0]} to {SIZES[1]}: resize it first")

@@ -116,6 +116,11 @@ def command_of(facts: Mapping[str, Any], picture: str = "INPUT", mask: str = "MA
         >>> command_of({"settings": {"prior": "eurosat-64", "num_steps": 10, "eta": "none"}, "seed": 3, "micro_batch": 1})
         'code-jax restore INPUT --out DIR --prior eurosat-64 --ode-steps 10 --eta none --seed 3 --batch-size 1'
     """
+    if "corruption" in facts:
+        words = ["code-jax", "corrupt", picture, "--out", out]
+        for name in ("corruption", "severity", "seed"):
+            words += [f"--{name}", str(facts.get(name))]
+        return shlex.join(words)
     words = ["code-jax", "restore", picture, "--out", out]
     for name, value in facts.get("settings", {}).items():
         if value is not None and value is not False:

@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 from code_jax.durable import check_regular
 from code_jax.errors import UserError
 from code_jax.pictures.files import EXTENSIONS
+from code_jax.pictures.provenance import read_facts
 from code_jax.runs.folder import check_folder
 from code_jax.runs.lines import read_objects
-from code_jax.runs.provenance import read_facts
 from code_jax.runs.shards import manifests
 
 _LONGEST_NAME = 240  # bytes, which leaves room for a sample's number and an ending within the file systems' 255
@@ -70,7 +70,7 @@ def find_sources(
     names = names or {}
     others = {_folded(Path(name)) for owner, name in names.items() if os.path.exists(owner)}
     used = {"contact_sheet"}
-    numbers: Counter[str] = Counter()
+    numbers: Counter[str] = Counter()  # of each name, how many were tried
     sources = []
     for (path, inside, clean_path, problem), output in zip(found, wanted, strict=True):
         given = names.get(os.path.abspath(path))
@@ -79,10 +79,10 @@ def find_sources(
         else:
             if clashes[_folded(output)] > 1:
                 output = _shortened(inside.with_name(inside.name + suffix))
-            first = output
+            plain = output
             while _folded(output) in used or _folded(output) in others:
-                numbers[_folded(first)] += 1  # goes on where the last of that name stopped
-                output = first.with_name(f"{first.name}_{numbers[_folded(first)] + 1}")
+                numbers[_folded(plain)] += 1
+                output = plain.with_name(f"{plain.name}_{numbers[_folded(plain)] + 1}")
         used.add(_folded(output))
         sources.append(Source(path, out / output, clean_path if clean_path and os.path.isfile(clean_path) else None, problem))
     return sources
