@@ -24,7 +24,7 @@ def add_to(commands: Any) -> None:
     add = parser.add_argument
     add("inputs", nargs="+", metavar="INPUT", help="pictures and folders, sides from 32 to 1024 pixels")
     add("--out", type=Path, required=True, help="folder for the results and manifest.jsonl")
-    add("--corruption", required=True, action=_OrList, metavar="NAME|all|list", help="one, several (A,B) or all; list says what there is")
+    add("--corruption", required=True, action=_OrList, metavar="NAME|all|list", help="A,B are two; list says what there is")
     add("--severity", type=count, default=5, help="1 to 5 (default: 5)")
     add("--seed", type=count, default=0, help="randomness comes from it and the pixels")
     add("--compare", action="store_true", help="write contact_sheet.png")
