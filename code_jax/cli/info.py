@@ -1,4 +1,4 @@
-"""``code-jax info``: where a result comes from, and the command that makes it again."""
+"""``code-jax info``: where a result comes from and the command that makes it again, or what a folder of results holds."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 _EPILOG = """examples:
+  code-jax info restored
   code-jax info restored/photo.png
   code-jax info restored/photo.png --input photo.png   # is it this one's?
 """
@@ -16,16 +17,18 @@ def add_to(commands: Any) -> None:
     """Adds the command to the parser."""
     parser = commands.add_parser(
         "info",
-        help="print a result's settings and the command that makes it again",
+        help="tell where a result, or a folder of results, comes from",
         epilog=_EPILOG,
     )
-    parser.add_argument("result", type=Path, metavar="RESULT", help="a picture that code-jax wrote")
+    parser.add_argument("result", type=Path, metavar="RESULT", help="a picture that code-jax wrote, or an --out")
     parser.add_argument("--input", type=Path, metavar="PICTURE", help="what it was made from, checked by its hash")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Prints a line for each fact, and the command."""
+    """Prints a line for each fact, and of a picture the command."""
+    if args.result.is_dir():
+        return _tell(args.result)
     from code_jax.errors import UserError
     from code_jax.pictures.provenance import command_of, read_facts
 
@@ -38,6 +41,15 @@ def run(args: argparse.Namespace) -> int:
     for name, value in facts.get("settings", {}).items():
         print(f"{name:18} {'none' if value is None else value}")
     print(f"\n{command_of(facts, str(args.input or 'INPUT'))}")
+    return 0
+
+
+def _tell(folder: Path) -> int:
+    from code_jax.errors import printable
+    from code_jax.runs.account import account_of
+
+    for name, value in account_of(folder):
+        print(printable(f"{name:26} {value}"))
     return 0
 
 

@@ -33,7 +33,7 @@ def check_folder(out: Path, command: str, settings: Mapping[str, Any] | None = N
         UserError: names what is there instead.
     """
     settings = json.loads(json.dumps(settings or {}, default=str))  # as a marker gives it back
-    made = _made(out)
+    made = made_by(out)
     if made is None:
         for name in _FILES[command]:
             path = out / name
@@ -71,8 +71,12 @@ def claimed(out: Path, command: str, settings: Mapping[str, Any] | None = None) 
         yield
 
 
-def _made(out: Path) -> dict[str, Any] | None:
-    """What made the folder: what its marker says, or a manifest that is older than markers."""
+def made_by(out: Path) -> dict[str, Any] | None:
+    """The ``command`` and ``settings`` that made a folder: as its marker says, or a manifest that is older than markers.
+
+    Raises:
+        UserError: if one of them cannot be read.
+    """
     for marker in read_objects(out / _MARKER):
         if isinstance(marker.get("command"), str) and isinstance(marker.get("settings"), dict):
             return marker
