@@ -15,8 +15,10 @@ from code_jax.errors import UserError
 _TEMPORARY = re.compile(r"\.[0-9a-f]{32}\.tmp")
 
 
-def write_durably(path: Path, data: bytes) -> None:
+def write_durably(path: Path, data: bytes | str) -> None:
     """Makes `path` hold `data`; a kill or a power cut at any moment leaves the old file, or the new one.
+
+    Text is written as UTF-8, names of files in it that are none byte for byte.
 
     The folder must exist: one that has vanished is an error, not something to make again.
 
@@ -28,7 +30,7 @@ def write_durably(path: Path, data: bytes) -> None:
     temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")
     try:
         with open(temporary, "xb") as file:
-            file.write(data)
+            file.write(data if isinstance(data, bytes) else data.encode(errors="surrogateescape"))
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)

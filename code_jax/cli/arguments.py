@@ -6,7 +6,12 @@ import argparse
 import math
 import re
 
+from code_jax.errors import UserError
 from code_jax.runs.shards import Shard
+
+MOST_AT_A_TIME = 10_000
+_PICTURE = 64 * 64 * 3 * 4  # bytes of the bundled prior's
+_EDIT = 0.1  # seconds of an edit by the bundled prior on two cores, 24 evaluations of 5 ms
 
 
 def number(text: str) -> float:
@@ -35,6 +40,22 @@ def count(text: str) -> int:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
 
 
+def check_batch_size(value: int | str | None) -> None:
+    """Raises UserError for a number of pictures on a device at a time that no device holds."""
+    if isinstance(value, int) and not 1 <= value <= MOST_AT_A_TIME:
+        memory = value * _PICTURE / 2**30
+        needs = f": the pictures alone would take {memory:.0f} GiB at 64x64" if memory > 1 else ""
+        raise UserError(f"--batch-size is {value}; it must be from 1 to {MOST_AT_A_TIME}{needs}")
+
+
+def check_results(option: str, value: int | None, most: int) -> None:
+    """Raises UserError for a number of results of a picture, or of pictures to restore, that nobody waits for."""
+    if value is not None and not 1 <= value <= most:
+        days = value * _EDIT / 86400
+        needs = f": at {_EDIT:g} s each they would take {days:,.0f} days" if days > 1 else ""
+        raise UserError(f"{option} is {value}; it must be from 1 to {most}{needs}")
+
+
 def shard(text: str) -> Shard:
     """I/N, the I-th of N shares."""
     match = re.fullmatch(r"([0-9]{1,9})/([0-9]{1,9})", text)
@@ -44,8 +65,5 @@ def shard(text: str) -> Shard:
 
 
 def batch_size(text: str) -> int | str:
-    """A whole number of at least 1, or auto."""
-    value = text if text == "auto" else count(text)
-    if isinstance(value, int) and value < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of pictures; give at least 1, or auto")
-    return value
+    """A whole number, or auto."""
+    return text if text == "auto" else count(text)

@@ -8,7 +8,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from code_jax.cli.arguments import count, eta, numbers
+from code_jax.cli.arguments import check_batch_size, check_results, count, eta, numbers
 from code_jax.cli.runtime import keep_compiled, use_cores
 from code_jax.errors import UserError
 
@@ -173,10 +173,9 @@ def _side(prior: Any) -> int:
 
 
 def _check(args: argparse.Namespace) -> None:
-    for name in ("images", "official_images", "tuning_images", "batch_size"):
-        value = getattr(args, name)
-        if value is not None and value < 1:
-            raise UserError(f"--{name.replace('_', '-')} is {value}; it must be at least 1")
+    check_batch_size(args.batch_size)
+    for name in ("images", "official_images", "tuning_images"):
+        check_results(f"--{name.replace('_', '-')}", getattr(args, name), 100_000)
     if not args.severity or not all(1 <= severity <= 5 for severity in args.severity):
         raise UserError(f"--severity is {','.join(map(str, args.severity))}; severities are from 1 to 5")
     if not 0 <= args.seed < 2**32:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from code_jax.cli import official
-from code_jax.cli.arguments import batch_size, count, eta, number, numbers, shard
+from code_jax.cli.arguments import batch_size, check_batch_size, check_results, count, eta, number, numbers, shard
 from code_jax.cli.runtime import keep_compiled, use_cores
 from code_jax.errors import UserError
 from code_jax.runs.shards import WHOLE
@@ -234,7 +234,7 @@ def _check_places(args: argparse.Namespace) -> None:
 
 def check_counts(args: argparse.Namespace) -> None:
     """Raises UserError for a count or seed that cannot be."""
-    if args.samples < 1:
-        raise UserError(f"--samples is {args.samples}; it must be at least 1")
+    check_results("--samples", args.samples, 10_000)
+    check_batch_size(args.batch_size)
     if not 0 <= args.seed < 2**32:
         raise UserError(f"--seed is {args.seed}; it must be from 0 to {2**32 - 1}")

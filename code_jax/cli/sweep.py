@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from code_jax.cli import restore
-from code_jax.cli.arguments import count, number
+from code_jax.cli.arguments import check_batch_size, count, number
 from code_jax.cli.runtime import keep_compiled, use_cores
 from code_jax.errors import UserError
 
@@ -71,8 +71,7 @@ def run(args: argparse.Namespace) -> int:
     from code_jax.runs.folder import claimed
     from code_jax.runs.sources import check_output, find_sources
 
-    if args.batch_size is not None and args.batch_size < 1:
-        raise UserError(f"--batch-size is {args.batch_size}; it must be at least 1")
+    check_batch_size(args.batch_size)
     if not 0 <= args.seed <= args.seed + max(args.seeds, 1) <= 2**32:
         raise UserError(f"--seed is {args.seed}; it must be from 0 to {2**32 - max(args.seeds, 1)}")
     if args.reference is not None and not args.reference.exists():

@@ -85,12 +85,12 @@ def write_report(
     blocks += _realism(results, reference, resamples, seed) + _over_eta(results, reference, resamples, seed)
     sheets = _sheets([cell for cell in results.cells if cell.protocol == results.cells[0].protocol and cell.severity == main])
     for figure in (block for block in blocks if isinstance(block, Figure)):
-        write_durably(out / f"{figure.name}.svg", f"{figure.svg}\n".encode())
+        write_durably(out / f"{figure.name}.svg", f"{figure.svg}\n")
     text = "\n\n".join(["# CODE: evaluation", *(block.markdown() for block in blocks)])
-    write_durably(out / "report.md", f"{text}\n".encode())
+    write_durably(out / "report.md", f"{text}\n")
     head = f'<head><meta charset="utf-8"><title>CODE: evaluation</title><style>{_STYLE}</style></head>'
     body = "".join(["<h1>CODE: evaluation</h1>", *(block.html() for block in blocks), sheets])
-    write_durably(out / "report.html", f'<!DOCTYPE html><html lang="en">{head}<body>{body}</body></html>\n'.encode())
+    write_durably(out / "report.html", f'<!DOCTYPE html><html lang="en">{head}<body>{body}</body></html>\n')
     return rows
 
 

@@ -114,7 +114,7 @@ def _write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     table = csv.DictWriter(file, names, restval="")
     table.writeheader()
     table.writerows(rows)
-    write_durably(path, file.getvalue().encode())
+    write_durably(path, file.getvalue())
 
 
 def _varied(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:

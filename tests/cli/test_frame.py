@@ -1,0 +1,115 @@
+"""What ends a command in the terminals, pipes and machines of others: one line and a status, whatever the command."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from code_jax.cli import frame
+from code_jax.cli.main import main
+from code_jax.durable import write_durably
+from code_jax.errors import UserError
+
+
+def run(words, before="", after="", **environment):
+    """A command in a shell of its own: (status, what it said on stderr)."""
+    script = f'{before}"$@" {after}'
+    command = ["bash", "-c", script, "bash", sys.executable, "-m", "code_jax", *words]
+    done = subprocess.run(command, env=os.environ | environment, capture_output=True, timeout=120)
+    return done.returncode, done.stderr.decode(), done.stdout.decode(errors="replace")
+
+
+@pytest.mark.parametrize("buffered", ["", "1"])
+def test_a_reader_that_goes_away_changes_no_status(buffered):
+    status, said, shown = run(["priors"], after="| head -1; exit ${PIPESTATUS[0]}", PYTHONUNBUFFERED=buffered)
+    assert (status, said, shown.count("\n")) == (0, "", 1)
+    assert run(["--help"], after="| true; exit ${PIPESTATUS[0]}", PYTHONUNBUFFERED=buffered)[:2] == (0, "")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no full device")
+def test_a_full_disk_under_stdout_is_one_line_and_under_stderr_none():
+    status, said, _ = run(["priors"], after="> /dev/full")
+    assert status == 2 and said.startswith("code-jax: error: No space left") and said.count("\n") == 1
+    assert run(["restor"], after="2> /dev/full")[:2] == (2, "")
+
+
+def test_closed_streams_are_nobodys_files(tmp_path):
+    """A file that took the number of a closed stream would get what is written to it."""
+    Image.new("RGB", (32, 32), "red").save(tmp_path / "a.png")
+    words = ["corrupt", str(tmp_path / "a.png"), "--out", str(tmp_path / "out"), "--corruption", "contrast"]
+    assert run(words, after="<&- >&- 2>&-")[0] == 0
+    assert (tmp_path / "out" / "manifest.jsonl").read_text().count("\n") == 1
+    assert np.asarray(Image.open(tmp_path / "out" / "a.png")).shape == (32, 32, 3)
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+def test_what_a_terminal_cannot_show_is_escaped(encoding, tmp_path):
+    Image.new("RGB", (32, 32)).save(tmp_path / "日本.png")
+    name = os.fsdecode(b"caf\xe9\x1b[2J.png")
+    (tmp_path / name).write_bytes(b"no picture")
+    out = tmp_path / "出力"
+    words = ["corrupt", str(tmp_path), "--out", str(out), "--corruption", "contrast"]
+    status, said, shown = run(words, PYTHONIOENCODING=encoding)
+    assert status == 1 and "\\u51fa" in shown and r"caf\udce9\x1b[2J.png" in said and "\x1b" not in said + shown
+    status, said, shown = run(["info", str(out)], PYTHONIOENCODING=encoding)
+    assert (status, said) == (0, "") and "contrast" in shown
+
+
+@pytest.mark.parametrize("named", ["cuda", "tpu,cpu", "nonsense"])
+def test_a_device_that_is_not_there_is_named(named, tmp_path):
+    Image.new("RGB", (64, 64)).save(tmp_path / "a.png")
+    status, said, _ = run(["restore", str(tmp_path / "a.png"), "--out", str(tmp_path / "out")], JAX_PLATFORMS=named)
+    assert status == 2 and f"JAX_PLATFORMS is '{named}'" in said.splitlines()[-1] and "Traceback" not in said
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (PermissionError(13, "Permission denied", "a\nb"), r"'a\nb': Permission denied; change its permissions, or choose another"),
+        (OSError("no errno"), "no errno"),
+        (MemoryError("Unable to allocate 7 TiB"), "out of memory (Unable to allocate 7 TiB); ask for less at a time"),
+        (UserError("two\nlines"), r"two\nlines"),
+    ],
+)
+def test_each_kind_of_end_is_one_line(error, line, capsys):
+    def fail():
+        raise error
+
+    assert frame.framed(fail) == 2
+    shown = capsys.readouterr().err
+    assert line in shown and shown.startswith("code-jax: error: ") and shown.count("\n") == 1
+
+
+def test_a_defect_stays_a_traceback():
+    with pytest.raises(ZeroDivisionError):
+        frame.framed(lambda: 1 // 0)
+
+
+@pytest.mark.parametrize(
+    ("argv", "near"),
+    [
+        (["restor"], "did you mean restore?"),
+        (["restore", "a", "--out", "b", "--langevin-stepz", "3"], "did you mean --langevin-steps?"),
+        (["restore", "a", "--out", "b", "--fit", "cropp"], "did you mean crop?"),
+        (["restore"], "for example: code-jax restore photo.png --out restored"),
+        (["restore", "a", "--out", "b", "--samples", "1000000000"], "1,157 days"),
+        (["restore", "a", "--out", "b", "--batch-size", "100000000"], "GiB"),
+    ],
+)
+def test_a_mistake_is_answered_with_what_was_meant(argv, near, capsys):
+    assert main(argv) == 2
+    shown = capsys.readouterr().err
+    assert near in shown and shown.count("\n") == 1
+
+
+@pytest.mark.parametrize("kind", ["link", "pipe", "folder"])
+def test_nothing_but_a_file_is_replaced(kind, tmp_path):
+    path, elsewhere = tmp_path / "file", tmp_path / "elsewhere"
+    elsewhere.write_text("mine")
+    {"link": lambda: path.symlink_to(elsewhere), "pipe": lambda: os.mkfifo(path), "folder": path.mkdir}[kind]()
+    with pytest.raises(UserError, match="where a file of ours belongs"):
+        write_durably(path, b"ours")
+    assert elsewhere.read_text() == "mine" and len(list(tmp_path.iterdir())) == 2
