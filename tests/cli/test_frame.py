@@ -68,7 +68,10 @@ def test_a_device_that_is_not_there_is_named(named, tmp_path):
 @pytest.mark.parametrize(
     ("error", "line"),
     [
-        (PermissionError(13, "Permission denied", "a\nb"), r"'a\nb': Permission denied; change its permissions, or choose another"),
+        (
+            PermissionError(13, "Permission denied", "a\nb"),
+            r"'a\nb': Permission denied; change its permissions, or choose another",
+        ),
         (OSError("no errno"), "no errno"),
         (MemoryError("Unable to allocate 7 TiB"), "out of memory (Unable to allocate 7 TiB); ask for less at a time"),
         (UserError("two\nlines"), r"two\nlines"),
