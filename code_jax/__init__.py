@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from code_jax.editing.official import OfficialSettings, official
     from code_jax.editing.sweep import SweepGrid, SweepPoint, SweepResult, sweep
     from code_jax.errors import UserError
-    from code_jax.pictures.arrays import from_pil, from_uint8, to_pil, to_uint8
+    from code_jax.pictures.arrays import from_uint8, to_uint8
+    from code_jax.pictures.pil import from_pil, to_pil
     from code_jax.priors.load import bundled_samples, load_prior
     from code_jax.priors.prior import Prior
     from code_jax.priors.save import save_prior
@@ -82,7 +83,8 @@ _HOMES = {
     "editing.official": ("OfficialSettings", "official"),
     "editing.sweep": ("SweepGrid", "SweepPoint", "SweepResult", "sweep"),
     "errors": ("UserError",),
-    "pictures.arrays": ("from_pil", "from_uint8", "to_pil", "to_uint8"),
+    "pictures.arrays": ("from_uint8", "to_uint8"),
+    "pictures.pil": ("from_pil", "to_pil"),
     "priors.load": ("bundled_samples", "load_prior"),
     "priors.prior": ("Prior",),
     "priors.save": ("save_prior",),

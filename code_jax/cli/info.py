@@ -29,17 +29,16 @@ def run(args: argparse.Namespace) -> int:
     """Prints a line for each fact, and of a picture the command."""
     if args.result.is_dir():
         return _tell(args.result)
-    from code_jax.errors import UserError
+    from code_jax.errors import UserError, brief, printable
     from code_jax.pictures.provenance import command_of, read_facts
 
     facts = read_facts(args.result)
-    if args.input and _hash(args.input, args.result, facts) != facts.get("input_hash"):
-        raise UserError(f"{args.result} was not made from {args.input}: the pixels' hashes differ")
-    for name, value in facts.items():
+    if args.input and not _is_of(args.input, args.result, facts):
+        raise UserError(f"{str(args.result)!r} was not made from {str(args.input)!r}: the pixels' hashes differ")
+    for name, value in (facts | facts.get("settings", {})).items():
         if name != "settings":
-            print(f"{name:18} {value}")
-    for name, value in facts.get("settings", {}).items():
-        print(f"{name:18} {'none' if value is None else value}")
+            shown = "none" if value is None else value if isinstance(value, str) else brief(value)
+            print(f"{printable(name):18} {printable(shown)}")
     print(f"\n{command_of(facts, str(args.input or 'INPUT'))}")
     return 0
 
@@ -53,20 +52,24 @@ def _tell(folder: Path) -> int:
     return 0
 
 
-def _hash(picture: Path, result: Path, facts: dict[str, Any]) -> str:
+def _is_of(picture: Path, result: Path, facts: dict[str, Any]) -> bool:
+    """Whether a result's facts tell of these pixels, as a prior of any number of channels sees them."""
     import hashlib
 
-    from PIL import Image
-
     from code_jax.errors import UserError
-    from code_jax.pictures.decode import PictureError
-    from code_jax.pictures.files import read_picture
+    from code_jax.pictures.files import open_picture
+    from code_jax.pictures.fitting import eight_bits, fitted, with_alpha
+    from code_jax.pictures.loading import PictureError
 
-    with Image.open(result) as opened:
-        width, height = opened.size
-    height, width = facts.get("size", (height, width))  # what the prior saw, where the result was brought back to another size
     try:
-        pixels = read_picture(picture, (height, width, 3), facts.get("settings", {}).get("fit", "resize"))
+        # What the prior saw, where the result was brought back to another size.
+        height, width = facts["size"] if "size" in facts else open_picture(result).pixels.shape[:2]
+        pixels, alpha, *_ = open_picture(picture)
     except PictureError as error:
-        raise UserError(f"{picture} cannot be read: {error}") from error
-    return hashlib.sha256(pixels.tobytes()).hexdigest()
+        raise UserError(f"{str(picture)!r} cannot be read: {error}") from error
+    for channels in (3, 1) if alpha is None else (3, 1, 4):
+        shape = height, width, channels
+        seen = fitted(with_alpha(pixels, alpha, channels), shape, facts.get("settings", {}).get("fit", "resize"))
+        if hashlib.sha256(eight_bits(seen, channels).tobytes()).hexdigest() == facts.get("input_hash"):
+            return True
+    return False

@@ -87,12 +87,14 @@ def run(args: argparse.Namespace) -> int:
     """Restores; 1 if some inputs failed."""
     from code_jax.pictures.encode import possible_endings
     from code_jax.runs.manifest import names_given
-    from code_jax.runs.sources import check_output, find_sources
+    from code_jax.runs.sources import check_output, find_sources, without_partner
 
     check_counts(args)
     _check_places(args)
     sources = find_sources(args.inputs, args.out, args.reference, suffix=args.suffix, names=names_given(args.out))
     check_output(args.out, sources, "restore", possible_endings(args.format), args.samples)
+    if args.reference is not None and (alone := without_partner(sources)):
+        print(f"code-jax: warning: {alone} in {str(args.reference)!r}", file=sys.stderr)
 
     from code_jax.priors.load import load_prior
     from code_jax.runs.job import Job
@@ -124,9 +126,6 @@ def run(args: argparse.Namespace) -> int:
 
     summary = halving(restore, job, args.out, given=size == args.batch_size)
     _print_summary(summary, args.out)
-    if args.reference is not None and not summary.before and summary.done + summary.kept:
-        print(f"code-jax: warning: no input has a clean source in {str(args.reference)!r}: it needs their names and sub-folders",
-              file=sys.stderr)  # fmt: skip
     return 128 + summary.signal if summary.signal else 1 if summary.failed else 0
 
 
@@ -212,8 +211,8 @@ def _shortest(value: Any) -> Any:
 
 
 def _mask(path: Path, shape: tuple[int, int, int], fit: str) -> Any:
-    from code_jax.pictures.decode import PictureError
     from code_jax.pictures.files import read_mask
+    from code_jax.pictures.loading import PictureError
 
     try:
         return read_mask(path, shape, fit)

@@ -69,7 +69,7 @@ def add_to(commands: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Sweeps; 1 if some inputs failed."""
     from code_jax.runs.folder import claimed
-    from code_jax.runs.sources import check_output, find_sources
+    from code_jax.runs.sources import check_output, find_sources, without_partner
 
     check_batch_size(args.batch_size)
     if not 0 <= args.seed <= args.seed + max(args.seeds, 1) <= 2**32:
@@ -82,6 +82,8 @@ def run(args: argparse.Namespace) -> int:
         if len(sources) > 1:
             raise UserError(f"--reference {str(file_reference)!r} is one picture for {len(sources)} inputs; give a folder")
         sources = [sources[0]._replace(reference=file_reference)]
+    if args.reference is not None and (alone := without_partner(sources)):
+        print(f"code-jax: warning: {alone} in {str(args.reference)!r}", file=sys.stderr)
     given = {name: value for name, value in vars(args).items() if name not in ("run", "words", "out", "progress")}
     check_output(args.out, [], "sweep", settings=given)
     with claimed(args.out, "sweep", given):
@@ -95,8 +97,8 @@ def _sweep(args: argparse.Namespace, sources: Sequence[Any]) -> int:
     from code_jax.editing.config import canonical
     from code_jax.editing.sweep import SweepPoint, sweep
     from code_jax.pictures.arrays import from_uint8
-    from code_jax.pictures.decode import PictureError
     from code_jax.pictures.files import read_picture
+    from code_jax.pictures.loading import PictureError
     from code_jax.priors.hash import prior_hash
     from code_jax.priors.load import load_prior
     from code_jax.progress import Progress
@@ -148,7 +150,8 @@ def _sweep(args: argparse.Namespace, sources: Sequence[Any]) -> int:
     rows = write_report(args.out, swept, result, prior.schedule, args.seed, facts)
 
     broken = sum(not row["finite"] for row in rows)
-    print(f"{len(result.points)} points, {len(swept)} pictures, not finite {broken}, failed {failed}; results are in {args.out}")
+    done = f"{len(result.points)} points, {len(swept)} pictures, not finite {broken}, failed {failed}"
+    print(f"{done}; results are in {str(args.out)!r}")
     alone = result.info.nfe * len(rows)
     print(f"{result.evaluations} evaluations (each point by itself: {alone}), micro-batch {result.micro_batch}, {seconds:.1f} s")
     return 1 if failed or broken else 0

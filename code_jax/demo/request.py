@@ -17,7 +17,6 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from PIL import Image
 
 import code_jax
 from code_jax.cli.main import parse
@@ -25,13 +24,14 @@ from code_jax.cli.restore import check_counts, configure, describe
 from code_jax.editing.config import EditConfig
 from code_jax.errors import UserError
 from code_jax.pictures.files import read_mask, read_picture
+from code_jax.pictures.loading import PictureError
 from code_jax.pictures.provenance import command_of
 from code_jax.priors.load import bundled_samples
 from code_jax.priors.prior import Prior
 from code_jax.runs.job import Job, fold_keys, image_key
 
 OPTIONS = ("method", "preset", "depth", "relative-step", "eta", "ode-steps", "langevin-steps", "solver", "seed", "samples", "fit")
-_MAX_PIXELS = 50_000_000
+_MOST_PIXELS = 50_000_000
 _MOST_SAMPLES = 16
 
 
@@ -107,8 +107,6 @@ def read_order(form: Mapping[str, Any], offers: Mapping[str, Offer]) -> Order:
     shape = offer.prior.image_shape
     pixels = _corrupted(_picture(form, shape, args.fit), form, args)
     mask = _decoded(form["mask"], "mask", read_mask, shape, args.fit) if form.get("mask") else None
-    if mask is not None and not mask.any():
-        raise UserError("the mask is empty: paint what may change, or clear the mask")
     job = Job(samples=args.samples, seed=args.seed, micro_batch=1, fit=args.fit, mask=mask)
     return Order(offer, config, pixels, _job(job, offer, config))
 
@@ -161,16 +159,10 @@ def _picture(form: Mapping[str, Any], shape: tuple[int, int, int], fit: str) -> 
 def _decoded(url: Any, what: str, read: Any, shape: tuple[int, int, int], fit: str) -> np.ndarray:
     try:
         data = base64.b64decode(str(url).partition(",")[2], validate=True)
-        with Image.open(io.BytesIO(data)) as opened:
-            size = opened.width * opened.height
-        if size > _MAX_PIXELS:
-            raise UserError(f"the {what} has {size / 1e6:.0f} million pixels; at most {_MAX_PIXELS / 1e6:.0f} are taken")
-        pixels: np.ndarray = read(io.BytesIO(data), shape, fit)
-    except UserError:
-        raise
-    except (Image.UnidentifiedImageError, binascii.Error):
-        raise UserError(f"the {what} is no picture, or of an unknown format: give a PNG, JPEG, WebP, BMP or TIFF") from None
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        pixels: np.ndarray = read(io.BytesIO(data), shape, fit, most_pixels=_MOST_PIXELS)
+    except binascii.Error:
+        raise UserError(f"the {what} is no picture that a browser sends") from None
+    except PictureError as error:
         raise UserError(f"the {what} cannot be read: {error}") from error
     return pixels
 

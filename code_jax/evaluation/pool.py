@@ -32,8 +32,6 @@ def read_pool(source: Path, size: int, classes: Sequence[str], held: int | None 
     Raises:
         UserError: if there is no such source, no readable picture, or fewer than `held`.
     """
-    if not source.exists():
-        raise UserError(f"{str(source)!r} does not exist; give a folder or zip of clean pictures")
     names, pixels = read_pictures(source, size)
     folders = [PurePosixPath(name.replace("\\", "/")).parent.name for name in names]
     known = set(folders) <= set(classes)

@@ -1,8 +1,7 @@
-"""Pictures as arrays: PIL images and uint8 to floats in [−1, 1], and back."""
+"""Levels as floats in [−1, 1], and back."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -43,10 +42,16 @@ def to_uint8(images: jax.typing.ArrayLike) -> np.ndarray:
     Returns:
         uint8 of the same shape, on the host.
 
+    Raises:
+        UserError: for integers, which are levels already.
+
     Example:
         >>> to_uint8(jnp.array([-1.0, 0.0, 2.0])).tolist()
         [0, 128, 255]
     """
+    dtype = getattr(images, "dtype", None)
+    if dtype is not None and not jnp.issubdtype(dtype, jnp.floating):
+        raise UserError(f"images are {dtype}; to_uint8 and to_pil take floats in [−1, 1]")
     return quantized(images, np.uint8)
 
 
@@ -62,39 +67,11 @@ def quantized(images: jax.typing.ArrayLike, dtype: type[np.unsignedinteger]) -> 
     return np.rint(values * half + half).astype(dtype)
 
 
-def from_pil(pictures: Sequence[Image.Image]) -> jax.Array:
-    """PIL pictures as a batch of images.
-
-    Args:
-        pictures: B pictures of one size, of any mode that converts to RGB.
-
-    Returns:
-        float32 [B, H, W, 3] in [−1, 1].
-
-    Raises:
-        UserError: for none at all, or pictures of several sizes.
+def picture_of(pixels: np.ndarray) -> Image.Image:
+    """Pixels uint8 [H, W, 1, 3 or 4], or uint16 [H, W, 1], as a picture of mode L, RGB, RGBA or I;16.
 
     Example:
-        >>> from_pil([Image.new("RGB", (4, 2), "white")]).shape
-        (1, 2, 4, 3)
+        >>> picture_of(np.zeros((2, 4, 1), np.uint8)).mode
+        'L'
     """
-    sizes = sorted({picture.size for picture in pictures})
-    if len(sizes) != 1:
-        raise UserError(f"{len(pictures)} pictures of sizes {sizes}; give one or more, all of one size")
-    return from_uint8(np.stack([np.asarray(picture.convert("RGB")) for picture in pictures]))
-
-
-def to_pil(images: jax.Array) -> list[Image.Image]:
-    """Images as PIL pictures.
-
-    Args:
-        images: floating [B, H, W, 3], in [−1, 1]; values outside are clipped.
-
-    Returns:
-        B pictures of mode RGB.
-
-    Example:
-        >>> to_pil(jnp.ones((1, 2, 4, 3)))[0].size
-        (4, 2)
-    """
-    return [Image.fromarray(image) for image in to_uint8(images)]
+    return Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)

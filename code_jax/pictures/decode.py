@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import io
+import re
 from pathlib import PurePath
 from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image, ImageCms
 
+from code_jax.pictures.loading import MOST_PIXELS, PictureError, in_words, load
 from code_jax.pictures.metadata import Metadata, read_metadata, upright
 
-# Formats known by their first bytes, and those whose first bytes say little: these are tried only where the name says so.
-# EPS and WMF are left out: reading them runs other programs.
-_FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "HEIF", "JPEG2000", "PPM", "QOI", "DDS", "PSD", "ICNS")
-_BY_NAME = {"TGA", "PCX", "ICO", "SGI", "DIB", "SUN", "IM", "MSP", "XBM", "XPM"}
 _SAME = {"MPO": "JPEG", "DIB": "BMP"}
+_STRIP = 2**24  # pixels that are converted at a time: copies of all of a large picture would take gigabytes
 _GRAY = ("1", "L", "LA", "La")
 _DEEP = ("I;16", "I;16B", "I;16L", "I;16N", "I", "F")
-
-
-class PictureError(ValueError):
-    """A file that is no whole picture, or a picture that cannot be written; the message says why."""
 
 
 class Picture(NamedTuple):
@@ -42,29 +37,40 @@ class Picture(NamedTuple):
     warnings: tuple[str, ...]
 
 
-def decode_picture(data: bytes, name: str = "", *, animated: str = "first") -> Picture:
+@in_words()
+def decode_picture(data: bytes, name: str = "", *, animated: str = "first", most_pixels: int = MOST_PIXELS) -> Picture:
     """Reads the bytes of a file.
 
     Args:
         data: the whole file.
         name: its name, for the formats that are known by it; one that belies the content is warned of.
         animated: of several frames take the "first", with a warning, or "refuse" the file.
+        most_pixels: a picture of more is refused before it is decoded.
 
     Raises:
-        PictureError: if it is no whole picture, too large (179 million pixels), or of a kind that is not read.
+        PictureError: if it is no whole picture, too large, or of a kind that is not read.
     """
-    if not data:
-        raise PictureError("the file is empty")
-    try:
-        _check(data, name)
-        with Image.open(io.BytesIO(data), formats=_formats(name)) as opened:
-            return _read(opened, name, animated)
-    except PictureError:
-        raise
-    except Image.UnidentifiedImageError:
-        raise PictureError("not a picture of a kind that can be read") from None
-    except Exception as error:  # a broken file makes a decoder raise anything at all; whatever it is, the file is what is wrong
-        raise PictureError(str(error).splitlines()[0] if str(error) else type(error).__name__) from error
+    warnings: list[str] = []
+    opened, stored = load(data, name, warnings, animated=animated, most_pixels=most_pixels)
+    kind = _SAME.get(opened.format or "", opened.format or "")
+    told = Image.registered_extensions().get(PurePath(name).suffix.lower(), kind)
+    if _SAME.get(told, told) != kind:
+        warnings.insert(0, f"it is {kind}, whatever its name says")
+    if opened.mode not in _DEEP and (re.search(";16[BLN]", stored) or (kind == "PPM" and "65535" in stored)):
+        warnings.append("its 16 bits a colour are reduced to 8")
+    gamma = opened.info.get("gamma")  # of a PNG that says neither sRGB nor a profile
+    if isinstance(gamma, float) and abs(2.2 * gamma - 1) > 0.05 and not {"srgb", "icc_profile"} & opened.info.keys():
+        warnings.append(f"its gamma of {gamma:g} is left out of account; taken as sRGB")
+    metadata = read_metadata(opened, warnings)
+    picture = upright(opened)
+    if "'LA;16" in stored:  # Pillow makes colour of gray with 16 bits and transparency
+        picture = picture.convert("LA")
+    elif kind == "PPM" and picture.mode == "I":
+        picture = picture.convert("I;16")
+    pixels, alpha, more = from_pillow(picture)
+    if pixels.dtype == np.uint8:
+        metadata = metadata._replace(icc_profile=None)  # the pixels are sRGB now
+    return Picture(np.ascontiguousarray(pixels), alpha, kind, metadata, (*warnings, *more))
 
 
 def from_pillow(picture: Image.Image) -> tuple[np.ndarray, np.ndarray | None, list[str]]:
@@ -81,12 +87,28 @@ def from_pillow(picture: Image.Image) -> tuple[np.ndarray, np.ndarray | None, li
     if picture.mode in _DEEP:
         if "transparency" in picture.info:
             warnings.append("its transparency does not go with 16 bits and is left out")
-        return _deep(picture), None, warnings
-    alpha = None
-    if picture.mode in ("La", "RGBa"):
-        picture = picture.convert({"La": "LA", "RGBa": "RGBA"}[picture.mode])
-    if picture.has_transparency_data:
-        alpha = np.asarray(picture.convert("RGBA"))[..., 3]
+        return _deep(picture, warnings), None, warnings
+    rows = max(_STRIP // picture.width, 1)
+    colours: list[np.ndarray] = []
+    alphas: list[np.ndarray] = []
+    for top in range(0, picture.height, rows):
+        strip = picture.crop((0, top, picture.width, min(top + rows, picture.height))) if rows < picture.height else picture
+        if strip.mode in ("La", "RGBa"):
+            strip = strip.convert({"La": "LA", "RGBa": "RGBA"}[strip.mode])
+        if strip.has_transparency_data:
+            alphas.append(np.asarray((strip if strip.mode in ("LA", "RGBA") else strip.convert("RGBA")).getchannel("A")))
+        colours.append(_colours(strip, warnings))
+    if picture.mode in ("P", "PA") and all(np.all(part == part[..., :1]) for part in colours):  # a palette of grays
+        colours = [part[..., :1] for part in colours]
+    return _joined(colours), _joined(alphas) if alphas else None, list(dict.fromkeys(warnings))
+
+
+def _joined(strips: list[np.ndarray]) -> np.ndarray:
+    return strips[0] if len(strips) == 1 else np.concatenate(strips)
+
+
+def _colours(picture: Image.Image, warnings: list[str]) -> np.ndarray:
+    """A picture of 8 bits as uint8 [H, W, 1 or 3] in sRGB."""
     if picture.mode in _GRAY:
         base = picture.convert("L")
     elif picture.mode in ("P", "PA"):
@@ -96,62 +118,27 @@ def from_pillow(picture: Image.Image) -> tuple[np.ndarray, np.ndarray | None, li
     else:
         base = picture.convert("RGB")
     pixels = np.asarray(_to_srgb(base, picture.info.get("icc_profile"), warnings))
-    if picture.mode in ("P", "PA") and np.all(pixels == pixels[..., :1]):  # a palette of grays
-        pixels = pixels[..., 0]
-    return (pixels if pixels.ndim == 3 else pixels[..., None]), alpha, warnings
+    return pixels if pixels.ndim == 3 else pixels[..., None]
 
 
-def _formats(name: str) -> list[str]:
-    Image.init()
-    by_name = Image.registered_extensions().get(PurePath(name).suffix.lower())
-    return [each for each in (*_FORMATS, *({by_name} & _BY_NAME)) if each in Image.OPEN]
-
-
-def _check(data: bytes, name: str) -> None:
-    with Image.open(io.BytesIO(data), formats=_formats(name)) as picture:
-        if min(picture.size) < 1:
-            raise PictureError(f"the picture has no pixels: {picture.width}x{picture.height}")
-        picture.verify()  # a PNG's checksums, which loading passes over
-
-
-def _read(opened: Image.Image, name: str, animated: str) -> Picture:
-    warnings = []
-    kind = _SAME.get(opened.format or "", opened.format or "")
-    told = Image.registered_extensions().get(PurePath(name).suffix.lower(), kind)
-    if _SAME.get(told, told) != kind:
-        warnings.append(f"it is {kind}, whatever its name says")
-    if opened.format != "MPO" and getattr(opened, "is_animated", False):
-        if animated == "refuse":
-            raise PictureError(f"it has {getattr(opened, 'n_frames', 'several')} frames")
-        warnings.append("it has several frames; the first is taken")
-    raw = str(getattr(opened, "tile", ()))
-    if opened.mode not in _DEEP and (";16" in raw or (kind == "PPM" and "65535" in raw)):
-        warnings.append("its 16 bits a colour are reduced to 8")
-    opened.load()
-    metadata = read_metadata(opened, warnings)
-    picture = upright(opened)
-    if "'LA;16" in raw:  # Pillow makes colour of gray with 16 bits and transparency
-        picture = picture.convert("LA")
-    elif kind == "PPM" and picture.mode == "I":
-        picture = picture.convert("I;16")
-    pixels, alpha, more = from_pillow(picture)
-    if pixels.dtype == np.uint8:
-        metadata = metadata._replace(icc_profile=None)  # the pixels are sRGB now
-    return Picture(np.ascontiguousarray(pixels), alpha, kind, metadata, (*warnings, *more))
-
-
-def _deep(picture: Image.Image) -> np.ndarray:
+def _deep(picture: Image.Image, warnings: list[str]) -> np.ndarray:
     values = np.asarray(picture)
     if picture.mode.startswith("I;16"):
         return values.astype(np.uint16)[..., None]
-    values = values.astype(np.float64)
-    low, high = values.min(), values.max()
+    low, high = float(values.min()), float(values.max())
     if not np.isfinite(high - low):
         raise PictureError("it holds values that are not finite")
     ranges = (255, 65535) if picture.mode == "I" else (1, 255, 65535)
-    full = next((full for full in ranges if low >= 0 and high <= full), None)
-    low, full = (0, full) if full else (low, high - low)
-    return np.rint((values - low) * (65535 / full)).astype(np.uint16)[..., None]
+    full: float | None = next((full for full in ranges if low >= 0 and high <= full), None)
+    if full is None:
+        warnings.append(f"its values, from {low:g} to {high:g}, are stretched to the whole range")
+        full = high - low or 1
+    else:
+        low = 0
+    scaled = np.empty((*values.shape, 1), np.uint16)
+    for row, out in zip(values, scaled, strict=True):  # of all of them, float64 would take gigabytes
+        out[:, 0] = np.rint((row.astype(np.float64) - low) * (65535 / full))
+    return scaled
 
 
 def _to_srgb(picture: Image.Image, profile: Any, warnings: list[str]) -> Image.Image:

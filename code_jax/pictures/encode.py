@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
-from code_jax.pictures.decode import PictureError
+from code_jax.pictures.arrays import picture_of
+from code_jax.pictures.loading import PictureError
 from code_jax.pictures.metadata import Metadata
 from code_jax.pictures.provenance import exif_with
 
@@ -68,8 +69,8 @@ def encode_picture(
     """The bytes of a file, and warnings of what its format cannot hold.
 
     Args:
-        pixels: uint8 [H, W, 1 or 3], or uint16 [H, W, 1].
-        alpha: uint8 [H, W], or None.
+        pixels: uint8 [H, W, 1, 3 or 4], or uint16 [H, W, 1].
+        alpha: uint8 [H, W], or None; of four channels the fourth is it.
         kind: Pillow's name of the format.
         quality: 1..100 of JPEG (95 if None), WebP and AVIF (lossless, and 100, if None).
         facts: of `code_jax.pictures.provenance`; BMP holds none.
@@ -79,6 +80,8 @@ def encode_picture(
     """
     metadata = metadata or Metadata()
     warnings, modes = [], _KINDS[kind].modes
+    if pixels.shape[2] == 4:
+        pixels, alpha = pixels[..., :3], pixels[..., 3]
     if pixels.dtype == np.uint16 and "I;16" not in modes:
         warnings.append(f"{kind} holds 8 bits; its 16 are reduced")
         pixels = np.rint(pixels / 257).astype(np.uint8)
@@ -89,7 +92,7 @@ def encode_picture(
         pixels = pixels.repeat(3, axis=2)
     if alpha is not None:
         pixels = np.concatenate([pixels, alpha[..., None]], axis=2)
-    picture = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
+    picture = picture_of(pixels)
     try:
         return _saved(picture, kind, metadata, quality, facts), warnings
     except PictureError as error:

@@ -1,10 +1,8 @@
-"""Files of pictures: which ones are, read and written whole."""
+"""Pictures and masks from files, and PNGs written whole."""
 
 from __future__ import annotations
 
 import io
-import os
-import stat
 from pathlib import Path
 from typing import IO
 
@@ -13,54 +11,65 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from code_jax.durable import write_durably
-from code_jax.pictures.decode import Picture, PictureError, decode_picture
-from code_jax.pictures.fitting import eight_bits, fitted
-
-EXTENSIONS = frozenset(
-    [".png", ".apng", ".jpg", ".jpeg", ".jfif", ".webp", ".bmp", ".dib", ".tif", ".tiff", ".gif", ".avif", ".heic", ".heif"]
-) | {".jp2", ".j2k", ".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".qoi"}
-_MOST_BYTES = 2**31
+from code_jax.pictures.decode import Picture, decode_picture
+from code_jax.pictures.fitting import eight_bits, fitted, with_alpha
+from code_jax.pictures.loading import MOST_PIXELS, PictureError, bytes_and_name
 
 
-def read_bytes(path: Path) -> bytes:
-    """A regular file's bytes.
-
-    Raises:
-        PictureError: if it cannot be read; the message says why.
-    """
-    try:
-        status = os.stat(path)
-        if not stat.S_ISREG(status.st_mode):  # a pipe would be waited for, a device read for ever
-            raise PictureError("it is no regular file")
-        if status.st_size > _MOST_BYTES:
-            raise PictureError("it is larger than 2 GiB")
-        return path.read_bytes()
-    except OSError as error:
-        raise PictureError(error.strerror or str(error)) from error
-
-
-def read_picture(path: str | Path | IO[bytes], shape: tuple[int, int, int] | None, fit: str) -> np.ndarray:
+def read_picture(
+    path: str | Path | IO[bytes], shape: tuple[int, int, int] | None, fit: str, most_pixels: int = MOST_PIXELS
+) -> np.ndarray:
     """A picture as uint8 [H, W, C] as a prior of `shape` [H, W, C] sees it, upright, fitted as `fitting.FITS` says.
 
     Without a shape it has its own size and colour's three channels.
 
     Raises:
-        PictureError: if the file is no whole picture; the message says why.
+        PictureError: if the file is no whole picture, or has not what four channels need; the message says why.
     """
-    pixels = open_picture(path).pixels
-    return eight_bits(pixels, 3) if shape is None else eight_bits(fitted(pixels, shape, fit), shape[2])
+    picture = open_picture(path, most_pixels)
+    if shape is None:
+        return eight_bits(picture.pixels, 3)
+    return eight_bits(fitted(with_alpha(picture.pixels, picture.alpha, shape[2]), shape, fit), shape[2])
 
 
-def open_picture(path: str | Path | IO[bytes]) -> Picture:
+def open_picture(path: str | Path | IO[bytes], most_pixels: int = MOST_PIXELS) -> Picture:
     """A file's picture; errors as `read_picture`."""
-    if isinstance(path, (str, Path)):
-        return decode_picture(read_bytes(Path(path)), Path(path).name)
-    return decode_picture(path.read())
+    return decode_picture(*bytes_and_name(path), most_pixels=most_pixels)
 
 
-def read_mask(path: Path | IO[bytes], shape: tuple[int, int, int], fit: str) -> np.ndarray:
-    """A mask as bool [H, W] of a prior's size, fitted as its picture is: True where it is bright, which is what may change."""
-    return read_picture(path, shape, fit).max(axis=-1) >= 128
+def read_mask(path: str | Path | IO[bytes], shape: tuple[int, int, int], fit: str, most_pixels: int = MOST_PIXELS) -> np.ndarray:
+    """A mask as bool [H, W] of a prior's size, fitted as its picture is: True where it is bright, which is what may change.
+
+    Where all its colours are one, its transparency is the mask: True where it is opaque. A mask of 0 and one other value is True
+    where it is not 0.
+
+    Raises:
+        PictureError: also if it marks nothing, or colours and transparency contradict each other.
+    """
+    picture = open_picture(path, most_pixels)
+    levels = eight_bits(_marks(picture.pixels.max(axis=2, keepdims=True), picture.alpha), 1)
+    mask = fitted(levels, shape, fit)[..., 0] >= 128
+    if not mask.any():
+        raise PictureError(f"what it marks vanishes at the prior's size, {shape[1]}x{shape[0]}: mark more")
+    return mask
+
+
+def _marks(values: np.ndarray, alpha: np.ndarray | None) -> np.ndarray:
+    """Levels uint8 or uint16 [H, W, 1] of a mask, bright where it marks, of its colours' largest values and its transparency."""
+    half = np.iinfo(values.dtype).max // 2 + 1
+    if alpha is not None and alpha.min() < alpha.max():
+        if values.min() == values.max():
+            return alpha[..., None]
+        if np.any((values >= half) & (alpha[..., None] < 128)):
+            raise PictureError("its colours mark what its transparency hides: save it without transparency")
+    if values.max() >= half:
+        return values
+    marked = values > 0
+    if not marked.any():
+        raise PictureError("it is black and marks nothing: it must be white where the picture may change")
+    if marked.all() or np.ptp(values[marked]):
+        raise PictureError(f"it marks nothing: its values, {values.min()} to {values.max()}, are all below {half}; white marks")
+    return np.where(marked, 255, 0).astype(np.uint8)
 
 
 def write_picture(picture: Image.Image, path: Path, text: PngInfo | None = None) -> None:

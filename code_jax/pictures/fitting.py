@@ -7,7 +7,8 @@ import functools
 import numpy as np
 from PIL import Image
 
-from code_jax.pictures.arrays import from_uint8
+from code_jax.pictures.arrays import from_uint8, picture_of
+from code_jax.pictures.loading import PictureError
 
 FITS = ("resize", "crop", "tile")
 
@@ -45,8 +46,7 @@ def resized(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
         return pixels
     height, width = size
     if pixels.dtype == np.uint8:
-        picture = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
-        scaled = np.asarray(picture.resize((width, height), Image.Resampling.LANCZOS))
+        scaled = np.asarray(picture_of(pixels).resize((width, height), Image.Resampling.LANCZOS))
         return scaled.reshape(height, width, pixels.shape[2])
     channels = [Image.fromarray(channel.astype(np.float32)) for channel in np.moveaxis(pixels, 2, 0)]
     scaled = np.stack([np.asarray(channel.resize((width, height), Image.Resampling.LANCZOS)) for channel in channels], axis=2)
@@ -59,9 +59,25 @@ def eight_bits(pixels: np.ndarray, channels: int) -> np.ndarray:
         pixels = np.rint(pixels / 257).astype(np.uint8)
     if pixels.shape[2] == channels:
         return pixels
+    assert channels in (1, 3) and pixels.shape[2] in (1, 3), "a fourth is not invented: `with_alpha`"
     if channels == 1:
         return np.rint(luminance(pixels)).astype(np.uint8)
     return pixels.repeat(channels, axis=2)
+
+
+def with_alpha(pixels: np.ndarray, alpha: np.ndarray | None, channels: int) -> np.ndarray:
+    """A picture as a prior of so many channels is to see it: its pixels; for four uint8 [H, W, 4], transparency the fourth.
+
+    Raises:
+        PictureError: for four channels where nothing is transparent, and for a number that no picture has.
+    """
+    if channels in (1, 3):
+        return pixels
+    if channels != 4:
+        raise PictureError(f"the prior's pictures have {channels} channels; a picture has 1 (gray), 3 (RGB) or 4 (RGBA)")
+    if alpha is None:
+        raise PictureError("the prior's pictures have four channels and it has no transparency to be the fourth: save it as RGBA")
+    return np.concatenate([eight_bits(pixels, 3), alpha[..., None]], axis=2)
 
 
 def as_floats(pixels: np.ndarray, channels: int) -> np.ndarray:

@@ -8,19 +8,23 @@ where there was a mask, ``seed``, ``sample`` and ``micro_batch``. No file is nam
 from __future__ import annotations
 
 import json
+import re
 import shlex
+import string
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from PIL import ExifTags, Image, PngImagePlugin
 
-from code_jax.errors import UserError
+from code_jax.errors import UserError, brief
+from code_jax.pictures.loading import MOST_PIXELS, PictureError, bytes_and_name, in_words, load
 from code_jax.version import __version__
 
 KEYWORD = "code_jax"  # of the PNG's text chunk
 EXIF_TAG = ExifTags.Base.XPComment  # of the other formats: a tag of EXIF's first folder, which TIFF has by itself
 
+_PLAIN = frozenset(string.ascii_letters + string.digits + " ./_-+,:=@%")  # within bash's $'...'
 _OPTIONS = {"num_steps": "ode_steps"}  # where an option of the command line is not named as its setting is
 
 
@@ -88,16 +92,22 @@ def read_facts(file: Any) -> dict[str, Any]:
         Traceback (most recent call last):
         code_jax.errors.UserError: the picture says nothing of its origin: ...
     """
-    name = file if isinstance(file, (str, Path)) else "the picture"
+    name = repr(str(file)) if isinstance(file, (str, Path)) else "the picture"
     try:
-        with Image.open(file) as picture:
-            picture.load()
+        picture, _ = load(*bytes_and_name(file), warnings=[])
+        with in_words():
             text = picture.info.get(KEYWORD) or _exif_text(picture)
-        facts = json.loads(text) if isinstance(text, str) else None
-    except (OSError, ValueError, SyntaxError) as error:
+    except PictureError as error:
         raise UserError(f"{name} cannot be read: {error}") from error
-    if not isinstance(facts, dict) or not isinstance(facts.get("settings", {}), dict):
+    try:
+        facts = json.loads(text) if isinstance(text, str) else None
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{name} says of its origin what is no JSON: {error}") from error
+    if not isinstance(facts, dict):
         raise UserError(f"{name} says nothing of its origin: it was not written by code_jax, or saved again by another program")
+    for field, holds in _FIELDS.items():
+        if field in facts and not holds(facts[field]):
+            raise UserError(f"{name} was not written by code_jax, or damaged since: its {field} is {brief(facts[field])}")
     return facts
 
 
@@ -110,30 +120,30 @@ def command_of(facts: Mapping[str, Any], picture: str = "INPUT", mask: str = "MA
         out: the folder for it.
 
     Returns:
-        One line, quoted for a shell.
+        One line, quoted for a shell; what is not printable is written as bash's $'...'.
 
     Example:
         >>> command_of({"settings": {"prior": "eurosat-64", "num_steps": 10, "eta": "none"}, "seed": 3, "micro_batch": 1})
         'code-jax restore INPUT --out DIR --prior eurosat-64 --ode-steps 10 --eta none --seed 3 --batch-size 1'
     """
     if "corruption" in facts:
-        words = ["code-jax", "corrupt", picture, "--out", out]
+        words = ["code-jax", "corrupt", _path(picture), "--out", _path(out)]
         for name in ("corruption", "severity", "seed"):
             words += [f"--{name}", str(facts.get(name))]
-        return shlex.join(words)
-    words = ["code-jax", "restore", picture, "--out", out]
+        return " ".join(map(_quoted, words))
+    words = ["code-jax", "restore", _path(picture), "--out", _path(out)]
     for name, value in facts.get("settings", {}).items():
         if value is not None and value is not False:
             option = f"--{_OPTIONS.get(name, name).replace('_', '-')}"
             words += [option] if value is True else [option, _word(value)]
     if "mask_hash" in facts:
-        words += ["--mask", mask]
+        words += ["--mask", _path(mask)]
     words += ["--seed", str(facts.get("seed", 0))]
     if facts.get("sample"):
         words += ["--samples", str(facts["sample"] + 1)]
     if "micro_batch" in facts:
         words += ["--batch-size", str(facts["micro_batch"])]
-    return shlex.join(words)
+    return " ".join(map(_quoted, words))
 
 
 def _text_of(facts: Mapping[str, Any]) -> str:
@@ -148,3 +158,49 @@ def _exif_text(picture: Image.Image) -> str | None:
 
 def _word(value: Any) -> str:
     return ",".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _path(name: str) -> str:
+    """A path that is no option."""
+    return f"./{name}" if name.startswith("-") else name
+
+
+def _quoted(word: str) -> str:
+    if word.isprintable():
+        return shlex.quote(word)
+    data = re.sub("[\ud800-\udbff]", "\ufffd", word).encode("utf-8", "surrogateescape")
+    return "$'" + "".join(chr(byte) if chr(byte) in _PLAIN else f"\\x{byte:02x}" for byte in data) + "'"
+
+
+def _is_whole(value: Any, least: int, most: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
+
+
+def _is_plain(value: Any) -> bool:
+    return value is None or isinstance(value, (str, int, float))
+
+
+def _is_size(value: Any) -> bool:
+    sides = isinstance(value, list) and len(value) == 2 and all(_is_whole(side, 1, 2**16) for side in value)
+    return sides and value[0] * value[1] <= MOST_PIXELS
+
+
+def _are_settings(value: Any) -> bool:
+    return isinstance(value, dict) and all(
+        _is_plain(each) or (isinstance(each, list) and all(map(_is_plain, each))) for each in value.values()
+    )
+
+
+_FIELDS = {  # what those that are known must be
+    "version": lambda value: isinstance(value, str),
+    "settings": _are_settings,
+    "prior_hash": lambda value: isinstance(value, str),
+    "input_hash": lambda value: isinstance(value, str),
+    "mask_hash": lambda value: isinstance(value, str),
+    "seed": lambda value: _is_whole(value, 0, 2**32 - 1),
+    "sample": lambda value: _is_whole(value, 0, 2**32 - 1),
+    "micro_batch": lambda value: _is_whole(value, 1, 2**32 - 1),
+    "size": _is_size,
+    "corruption": lambda value: isinstance(value, str),
+    "severity": lambda value: _is_whole(value, 1, 5),
+}

@@ -16,10 +16,11 @@ from PIL import Image, ImageOps
 from code_jax.corruptions.registry import corrupt, picture_seed
 from code_jax.durable import write_durably
 from code_jax.errors import UserError, printable
+from code_jax.pictures.arrays import picture_of
 from code_jax.pictures.contact_sheet import contact_sheet
-from code_jax.pictures.decode import PictureError
 from code_jax.pictures.files import open_picture, write_picture
 from code_jax.pictures.fitting import eight_bits
+from code_jax.pictures.loading import PictureError
 from code_jax.pictures.provenance import png_text
 from code_jax.progress import Progress
 from code_jax.runs.folder import claimed
@@ -70,7 +71,7 @@ def corrupt_files(
                 for name, pixels in damaged.results.items():
                     facts = {"corruption": name, "severity": severity, "seed": seed, "picture_seed": damaged.seed}
                     path = Path(f"{paths[name]}.png")
-                    write_picture(_picture(pixels), path, png_text(facts))
+                    write_picture(picture_of(pixels), path, png_text(facts))
                     manifest.add(source, {"output": path.relative_to(out).as_posix(), "status": "done"} | facts)
                 done += 1
                 if compare and len(shown) < _SHEETS:
@@ -157,9 +158,5 @@ def _sheets(shown: Sequence[_Damaged]) -> Iterator[Image.Image]:
 
 def _cells(damaged: _Damaged, size: tuple[int, int]) -> list[np.ndarray | None]:
     """Input and results uint8 [H, W, 3], fitted into a size (W, H)."""
-    pictures = [_picture(pixels).convert("RGB") for pixels in (damaged.clean, *damaged.results.values())]
+    pictures = [picture_of(pixels).convert("RGB") for pixels in (damaged.clean, *damaged.results.values())]
     return [np.asarray(each if each.size == size else ImageOps.pad(each, size, color="white")) for each in pictures]
-
-
-def _picture(pixels: np.ndarray) -> Image.Image:
-    return Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)

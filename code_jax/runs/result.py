@@ -10,10 +10,10 @@ import numpy as np
 
 from code_jax.durable import write_durably
 from code_jax.pictures.arrays import quantized
-from code_jax.pictures.decode import PictureError
 from code_jax.pictures.encode import encode_picture
 from code_jax.pictures.files import read_picture
 from code_jax.pictures.fitting import eight_bits, luminance, resized
+from code_jax.pictures.loading import PictureError
 from code_jax.runs.job import Job
 from code_jax.runs.manifest import Line
 from code_jax.runs.sources import result_names
@@ -74,12 +74,12 @@ def line_of(work: Work) -> Line:
 
 
 def seen_pixels(image: np.ndarray, work: Work) -> np.ndarray:
-    """Floats [H, W, C] in [−1, 1] as integers of the original's depth, gray where it is: [H, W, 1 or 3]."""
+    """Floats [H, W, C] in [−1, 1] as integers of the original's depth, gray where it is: [H, W, 1, 3 or 4]."""
     gray = work.pixels.shape[2] == 1
     if gray and image.shape[2] == 3:
         image = luminance(image)
     pixels = quantized(image, np.uint16 if work.pixels.dtype == np.uint16 else np.uint8)
-    return pixels if gray or pixels.shape[2] == 3 else pixels.repeat(3, axis=2)
+    return pixels if gray or pixels.shape[2] != 1 else pixels.repeat(3, axis=2)
 
 
 def psnr_to(clean: np.ndarray, pixels: np.ndarray) -> float:

@@ -6,13 +6,13 @@ import hashlib
 import os
 import uuid
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from code_jax.durable import check_regular
 from code_jax.errors import UserError
-from code_jax.pictures.files import EXTENSIONS
+from code_jax.pictures.collection import EXTENSIONS, find_pictures
 from code_jax.pictures.provenance import read_facts
 from code_jax.runs.folder import check_folder
 from code_jax.runs.lines import read_objects
@@ -42,29 +42,34 @@ def find_sources(
     Args:
         inputs: files and folders.
         out: the output folder; inside an input it is passed over.
-        reference: folder of clean sources.
+        reference: folder of clean sources, each with its input's sub-folder and name; endings and case may differ.
         suffix: added to the outputs' names.
         names: outputs (relative, without ending) that inputs (absolute paths) were given before; they keep them.
 
     Raises:
-        UserError: if an input does not exist, or there is no picture at all.
+        UserError: if an input or the reference does not exist, or there is no picture at all.
     """
+    if reference is not None and not reference.is_dir():
+        raise UserError(f"the reference {str(reference)!r} is no folder; give one of clean sources")
     found: list[tuple[Path, Path, Path | None, str | None]] = []
+    given = None if reference is None else _Partners(reference)
     for entry in map(Path, inputs):
         if os.path.isdir(entry):
             if entry.resolve() == out.resolve():
                 raise UserError(f"--out {str(out)!r} is an input folder; choose another, which may be inside it")
-            clean = reference or _own_references(entry)
-            passed_over = {folder.resolve() for folder in (out, clean) if folder is not None}
-            for path, problem in _walk(entry, passed_over, ()):
+            partners = given or _own_references(entry)
+            passed_over = {folder.resolve() for folder in (out, *([partners.folder] if partners else ()))}
+            for path, problem in find_pictures(entry, passed_over):
                 inside = path.relative_to(entry) if path != entry else Path(path.absolute().name or "folder")
-                found.append((path, inside, clean and clean / inside, problem))
+                found.append((path, inside, partners.of(inside) if partners else None, problem))
         elif os.path.lexists(entry):
-            found.append((entry, Path(entry.name), reference and reference / entry.name, None))
+            inside = Path(entry.name)
+            found.append((entry, inside, given.of(inside) if given else None, None))
         else:
             raise UserError(f"input {str(entry)!r} does not exist")
     if not found:
-        raise UserError(f"no picture in {', '.join(map(str, inputs))}: looked for {', '.join(sorted(EXTENSIONS))}")
+        names_of = ", ".join(repr(str(entry)) for entry in inputs)
+        raise UserError(f"no picture in {names_of}: looked for {', '.join(sorted(EXTENSIONS))}")
     wanted = [_shortened(inside.with_name(inside.stem + suffix)) for _, inside, _, _ in found]
     clashes = Counter(map(_folded, wanted))
     names = names or {}
@@ -73,9 +78,9 @@ def find_sources(
     numbers: Counter[str] = Counter()  # of each name, how many were tried
     sources = []
     for (path, inside, clean_path, problem), output in zip(found, wanted, strict=True):
-        given = names.get(os.path.abspath(path))
-        if given is not None and _folded(Path(given)) not in used:
-            output = Path(given)
+        before = names.get(os.path.abspath(path))
+        if before is not None and _folded(Path(before)) not in used:
+            output = Path(before)
         else:
             if clashes[_folded(output)] > 1:
                 output = _shortened(inside.with_name(inside.name + suffix))
@@ -84,8 +89,15 @@ def find_sources(
                 numbers[_folded(plain)] += 1
                 output = plain.with_name(f"{plain.name}_{numbers[_folded(plain)] + 1}")
         used.add(_folded(output))
-        sources.append(Source(path, out / output, clean_path if clean_path and os.path.isfile(clean_path) else None, problem))
+        sources.append(Source(path, out / output, clean_path, problem))
     return sources
+
+
+def without_partner(sources: Sequence[Source]) -> str:
+    """What a warning says of the inputs that have no clean source; nothing where all have one."""
+    alone = [repr(str(source.path)) for source in sources if source.reference is None]
+    more = f" and {len(alone) - 3} more" if len(alone) > 3 else ""
+    return f"no clean source of the same name (endings and case aside) for {', '.join(alone[:3])}{more}" if alone else ""
 
 
 def check_output(
@@ -161,35 +173,34 @@ def result_names(name: str, samples: int) -> list[str]:
     return [name] if samples == 1 else [f"{name}_{sample + 1}" for sample in range(samples)]
 
 
-def _walk(folder: Path, passed_over: set[Path], above: tuple[Path, ...]) -> Iterator[tuple[Path, str | None]]:
-    """Pictures below a folder in order, links to folders followed; each with what is wrong with it, if anything is."""
-    real = folder.resolve()
-    if real in above:
-        yield folder, "a link that leads back to a folder above it"
-        return
-    try:
-        entries = sorted(folder.iterdir())
-    except OSError as error:
-        yield folder, error.strerror
-        return
-    written = os.path.isfile(folder / "manifest.jsonl")  # by a command of ours, whose sheet is no picture to restore
-    for entry in entries:
-        if os.path.isdir(entry):
-            if entry.resolve() not in passed_over:
-                yield from _walk(entry, passed_over, (*above, real))
-        elif written and entry.name == "contact_sheet.png":
-            continue
-        elif entry.suffix.lower() in EXTENSIONS and not entry.name.startswith("."):
-            yield entry, None
+class _Partners:
+    """A folder of clean sources: each is found by its sub-folder and name, or without ending and case if it is the only one."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._by_stem: dict[str, list[Path]] = {}
+        for path, problem in find_pictures(folder):
+            if problem is None and os.path.isfile(path):
+                self._by_stem.setdefault(_folded(path.relative_to(folder).with_suffix("")), []).append(path)
+
+    def of(self, inside: Path) -> Path | None:
+        """The clean source of an input, of which this is the path within its folder; None if there is none, or several."""
+        if os.path.isfile(self.folder / inside):
+            return self.folder / inside
+        alike = self._by_stem.get(_folded(inside.with_suffix("")), [])
+        return alike[0] if len(alike) == 1 else None
 
 
-def _own_references(folder: Path) -> Path | None:
+def _own_references(folder: Path) -> _Partners | None:
     clean = folder / "clean"
     try:
         pictures = [path for path in folder.iterdir() if path.suffix.lower() in EXTENSIONS]
     except OSError:  # which the walk names
         return None
-    return clean if pictures and all(os.path.isfile(clean / path.name) for path in pictures) else None
+    if not pictures or not clean.is_dir():
+        return None
+    partners = _Partners(clean)
+    return partners if all(partners.of(Path(path.name)) for path in pictures) else None
 
 
 def _shortened(path: Path) -> Path:

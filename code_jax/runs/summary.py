@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from code_jax.pictures.contact_sheet import contact_sheet
-from code_jax.pictures.decode import PictureError
 from code_jax.pictures.files import read_picture, write_picture
+from code_jax.pictures.loading import PictureError
 from code_jax.runs.job import Job
 from code_jax.runs.manifest import Line
 from code_jax.runs.result import psnr_to

@@ -17,7 +17,7 @@ from code_jax.diffusion.schedule import NoiseSchedule
 from code_jax.durable import write_durably
 from code_jax.editing.sweep import SweepPoint, SweepResult
 from code_jax.metrics import psnr, ssim
-from code_jax.pictures.arrays import from_uint8, to_uint8
+from code_jax.pictures.arrays import from_uint8, picture_of, to_uint8
 from code_jax.pictures.contact_sheet import contact_sheet
 from code_jax.pictures.files import write_picture
 from code_jax.pictures.provenance import command_of, png_text
@@ -68,7 +68,7 @@ def write_report(
             own = point._replace(seed=seed + point.seed)
             facts = facts_of(own, swept.digest)
             if finite:
-                write_picture(Image.fromarray(images[p, i]), cell, png_text(facts))
+                write_picture(picture_of(images[p, i]), cell, png_text(facts))
             rows.append(
                 {"input": str(swept.path), "point": p}
                 | _plain(own)

@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from code_jax.pictures.decode import PictureError, decode_picture
+from code_jax.pictures.decode import decode_picture
 from code_jax.pictures.encode import output_format
-from code_jax.pictures.files import read_bytes
-from code_jax.pictures.fitting import eight_bits, fitted, region, resized
+from code_jax.pictures.fitting import eight_bits, fitted, region, resized, with_alpha
+from code_jax.pictures.loading import PictureError, read_bytes
 from code_jax.pictures.metadata import Metadata
 from code_jax.runs.job import Job
 from code_jax.runs.manifest import Line, Manifest, is_intact
@@ -27,7 +27,7 @@ class Work(NamedTuple):
         sample: the how-manyeth result.
         file_hash: SHA-256 of the file.
         digest: SHA-256 of the picture as the prior sees it, uint8 [H, W, C].
-        pixels: the picture as the prior sees it, but gray and with 16 bits where it is: uint8 or uint16 [H, W, 1 or 3].
+        pixels: the same, but gray and with 16 bits where it is: uint8 [H, W, 1, 3 or 4], uint16 [H, W, 1].
         size: (H, W) of the result.
         alpha: its transparency, uint8 [H, W], or None.
         kind, ending: format and ending of the result.
@@ -85,7 +85,7 @@ def prepare(source: Source, out: Path, image_shape: tuple[int, int, int], job: J
 def _decoded(prepared: Prepared, data: bytes, samples: list[int], image_shape: tuple[int, int, int], job: Job) -> Prepared:
     source = prepared.source
     picture = decode_picture(data, source.path.name, animated=job.animated)
-    seen = fitted(picture.pixels, image_shape, job.fit)
+    seen = fitted(with_alpha(picture.pixels, picture.alpha, image_shape[2]), image_shape, job.fit)
     left, top, right, bottom = region(picture.pixels.shape, image_shape, job.fit)
     size = (bottom - top, right - left) if job.keep_size or job.fit == "tile" else (image_shape[0], image_shape[1])
     alpha = picture.alpha

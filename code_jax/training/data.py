@@ -3,42 +3,50 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import sys
-import zipfile
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 
 from code_jax.errors import UserError
+from code_jax.pictures.collection import EXTENSIONS, read_collection
+from code_jax.pictures.fitting import eight_bits, fitted, with_alpha
+from code_jax.pictures.loading import PictureError
 
-EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 
+def read_pictures(source: str | Path, size: int, channels: int = 3) -> tuple[list[str], np.ndarray]:
+    """Names and pictures uint8 [N, size, size, channels] of a folder or zip archive, as `restore` sees them with ``--fit crop``.
 
-def read_pictures(source: str | Path, size: int) -> tuple[list[str], np.ndarray]:
-    """Names and pictures uint8 [N, size, size, 3] of a folder or zip, sorted by name; bad files are named and skipped.
+    Bad files are named on stderr and skipped; of what was left out of good ones each kind is told once.
 
     Raises:
         UserError: if the source does not exist or holds no readable picture.
     """
-    names, pictures = [], []
-    for name, data in _files(Path(source)):
+    names: list[str] = []
+    pictures: list[np.ndarray] = []
+    warnings: Counter[str] = Counter()
+    for name, picture in read_collection(Path(source)):
         try:
-            with Image.open(io.BytesIO(data)) as picture:
-                pictures.append(_square(picture.convert("RGB"), size))
+            if isinstance(picture, PictureError):
+                raise picture
+            pixels = fitted(with_alpha(picture.pixels, picture.alpha, channels), (size, size, channels), "crop")
+            pictures.append(eight_bits(pixels, channels))
             names.append(name)
-        except (UnidentifiedImageError, OSError, ValueError, Image.DecompressionBombError) as error:
-            print(f"skipped {name}: {error}", file=sys.stderr)
+            warnings.update(picture.warnings)
+        except PictureError as error:
+            print(f"code-jax: skipped {name!r}: {error}", file=sys.stderr)
+    for text, number in warnings.items():
+        print(f"code-jax: warning: of {number} picture{'s' * (number > 1)}: {text}", file=sys.stderr)
     if not names:
-        raise UserError(f"no readable picture in {source}: give a folder or zip of {', '.join(EXTENSIONS)} files")
+        raise UserError(f"no readable picture in {str(source)!r}: looked for {', '.join(sorted(EXTENSIONS))}")
     return names, np.stack(pictures)
 
 
 def held_out(names: list[str], count: int) -> np.ndarray:
     """True for the `count` names with the smallest SHA-256: a split that depends on names alone. bool [N]."""
-    order = np.argsort([hashlib.sha256(name.encode()).hexdigest() for name in names])
+    order = np.argsort([hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest() for name in names])
     mask = np.zeros(len(names), bool)
     mask[order[:count]] = True
     return mask
@@ -53,25 +61,3 @@ def batches(seed: int, count: int, size: int, start: int = 0) -> Iterator[np.nda
         for position in range(skip, per_epoch):
             yield np.resize(order[position * size : (position + 1) * size], size)
         epoch, skip = epoch + 1, 0
-
-
-def _files(source: Path) -> Iterator[tuple[str, bytes]]:
-    if source.is_dir():
-        for path in sorted(p for p in source.rglob("*") if p.suffix.lower() in EXTENSIONS):
-            yield str(path.relative_to(source)), path.read_bytes()
-    elif zipfile.is_zipfile(source):
-        with zipfile.ZipFile(source) as archive:
-            for name in sorted(n for n in archive.namelist() if n.lower().endswith(EXTENSIONS)):
-                yield name, archive.read(name)
-    else:
-        raise UserError(f"{source} is neither a folder nor a zip file")
-
-
-def _square(picture: Image.Image, size: int) -> np.ndarray:
-    if picture.size != (size, size):
-        width, height = picture.size
-        side = min(width, height)
-        left, top = (width - side) // 2, (height - side) // 2
-        box = (left, top, left + side, top + side)
-        picture = picture.resize((size, size), Image.Resampling.BOX if side >= size else Image.Resampling.BICUBIC, box)
-    return np.asarray(picture)

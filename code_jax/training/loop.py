@@ -20,14 +20,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
-from PIL import Image
 
 from code_jax.durable import write_durably
 from code_jax.editing.inversion import decode
 from code_jax.errors import UserError
 from code_jax.models.config import UNet2DConfig
 from code_jax.models.unet import UNet2DModel
-from code_jax.pictures.arrays import to_uint8
+from code_jax.pictures.arrays import picture_of, to_uint8
 from code_jax.priors.hash import prior_hash
 from code_jax.priors.prior import Prior
 from code_jax.progress import clock
@@ -74,24 +73,24 @@ class Trained(NamedTuple):
 
 
 class Data(NamedTuple):
-    """Pictures uint8 [N, S, S, 3] to train and to validate on, and a digest of their names and values."""
+    """Pictures uint8 [N, S, S, C] to train and to validate on, and a digest of their names and values."""
 
     train: np.ndarray
     validation: np.ndarray
     digest: str
 
 
-def read_data(source: str | Path, size: int, held: int) -> Data:
+def read_data(source: str | Path, size: int, held: int, channels: int = 3) -> Data:
     """The pictures of a folder or zip, `held` of them held out (at most a fifth).
 
     Raises:
         UserError: if there are fewer than two pictures.
     """
-    names, pictures = read_pictures(source, size)
+    names, pictures = read_pictures(source, size, channels)
     if len(names) < 2:
-        raise UserError(f"{source} holds {len(names)} readable picture; a training needs at least 2, one of them to validate on")
+        raise UserError(f"{str(source)!r} holds 1 readable picture; a training needs at least 2, one of them to validate on")
     mask = held_out(names, min(held, max(len(names) // 5, 1)))
-    digest = hashlib.sha256("\0".join(names).encode())
+    digest = hashlib.sha256("\0".join(names).encode("utf-8", "surrogateescape"))
     digest.update(pictures.tobytes())
     return Data(pictures[~mask], pictures[mask], digest.hexdigest())
 
@@ -111,7 +110,7 @@ def train(
     devices = jax.devices()
     if recipe.batch_size % len(devices):
         raise UserError(f"batch_size {recipe.batch_size} is not a multiple of the {len(devices)} devices")
-    data = read_data(source, network.sample_size[0], run.held_out)
+    data = read_data(source, network.sample_size[0], run.held_out, network.in_channels)
     folder.mkdir(parents=True, exist_ok=True)
     description = {
         "network": network.to_diffusers(), "recipe": dataclasses.asdict(recipe), "seed": run.seed, "precision": run.precision,
@@ -184,7 +183,7 @@ class Validation:
         images = decode(self._prior.replace(params=params), self._latents, depth=1.0, solver="ddim", num_steps=25)
         grid = to_uint8(images).reshape(4, 4, *self._prior.image_shape)
         path.parent.mkdir(exist_ok=True)
-        Image.fromarray(np.concatenate([np.concatenate(row, axis=1) for row in grid])).save(path)
+        picture_of(np.concatenate([np.concatenate(row, axis=1) for row in grid])).save(path)
 
 
 class Log:

@@ -7,10 +7,11 @@ import pytest
 from PIL import Image, ImageCms, ImageOps
 
 from code_jax.pictures.arrays import from_uint8
-from code_jax.pictures.decode import PictureError, decode_picture, from_pillow
+from code_jax.pictures.decode import decode_picture, from_pillow
 from code_jax.pictures.encode import encode_picture
 from code_jax.pictures.files import read_picture
 from code_jax.pictures.fitting import as_floats, fitted, region, resized
+from code_jax.pictures.loading import PictureError
 from code_jax.pictures.metadata import Metadata
 from tests.runs import corpus
 from tests.runs.corpus import alpha_plane, chunk, deep_colour_png, deep_plane, encoded, scene

@@ -1,5 +1,7 @@
 import json
+import os
 import shlex
+import subprocess
 
 import jax
 import numpy as np
@@ -10,7 +12,7 @@ from PIL import Image, PngImagePlugin
 
 import code_jax
 from code_jax.cli.main import main
-from code_jax.pictures.provenance import exif_with, png_text, read_facts
+from code_jax.pictures.provenance import command_of, exif_with, png_text, read_facts
 from code_jax.priors.hash import prior_hash
 
 FAST = ["--ode-steps", "2", "--langevin-steps", "2", "--batch-size", "2"]
@@ -78,6 +80,48 @@ def test_what_is_not_ours_is_one_line(picture, tmp_path, capsys):
         assert main(["info", str(path)]) == 2
         shown = capsys.readouterr().err
         assert shown.count("\n") == 1 and path.name in shown
+
+
+ANY_JSON = [None, True, -1, 2**70, 0.5, "x", "\x1b[2J", "\ud800", [1], [[[]]], {"a": 1}, [10**9, 10**9], float("nan")]
+
+
+@pytest.mark.parametrize(
+    "field", ["version", "settings", "prior_hash", "input_hash", "mask_hash", "seed", "sample", "micro_batch", "size", "x"]
+)
+def test_whatever_stands_in_a_field_info_ends_in_words(field, tmp_path, capsys, picture):
+    for value in ANY_JSON:
+        for facts in ({field: value}, {"settings": {field: value}}):
+            Image.new("RGB", (8, 8)).save(tmp_path / "a.png", pnginfo=png_text(facts))
+            for argv in ([], ["--input", str(picture)]):
+                status = main(["info", str(tmp_path / "a.png"), *argv])
+                shown = capsys.readouterr()
+                assert status in (0, 2) and (status == 0 or shown.err.count("\n") == 1)
+                assert shown.out.replace("\n", "").isprintable() and shown.err.replace("\n", "").isprintable()
+
+
+def test_deep_and_broken_json_pipes_and_folders_are_one_line(tmp_path, capsys):
+    for name, text in {"deep": "[" * 100_000, "cut": '{"a":', "digits": "1" * 5000}.items():
+        info = PngImagePlugin.PngInfo()
+        info.add_text("code_jax", text)
+        Image.new("RGB", (8, 8)).save(tmp_path / f"{name}.png", pnginfo=info)
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "folder.png").mkdir()
+    (tmp_path / os.fsdecode(b"\xff\x1b.png")).write_bytes(b"")
+    for path in sorted(tmp_path.iterdir()):
+        assert main(["info", str(path)]) == 2
+        shown = capsys.readouterr().err
+        assert shown.count("\n") == 1 and shown[:-1].isprintable()
+
+
+def test_the_command_holds_any_name(tmp_path):
+    """Each word is given back by a shell, byte for byte; a name with a dash is no option."""
+    for name in ("-dash.png", "a b's.png", "new\nline.png", os.fsdecode(b"caf\xe9\x1b.png"), "日本\u3000語.png"):
+        line = command_of({}, name, out=name)
+        assert line.isprintable()
+        script = f"code-jax() {{ printf '%s\\0' \"$@\"; }}; {line}"
+        words = subprocess.run(["bash", "-c", script], capture_output=True, check=True).stdout.split(b"\0")
+        expected = os.fsencode(name if name[0] != "-" else f"./{name}")
+        assert words[:4] == [b"restore", expected, b"--out", expected]
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "WEBP", "TIFF", "AVIF"])

@@ -64,6 +64,24 @@ def deep_colour_png(pixels: np.ndarray) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
 
 
+def tiff(values: np.ndarray, tags: dict[int, int] | None = None) -> bytes:
+    """A TIFF of one page from [H, W, C] of any type, by the specification (TIFF 6.0, section 2): Pillow writes few of them."""
+    height, width, channels = values.shape
+    kind = {"u": 1, "i": 2, "f": 3}[values.dtype.kind]
+    data = values.astype(values.dtype.newbyteorder("<")).tobytes()
+    fields = {256: width, 257: height, 258: 8 * values.dtype.itemsize, 259: 1, 262: 2 if channels > 2 else 1, 277: channels}
+    fields |= {278: height, 279: len(data), 339: kind} | (tags or {})
+    lists = b"".join(struct.pack(f"<{channels}H", *[fields[tag]] * channels) for tag in (258, 339))
+    place = 8 + 2 + 12 * (len(fields) + 1) + 4
+    fields |= {273: place + len(lists)}
+    entries = b""
+    for tag, value in sorted(fields.items()):
+        several = tag in (258, 339) and channels > 2
+        inline = place + 2 * channels * (tag == 339) if several else value
+        entries += struct.pack("<HHII", tag, 3 if tag in (258, 339) else 4, channels if several else 1, inline)
+    return struct.pack("<2sHIH", b"II", 42, 8, len(fields)) + entries + bytes(4) + lists + data
+
+
 def chunk(name: bytes, content: bytes) -> bytes:
     """A chunk of a PNG."""
     return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from code_jax.errors import UserError
-from code_jax.runs.sources import find_sources
+from code_jax.runs.sources import find_sources, without_partner
 from tests.runs.corpus import chunk, corpus, encoded, scene
 from tests.runs.results import assert_whole, files, lines
 
@@ -37,7 +37,7 @@ def bad_files():
         "no-end.png": (png[:-12], ""),
         "wrong-sum.png": (bytes(wrong_sum), ""),
         "zero-sized.png": (start + chunk(b"IHDR", empty_header) + chunk(b"IDAT", zlib.compress(b"")) + end, ""),
-        "bomb.png": (start + chunk(b"IHDR", bomb) + chunk(b"IDAT", rows) + end, "900000000 pixels"),
+        "bomb.png": (start + chunk(b"IHDR", bomb) + chunk(b"IDAT", rows) + end, "900 million pixels"),
     }
 
 
@@ -102,6 +102,27 @@ def test_no_two_inputs_share_a_result(tmp_path, restore):
     assert len(files(out)) == 2 * len(sources) + 1
     with Image.open(out / "contact_sheet.png") as sheet:
         assert sheet.width > 8
+
+
+def test_many_inputs_of_one_name_take_linear_time(tmp_path):
+    """Counted in lookups, not in seconds: each name is asked for a few times, however many are equal."""
+    Image.new("RGB", (8, 8)).save(tmp_path / "image.png")
+    counts = []
+    for number in (300, 3000):
+        calls = 0
+        fold = Path.as_posix
+
+        def counted(self, fold=fold):
+            nonlocal calls
+            calls += 1
+            return fold(self)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Path, "as_posix", counted)
+            sources = find_sources([tmp_path / "image.png"] * number, tmp_path / "out")
+        assert len({source.output for source in sources}) == number
+        counts.append(calls / number)
+    assert counts[1] < 1.1 * counts[0]
 
 
 def test_a_name_that_was_given_is_kept_when_others_come_and_go(tmp_path, restore, capsys):
@@ -190,10 +211,34 @@ def test_a_sheet_beside_a_manifest_is_no_picture_to_restore(tmp_path):
     assert found() == ["a.png", "sub/contact_sheet.png"]
 
 
+def test_clean_sources_are_matched_by_name_whatever_their_ending_and_case(tmp_path):
+    for name in ("in/IMG.JPG", "in/sub/b.png", "in/c.png", "in/d.png", "in/e.png",
+                 "clean/img.png", "clean/sub/B.tif", "clean/c.png", "clean/C.webp", "clean/e.jpg", "clean/E.png"):  # fmt: skip
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    sources = find_sources([tmp_path / "in"], tmp_path / "out", tmp_path / "clean")
+    found = {
+        source.path.name: source.reference and source.reference.relative_to(tmp_path / "clean").as_posix() for source in sources
+    }
+    assert found == {
+        "IMG.JPG": "img.png",
+        "b.png": "sub/B.tif",
+        "c.png": "c.png",
+        "d.png": None,
+        "e.png": None,
+    }  # of two, neither
+    assert all(repr(str(tmp_path / "in" / name)) in without_partner(sources) for name in ("d.png", "e.png"))
+    assert without_partner([source for source in sources if source.reference]) == ""
+    (alone,) = find_sources([tmp_path / "in" / "IMG.JPG"], tmp_path / "out", tmp_path / "clean")
+    assert alone.reference == tmp_path / "clean" / "img.png"
+    with pytest.raises(UserError, match="is no folder"):
+        find_sources([tmp_path / "in"], tmp_path / "out", tmp_path / "absent")
+
+
 def test_clean_sources_that_match_no_input_are_named(pictures, tmp_path, restore, capsys):
     (tmp_path / "clean").mkdir()
     Image.new("RGB", (8, 8)).save(tmp_path / "clean" / "of another name.png")
     assert restore(pictures, "--out", tmp_path / "out", "--reference", tmp_path / "clean") == 0
     shown = capsys.readouterr()
     assert "PSNR to the clean source" not in shown.out
-    assert f"no input has a clean source in {str(tmp_path / 'clean')!r}" in shown.err
+    assert f"p02.png' and 7 more in {str(tmp_path / 'clean')!r}" in shown.err

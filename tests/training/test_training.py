@@ -15,11 +15,13 @@ from PIL import Image
 
 import code_jax
 from code_jax.models.unet import UNet2DModel
+from code_jax.pictures.files import read_picture
 from code_jax.priors.weights import expected_params
 from code_jax.training.data import batches, held_out, read_pictures
 from code_jax.training.recipe import RECIPES, Recipe, find_recipe, override
 from code_jax.training.step import augment, ema_update, init_state, learning_rate, loss, train_step
 from tests.conftest import ONE_LEVEL, tiny_prior
+from tests.runs.corpus import encoded, exif, scene
 
 pytestmark = pytest.mark.usefixtures("quickly_compiled")
 
@@ -86,7 +88,7 @@ def test_pictures_of_a_folder_or_zip_are_read_and_bad_ones_are_named(tmp_path, c
     (tmp_path / "b.jpg").write_text("no picture")
     names, pictures = read_pictures(tmp_path, 8)
     assert names == ["a.png"] and pictures.shape == (1, 8, 8, 3) and np.all(pictures == 100)
-    assert "skipped b.jpg" in capsys.readouterr().err
+    assert "skipped 'b.jpg': not a picture" in capsys.readouterr().err
     with zipfile.ZipFile(tmp_path / "all.zip", "w") as archive:
         archive.write(tmp_path / "a.png", "x/a.png")
     assert read_pictures(tmp_path / "all.zip", 8)[0] == ["x/a.png"]
@@ -94,6 +96,30 @@ def test_pictures_of_a_folder_or_zip_are_read_and_bad_ones_are_named(tmp_path, c
     for nothing in (tmp_path / "empty", tmp_path / "absent"):
         with pytest.raises(code_jax.UserError, match=nothing.name):
             read_pictures(nothing, 8)
+
+
+def test_training_sees_the_pixels_that_restoring_sees(tmp_path, capsys):
+    """Upright, of 16 bits, in gray where the prior is, with transparency where it has four channels; bad entries named."""
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.jpg").write_bytes(encoded(scene(), "JPEG", exif=exif(6)))
+    (tmp_path / "in" / "b.png").write_bytes(encoded(scene("I;16"), "PNG"))
+    (tmp_path / "in" / "c.tif").write_bytes(encoded(scene("LA"), "TIFF"))
+    (tmp_path / "in" / os.fsdecode(b"\xff.png")).write_bytes(encoded(scene("1"), "PNG"))
+    (tmp_path / "in" / "\x1b[2J.png").write_bytes(b"no picture")
+    (tmp_path / "in" / "d.png").mkdir()
+    os.mkfifo(tmp_path / "in" / "e.png")
+    (tmp_path / "in" / "f.png").symlink_to("nowhere")
+    for channels, count in ((3, 4), (1, 4), (4, 1)):
+        names, pictures = read_pictures(tmp_path / "in", 16, channels)
+        assert len(names) == count and held_out(names, 1).sum() == 1
+        for name, pixels in zip(names, pictures, strict=True):
+            np.testing.assert_array_equal(pixels, read_picture(tmp_path / "in" / name, (16, 16, channels), "crop"))
+    shown = capsys.readouterr().err
+    assert r"skipped '\x1b[2J.png': " in shown and "\x1b" not in shown
+    assert "skipped 'e.png': it is no regular file" in shown and "skipped 'f.png': No such file" in shown
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(code_jax.UserError, match="neither a folder nor a zip"):
+        read_pictures(tmp_path / "pipe", 8)
 
 
 RECIPE = Recipe(learning_rate=3e-3, warmup=0, steps=1000, augment="turns")
@@ -148,7 +174,9 @@ def test_a_step_shared_among_devices_is_that_of_one(tiny):
     code = """
 import functools, jax, jax.numpy as jnp, numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from code_jax.pictures.files import read_picture
 from tests.conftest import ONE_LEVEL, tiny_prior
+from tests.runs.corpus import encoded, exif, scene
 from code_jax.training.recipe import Recipe
 from code_jax.training.step import init_state, train_step
 assert len(jax.devices()) == 2

@@ -1,0 +1,73 @@
+"""Collections of pictures: a folder searched in depth, or a zip archive."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Container, Iterator
+from pathlib import Path
+
+from code_jax.errors import UserError
+from code_jax.pictures.archive import read_archive
+from code_jax.pictures.decode import Picture, decode_picture
+from code_jax.pictures.loading import PictureError, read_bytes
+
+EXTENSIONS = frozenset(
+    [".png", ".apng", ".jpg", ".jpeg", ".jfif", ".webp", ".bmp", ".dib", ".tif", ".tiff", ".gif", ".avif", ".heic", ".heif"]
+) | {".jp2", ".j2k", ".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".qoi"}
+
+
+def read_collection(source: Path) -> Iterator[tuple[str, Picture | PictureError]]:
+    """Relative names and pictures of a folder or archive, in order; instead of a picture, why it is none.
+
+    Raises:
+        UserError: if it is neither.
+    """
+    if not os.path.lexists(source):
+        raise UserError(f"{str(source)!r} does not exist: give a folder or zip archive of pictures")
+    for name, data in _files(source):
+        try:
+            yield name, data if isinstance(data, PictureError) else decode_picture(data, name)
+        except PictureError as error:
+            yield name, error
+
+
+def find_pictures(
+    folder: Path, passed_over: Container[Path] = (), above: tuple[Path, ...] = ()
+) -> Iterator[tuple[Path, str | None]]:
+    """Pictures below a folder in order, links to folders followed; each with what is wrong with it, if anything is.
+
+    Args:
+        folder: where to search.
+        passed_over: real paths of folders that are not searched.
+        above: real paths of the folders that it was found in.
+    """
+    real = folder.resolve()
+    if real in above:
+        yield folder, "a link that leads back to a folder above it"
+        return
+    try:
+        entries = sorted(folder.iterdir())
+    except OSError as error:
+        yield folder, error.strerror
+        return
+    written = os.path.isfile(folder / "manifest.jsonl")  # by a command of ours, whose sheet is no picture to restore
+    for entry in entries:
+        if os.path.isdir(entry):
+            if entry.resolve() not in passed_over:
+                yield from find_pictures(entry, passed_over, (*above, real))
+        elif written and entry.name == "contact_sheet.png":
+            continue
+        elif entry.suffix.lower() in EXTENSIONS and not entry.name.startswith("."):
+            yield entry, None
+
+
+def _files(source: Path) -> Iterator[tuple[str, bytes | PictureError]]:
+    if not source.is_dir():
+        yield from read_archive(source, EXTENSIONS)
+        return
+    for path, problem in find_pictures(source):
+        name = str(path.relative_to(source))
+        try:
+            yield name, read_bytes(path) if problem is None else PictureError(problem)
+        except PictureError as error:
+            yield name, error

@@ -1,0 +1,3 @@
+from tests.runs.conftest import restore
+
+__all__ = ["restore"]
