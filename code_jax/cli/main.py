@@ -52,4 +52,5 @@ def _run(argv: Sequence[str] | None) -> int:
         set_flags()
     with warnings.catch_warnings():
         warnings.showwarning = lambda message, *_: warn(message)
+        warnings.filterwarnings("ignore", module="PIL")  # what matters of them is in a picture's own
         return int(args.run(args))
