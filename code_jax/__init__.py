@@ -12,14 +12,15 @@ if TYPE_CHECKING:
     from code_jax import corruptions, metrics
     from code_jax.corruptions import corrupt
     from code_jax.diffusion.langevin import langevin_step
+    from code_jax.diffusion.projections import clip_to_confidence
     from code_jax.diffusion.schedule import NoiseSchedule, cosine_schedule, linear_schedule, scaled_linear_schedule
     from code_jax.diffusion.thresholding import DynamicThreshold
     from code_jax.diffusion.tiling import Tiled, tiled
-    from code_jax.editing.confidence import clip_to_confidence
-    from code_jax.editing.config import EditConfig, EditProgram, preset
-    from code_jax.editing.edit import EditInfo, EditResult, edit, sdedit
+    from code_jax.editing.edit import EditInfo, EditResult, edit, official, sdedit
     from code_jax.editing.inversion import decode, encode, round_trip
-    from code_jax.editing.official import OfficialSettings, official
+    from code_jax.editing.methods.official import OfficialSettings
+    from code_jax.editing.presets import preset
+    from code_jax.editing.settings import EditConfig, EditProgram
     from code_jax.editing.sweep import SweepGrid, SweepPoint, SweepResult, sweep
     from code_jax.errors import UserError
     from code_jax.pictures.arrays import from_uint8, to_uint8
@@ -76,11 +77,12 @@ _HOMES = {
     "diffusion.schedule": ("NoiseSchedule", "cosine_schedule", "linear_schedule", "scaled_linear_schedule"),
     "diffusion.thresholding": ("DynamicThreshold",),
     "diffusion.tiling": ("Tiled", "tiled"),
-    "editing.confidence": ("clip_to_confidence",),
-    "editing.config": ("EditConfig", "EditProgram", "preset"),
-    "editing.edit": ("EditInfo", "EditResult", "edit", "sdedit"),
+    "diffusion.projections": ("clip_to_confidence",),
+    "editing.edit": ("EditInfo", "EditResult", "edit", "official", "sdedit"),
     "editing.inversion": ("decode", "encode", "round_trip"),
-    "editing.official": ("OfficialSettings", "official"),
+    "editing.methods.official": ("OfficialSettings",),
+    "editing.presets": ("preset",),
+    "editing.settings": ("EditConfig", "EditProgram"),
     "editing.sweep": ("SweepGrid", "SweepPoint", "SweepResult", "sweep"),
     "errors": ("UserError",),
     "pictures.arrays": ("from_uint8", "to_uint8"),

@@ -15,10 +15,10 @@ from jax.sharding import NamedSharding
 from code_jax.devices.mesh import local_devices, sharding
 from code_jax.diffusion.denoiser import Denoiser
 from code_jax.diffusion.thresholding import DynamicThreshold
-from code_jax.editing.config import EditConfig
 from code_jax.editing.edit import edit, image_keys, number_of_moves
 from code_jax.editing.inversion import decode
 from code_jax.editing.memory import working_memory
+from code_jax.editing.settings import EditConfig
 from code_jax.editing.sweep import SweepGrid, sweep
 from code_jax.metrics import psnr
 from code_jax.priors.prior import Prior
@@ -72,8 +72,7 @@ def network_task(denoiser: Denoiser, image_shape: tuple[int, int, int], batch: i
 
     @jax.jit
     def evaluate(denoiser: Denoiser, x: jax.Array) -> jax.Array:
-        t = jnp.full(batch, 0.3 * denoiser.schedule.num_timesteps)
-        return jax.lax.fori_loop(0, calls, lambda _, x: 0.5 * (x + denoiser.eps(x, t)), x)
+        return jax.lax.fori_loop(0, calls, lambda _, z: 0.5 * (z + denoiser.eps_at(z, jnp.ones((), z.dtype))), x)
 
     x = jax.device_put(jax.random.normal(jax.random.key(0), (batch, *image_shape)), shared)
     return lambda: evaluate(denoiser, x)
@@ -91,7 +90,7 @@ def measure(
         grids: of sweeps of one image.
         others: edits by other methods, to stand beside.
     """
-    nfe = number_of_moves(config)[1]
+    nfe = number_of_moves(prior, config)[1]
     images = jnp.zeros((batch, *prior.image_shape))
     everywhere, shared = spread(prior, batch)
     keys, images = jax.device_put((image_keys(jax.random.key(0), images), images), shared)
@@ -126,7 +125,7 @@ def measure(
         *memory(prior, config, batch),
     ]
     for other, seconds in zip(others, theirs, strict=True):
-        name = f"{other.program.method} of {number_of_moves(other)[1]} evaluations"
+        name = f"{other.program.method} of {number_of_moves(prior, other)[1]} evaluations"
         rows += [ratio(f"{name} / edit", seconds, whole), working(name, prior, other, batch)]
     return [*rows, in_bfloat16(prior, config, batch)]
 
@@ -156,14 +155,14 @@ def working(name: str, prior: Prior, config: EditConfig, batch: int) -> Row:
 
 
 def default_grids(points: int) -> list[SweepGrid]:
-    """Two of about so many points: step sizes at five depths with two seeds (10 points at least), and at two depths.
+    """Two of about so many points: step sizes at five levels with two seeds (10 points at least), and at two levels.
 
     The first's ten encodings fill chunks, the second's two do not.
     """
     few, many = (tuple(np.geomspace(0.005, 0.4, max(points // share, 1)).tolist()) for share in (10, 2))
     return [
-        SweepGrid(relative_step=few, depth=(0.1, 0.2, 0.3, 0.4, 0.5), seeds=2),
-        SweepGrid(relative_step=many, depth=(0.2, 0.4)),
+        SweepGrid(relative_step=few, sigma=(0.35, 0.7, 1.2, 2.0, 3.4), seeds=2),
+        SweepGrid(relative_step=many, sigma=(0.7, 2.0)),
     ]
 
 

@@ -13,8 +13,8 @@ import numpy as np
 from PIL import Image
 
 from code_jax.bench.measure import Row, in_turn, network_task
-from code_jax.editing.config import EditConfig
 from code_jax.editing.edit import number_of_moves
+from code_jax.editing.settings import EditConfig
 from code_jax.priors.prior import Prior
 
 _IMPORTS = "import code_jax.runs.restore, code_jax.priors.load, code_jax.cli.main, checkpoints_convert.diffusers"
@@ -28,7 +28,7 @@ def start_up(name: str, options: list[str], prior: Prior, config: EditConfig) ->
         options: that make `config` of it.
         prior, config: the same, to time the evaluations of one picture.
     """
-    nfe = number_of_moves(config)[1]
+    nfe = number_of_moves(prior, config)[1]
     ((evaluations,),) = in_turn([network_task(prior, prior.image_shape, 1, nfe)], 1)
     with tempfile.TemporaryDirectory() as folder:
         picture = Path(folder) / "picture.png"

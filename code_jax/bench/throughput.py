@@ -44,7 +44,7 @@ def throughput(prior: Prior, batches: Sequence[int], runs: int) -> list[Row]:
 def flops(prior: Prior, batch: int) -> float:
     """Multiplications and additions of an evaluation of a batch, as the program states them before the compiler's changes."""
     images = jnp.zeros((batch, *prior.image_shape))
-    analysis: Any = jax.jit(Prior.eps).lower(prior, images, jnp.zeros(batch)).cost_analysis()
+    analysis: Any = jax.jit(Prior.eps_at).lower(prior, images, jnp.ones(())).cost_analysis()
     return float(analysis["flops"])
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import math
+import functools
 import re
+from collections.abc import Callable
+from typing import Any
 
+from code_jax.editing import options
 from code_jax.errors import UserError
 from code_jax.runs.shards import Shard
 
@@ -14,30 +17,20 @@ _PICTURE = 64 * 64 * 3 * 4  # bytes of the bundled prior's
 _EDIT = 0.1  # seconds of an edit by the bundled prior on two cores, 24 evaluations of 5 ms
 
 
-def number(text: str) -> float:
-    """A float."""
-    try:
-        return float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
+def typed(read: Callable[[str], Any]) -> Callable[[str], Any]:
+    """A reader of text as an argument's type: its reason is what is told."""
+
+    @functools.wraps(read)
+    def reader(text: str) -> Any:
+        try:
+            return read(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return reader
 
 
-def numbers(text: str) -> list[float]:
-    """Floats between commas."""
-    return [number(part) for part in text.split(",")]
-
-
-def eta(text: str) -> float:
-    """A float, or none for infinity: no clipping."""
-    return math.inf if text == "none" else number(text)
-
-
-def count(text: str) -> int:
-    """A whole number."""
-    try:
-        return int(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
+number, numbers, eta, count = map(typed, (options.number, options.numbers, options.number_or_none, options.count))
 
 
 def check_batch_size(value: int | str | None) -> None:

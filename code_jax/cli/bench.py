@@ -48,15 +48,13 @@ def run(args: argparse.Namespace) -> int:
     from code_jax.bench.measure import default_grids, measure, with_fewer_steps
     from code_jax.bench.start_up import start_up
     from code_jax.bench.throughput import throughput
-    from code_jax.editing.config import preset
     from code_jax.editing.edit import number_of_moves
+    from code_jax.editing.presets import preset
     from code_jax.priors.load import load_prior
 
     prior = load_prior(args.prior, precision=args.precision)
     steps = {"ode_steps": args.ode_steps, "langevin_steps": args.langevin_steps}
-    config, *others = (
-        with_fewer_steps(preset(args.preset, prior.schedule, method=method), **steps) for method in ("code", "sdedit", "ddim")
-    )
+    config, *others = (with_fewer_steps(preset(args.preset, method), **steps) for method in ("code", "sdedit", "ddim"))
     device = jax.devices()[0].device_kind
     cpu = jax.default_backend() == "cpu"
     machine = (
@@ -82,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
     if obstacle:
         print(f"code-jax: no comparison with PyTorch: {obstacle}", file=sys.stderr)
     else:
-        show(against_pytorch.against_pytorch(prior, args.batch_size, args.runs, number_of_moves(config)[1]))
+        show(against_pytorch.against_pytorch(prior, args.batch_size, args.runs, number_of_moves(prior, config)[1]))
     return 0
 
 

@@ -8,17 +8,17 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from code_jax.cli.arguments import check_batch_size, check_results, count, eta, numbers
+from code_jax.cli.arguments import check_batch_size, check_results, count, eta
 from code_jax.cli.runtime import keep_compiled, use_cores
 from code_jax.errors import UserError
 
 _DESCRIPTION = """Corrupts clean pictures, restores them by each method and makes the paper's
 tables. Methods: inputs, ddim, ddim+cbc, sdedit, code, code-cbc (CODE without
-clipping); official, official+cbc, official+ddim, each with -QUIRK (without
-one of its quirks); quirks (the published program without each in turn)."""
+clipping), official, official+cbc, official+ddim, official-QUIRK (without one
+of its quirks); quirks (the published program without each in turn)."""
 _EPILOG = """examples:
   code-jax evaluate --data test.zip --out table --images 8
-  code-jax evaluate --data test.zip --out grid --depth 0.2,0.4 --tuning tune.zip
+  code-jax evaluate --data test.zip --out grid --set sigma=0.5,1 --tuning tune.zip
   code-jax evaluate --data test.zip --out table --images 8 --resume
   code-jax evaluate --data test.zip --out quirks --images 2 --methods quirks
 """
@@ -39,26 +39,27 @@ def add_to(commands: Any) -> None:
     add("--resume", action="store_true", help="go on from the records in --out")
 
     add = parser.add_argument_group("settings to choose from").add_argument
-    add("--depth", type=numbers, default=(), metavar="A,B", help="noise levels (default: the preset's)")
-    add("--relative-step", type=numbers, default=(), metavar="A,B", help="CODE's h/(1 - alpha_bar)")
+    add(
+        "--set",
+        action="append",
+        default=[],
+        metavar="[METHOD.]OPTION=V,V",
+        help="as of restore; numbers take several",
+    )
     add("--tuning", type=Path, metavar="CLEAN", help="pictures to choose blind settings on")
     add("--tuning-held-out", type=count, metavar="N", help="of them those held out of training by name")
     add("--tuning-images", type=count, default=1, help="for each corruption (default: 1)")
 
     add = parser.details("details of the methods").add_argument
-    add("--preset", default="default", metavar="default|local|global", help="of what is no axis")
-    add("--eta", type=eta, help="confidence of the clipping (default: the preset's)")
-    add("--eta-curve", type=_etas, default=(), metavar="A,B,none", help="draw CODE's curve over these etas")
-    add("--ode-steps", type=count, help="steps of the ODE each way")
-    add("--langevin-steps", type=count, help="CODE's Langevin steps")
-    add("--sdedit-steps", type=count, help="SDEdit's ancestral steps")
-    add("--official-images", type=count, help="of --images, for the published program")
+    add("--eta-curve", type=_etas, default=(), metavar="A,B,none", help="draw the last clipping method's curve over these etas")
+    add("--costly-images", type=count, help="of --images, for methods of over 200 evaluations")
 
     run_of = parser.details("details of the run")
     add = run_of.add_argument
     add("--features", default="landcover", metavar="landcover|inception", help="of the Frechet distance")
     add("--weights", type=Path, help="folder of downloaded weights")
     add("--bootstrap", type=count, default=200, help="resamples of the intervals (default: 200)")
+    add("--keep", action="store_true", help="keep the restored pictures, for what is measured later")
     add("--seed", type=count, default=0, help="of pictures, corruptions, noise (default: 0)")
     add("--batch-size", type=count, help="pictures on a device at a time (default: 1 on a CPU, or 8)")
     add("--precision", default="float32", metavar="float32|bfloat16", help="inside the network")
@@ -69,7 +70,7 @@ def add_to(commands: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Evaluates; 128 and the signal's number if interrupted."""
     from code_jax.corruptions.registry import NAMES, check_name
-    from code_jax.evaluation.method import QUIRK_METHODS, Axes, method_of
+    from code_jax.evaluation.entry import entry_of, names, read_values
     from code_jax.evaluation.protocol import PROTOCOLS
     from code_jax.runs.sources import check_output
 
@@ -86,18 +87,17 @@ def run(args: argparse.Namespace) -> int:
     keep_compiled()
     use_cores()
     prior = load_prior(args.prior, precision=args.precision)
-    program = {"num_steps": args.ode_steps, "langevin_steps": args.langevin_steps}
-    program = {name: value for name, value in program.items() if value is not None}
-    axes = Axes(tuple(args.depth), tuple(args.relative_step), args.eta, args.preset, program, args.sdedit_steps)
-    named = [name for word in args.methods.split(",") for name in (QUIRK_METHODS if word == "quirks" else (word,))]
-    methods = tuple(method_of(name, axes, prior.schedule) for name in dict.fromkeys(["clean", *named]))
+    values = read_values(args.set)
+    quirks = [name for name in names() if name.startswith("official")]
+    named = [name for word in args.methods.split(",") for name in (quirks if word == "quirks" else [word])]
+    methods = tuple(entry_of(name, values, prior) for name in dict.fromkeys(["clean", *named]))
     check_output(args.out, [], "evaluate")
 
     from code_jax.evaluation.measures import Yardstick
     from code_jax.evaluation.pool import read_pool
     from code_jax.evaluation.records import Records
     from code_jax.evaluation.report import write_report
-    from code_jax.evaluation.run import Order, evaluate
+    from code_jax.evaluation.run import Plan, evaluate
     from code_jax.evaluation.statistics import moments_of
     from code_jax.evaluation.workshop import Workshop
     from code_jax.interruption import Interruption
@@ -105,10 +105,8 @@ def run(args: argparse.Namespace) -> int:
     from code_jax.runs.micro_batch import default_micro_batch
 
     micro_batch = args.batch_size or default_micro_batch()
-    official = args.official_images or args.images
-    order = Order(
-        methods, corruptions, args.severity, args.images, official, protocols, args.tuning_images, args.eta_curve
-    )  # fmt: skip
+    costly = args.costly_images or args.images
+    order = Plan(methods, corruptions, args.severity, args.images, costly, protocols, args.tuning_images, args.eta_curve)
     yardstick = Yardstick(args.features, args.weights)
     side = _side(prior)
     data = read_pool(args.data, side, yardstick.classes)
@@ -117,7 +115,7 @@ def run(args: argparse.Namespace) -> int:
     )
     with claimed(args.out, "evaluate"), Interruption() as interruption:
         records = Records(args.out, resume=args.resume)
-        workshop = Workshop(prior, yardstick, records, corruptions, args.seed, micro_batch)
+        workshop = Workshop(prior, yardstick, records, args.seed, micro_batch, args.keep)
         results = evaluate(order, workshop, data, tuning, interruption)
         if results is None:
             print("interrupted: the same command with --resume goes on from here")
@@ -174,7 +172,7 @@ def _side(prior: Any) -> int:
 
 def _check(args: argparse.Namespace) -> None:
     check_batch_size(args.batch_size)
-    for name in ("images", "official_images", "tuning_images"):
+    for name in ("images", "costly_images", "tuning_images"):
         check_results(f"--{name.replace('_', '-')}", getattr(args, name), 100_000)
     if not args.severity or not all(1 <= severity <= 5 for severity in args.severity):
         raise UserError(f"--severity is {','.join(map(str, args.severity))}; severities are from 1 to 5")
@@ -182,9 +180,8 @@ def _check(args: argparse.Namespace) -> None:
         raise UserError(f"--seed is {args.seed}; it must be from 0 to {2**32 - 1}")
     if not 0 <= args.bootstrap <= 10_000:
         raise UserError(f"--bootstrap is {args.bootstrap}; it must be from 0 to 10000")
-    etas = (*args.eta_curve, *([] if args.eta is None else [args.eta]))
-    if not all(value > 0 for value in etas):
-        raise UserError(f"eta is {min(etas)}; it must be positive, or none")
+    if not all(value > 0 for value in args.eta_curve):
+        raise UserError(f"eta is {min(args.eta_curve)}; it must be positive, or none")
 
 
 def _counts(text: str) -> tuple[int, ...]:

@@ -30,7 +30,8 @@ def run(args: argparse.Namespace) -> int:
     if args.result.is_dir():
         return _tell(args.result)
     from code_jax.errors import UserError, brief, printable
-    from code_jax.pictures.provenance import command_of, read_facts
+    from code_jax.pictures.provenance import read_facts
+    from code_jax.runs.commands import command_of
 
     facts = read_facts(args.result)
     if args.input and not _is_of(args.input, args.result, facts):

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
-import math
 import sys
 from pathlib import Path
 from typing import Any
 
-from code_jax.cli import official
-from code_jax.cli.arguments import batch_size, check_batch_size, check_results, count, eta, number, numbers, shard
+from code_jax.cli.arguments import batch_size, check_batch_size, check_results, count, shard
 from code_jax.cli.runtime import keep_compiled, use_cores
+from code_jax.cli.settings import add_settings, settings_of, warn_of_precision
 from code_jax.errors import UserError
 from code_jax.runs.shards import WHOLE
 
 _DESCRIPTION = "Makes likely pictures near the inputs, which are damaged, strokes or composites."
 _EPILOG = """examples:
   code-jax restore photo.png --out restored --preset local
-  code-jax restore folder --out restored --depth 0.5,0.2 --compare
+  code-jax restore folder --out restored --sigma 2,0.5 --compare
   code-jax restore strokes.png --out edited --mask mask.png --samples 4
   code-jax restore folder --out restored --prior google/ddpm-ema-celebahq-256
 """
@@ -34,8 +32,6 @@ def add_to(commands: Any) -> None:
     add("inputs", nargs="+", metavar="INPUT", help="pictures and folders of pictures")
     add("--out", type=Path, required=True, help="folder for results and manifest.jsonl")
     add("--prior", default="eurosat-64", help="bundled name, hub id, folder (default: eurosat-64)")
-    add("--preset", default="default", metavar="default|local|global", help="local: blur, speckle; global: fog, contrast")
-    add("--method", default="code", metavar="code|sdedit|ddim|official", help="official: the published program")
     add("--mask", type=Path, help="picture, bright where the inputs may change")
     add("--samples", type=count, default=1, help="results a picture; their diversity is reported")
     add("--seed", type=int, default=0, help="default: 0")
@@ -44,25 +40,7 @@ def add_to(commands: Any) -> None:
     add("--format", choices=("png", "same", "webp", "jpeg"), default="png", help="of the results (default: png)")
     add("--compare", action="store_true", help="write contact_sheet.png")
 
-    numbers_of = parser.add_argument_group("numbers in place of the preset's")
-    add = numbers_of.add_argument
-    add("--depth", type=numbers, help="noise level in (0, 1]; or several, deepest first")
-    step = numbers_of.add_mutually_exclusive_group()
-    step.add_argument("--step-size", type=numbers, help="Langevin step h, one or one a depth")
-    step.add_argument("--relative-step", type=number, help="the same as h/(1 - alpha_bar)")
-    add("--eta", type=eta, help="confidence of the clipping, or none")
-    add("--langevin-steps", type=count, help="Langevin steps at each depth")
-    add("--ode-steps", type=count, help="steps of the ODE each way")
-
-    add = parser.details("details of the method").add_argument
-    add("--anneal-rate", type=number, help="factor between levels of the step size")
-    add("--anneal-levels", type=count, help="levels of the step size")
-    add("--langevin", metavar="KIND", help="variance_preserving, unadjusted or averaged")
-    add("--solver", metavar="NAME", help="ddim, heun, midpoint, tsit5 or reversible_heun")
-    add("--grid", metavar="time|geometric|rho", help="of the ODE's noise levels")
-    add("--input-noise", type=number, help="noise given to the input, in units of sigma_0")
-    add("--dynamic-threshold", type=numbers, metavar="P,S", help="quantile and s_max; off by default")
-
+    add_settings(parser)
     add = parser.details("details of the files").add_argument
     add("--reference", type=Path, help="folder of clean sources with the inputs' names")
     add("--quality", type=count, help="1..100 of lossy formats (JPEG: 95, WebP: lossless)")
@@ -96,6 +74,7 @@ def run(args: argparse.Namespace) -> int:
     if args.reference is not None and (alone := without_partner(sources)):
         print(f"code-jax: warning: {alone} in {str(args.reference)!r}", file=sys.stderr)
 
+    from code_jax.editing.settings import to_plain
     from code_jax.priors.load import load_prior
     from code_jax.runs.job import Job
     from code_jax.runs.micro_batch import default_micro_batch, halving, largest_fitting, recorded
@@ -106,9 +85,10 @@ def run(args: argparse.Namespace) -> int:
     use_cores()
     shard = from_jax() if args.distributed else args.shard
     prior = load_prior(args.prior, precision=args.precision)
-    config = official.configure(args) if args.method == "official" else configure(args, prior.schedule)
+    config = settings_of(args, prior)
+    warn_of_precision(args.precision)
     places = {name: getattr(args, name) for name in ("keep_size", "format", "quality", "animated")}
-    noted = settings(args, config)
+    noted = {name: getattr(args, name) for name in ("prior", "precision", "fit")} | to_plain(config)
     noted |= {name: value for name, value in (places | {"suffix": args.suffix}).items() if value != _PLACES[name]}
     mask = None if args.mask is None else _mask(args.mask, prior.image_shape, args.fit)
     size = args.batch_size
@@ -149,67 +129,6 @@ def _mean(values: list[float]) -> float:
     return sum(values) / len(values)
 
 
-def configure(args: argparse.Namespace, schedule: Any) -> Any:
-    """The `EditConfig` of the arguments: the preset, overridden; warns of a step beyond its limit, and of a slow precision."""
-    import jax
-    import jax.numpy as jnp
-    import numpy as np
-
-    from code_jax.diffusion.langevin import consequence
-    from code_jax.editing.config import canonical, excessive_step, preset
-
-    depth = None if args.depth is None else jnp.array(args.depth)
-    if depth is not None and not np.all((np.array(args.depth) > 0) & (np.array(args.depth) <= 1)):
-        raise UserError(f"depth is {args.depth}; it must be in (0, 1]")
-    config = preset(args.preset, schedule, depth, args.relative_step, args.method)
-    if args.step_size is not None:
-        if len(args.step_size) not in (1, np.size(config.depth)):
-            raise UserError(f"{len(args.step_size)} step sizes for {np.size(config.depth)} depths; give one, or one for each")
-        config = config.replace(step_size=jnp.array(args.step_size))
-    values = {name: getattr(args, name) for name in ("eta", "anneal_rate", "input_noise") if getattr(args, name) is not None}
-    if args.dynamic_threshold is not None:
-        if len(args.dynamic_threshold) != 2:
-            raise UserError("--dynamic-threshold takes two numbers: QUANTILE,S_MAX, such as 0.98,1.3")
-        values["dynamic_threshold"] = tuple(args.dynamic_threshold)
-    program = {"num_steps": args.ode_steps} if args.ode_steps is not None else {}
-    for name in ("solver", "grid", "langevin_steps", "anneal_levels", "langevin"):
-        if getattr(args, name) is not None:
-            program[name] = getattr(args, name)
-    config = canonical(config.replace(**values).with_program(**program))
-
-    if args.precision == "bfloat16" and jax.default_backend() == "cpu":
-        print("code-jax: warning: --precision bfloat16 is slower than float32 on a CPU", file=sys.stderr)
-    excess = excessive_step(config, schedule)
-    if excess is not None:
-        step, limit = excess
-        meaning = consequence(config.program.langevin)
-        print(f"code-jax: warning: step size {step:.3g} is beyond the limit {limit:.3g}: {meaning}", file=sys.stderr)
-    return config
-
-
-def settings(args: argparse.Namespace, config: Any) -> dict[str, Any]:
-    """What a result says of the arguments and the canonical config they make."""
-    described = official.describe(config) if args.method == "official" else describe(config)
-    return {"prior": args.prior, "precision": args.precision, "fit": args.fit} | described
-
-
-def describe(config: Any) -> dict[str, Any]:
-    """A canonical `EditConfig` as JSON: what was used, presets resolved."""
-    values = {name: getattr(config, name) for name in ("depth", "step_size", "eta", "anneal_rate", "input_noise")}
-    plain: dict[str, Any] = {name: _shortest(value) for name, value in values.items()}
-    plain["eta"] = "none" if math.isinf(plain["eta"]) else plain["eta"]
-    threshold = config.dynamic_threshold
-    plain["dynamic_threshold"] = None if threshold is None else [_shortest(value) for value in threshold]
-    return plain | dataclasses.asdict(config.program)
-
-
-def _shortest(value: Any) -> Any:
-    """The shortest decimals that are read as these floats: 0.4, not the 0.4000000059604645 that float32 holds. One is no list."""
-    import numpy as np
-
-    return np.asarray(value).squeeze().astype(str).astype(float).tolist()
-
-
 def _mask(path: Path, shape: tuple[int, int, int], fit: str) -> Any:
     from code_jax.pictures.files import read_mask
     from code_jax.pictures.loading import PictureError
@@ -227,8 +146,6 @@ def _check_places(args: argparse.Namespace) -> None:
         raise UserError(f"--suffix is {args.suffix!r}; it is a part of a name, without a slash")
     if args.compare and (args.distributed or not args.shard.is_whole):
         raise UserError("--compare is of all the pictures: run once more without --shard when all shares are done")
-    if args.mask is not None and args.fit == "tile":
-        raise UserError("--mask is of a prior's size, and not for --fit tile")
 
 
 def check_counts(args: argparse.Namespace) -> None:

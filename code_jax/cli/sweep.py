@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 import math
+import operator
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from code_jax.cli import restore
 from code_jax.cli.arguments import check_batch_size, count, number
 from code_jax.cli.runtime import keep_compiled, use_cores
+from code_jax.cli.settings import add_settings, settings_of, warn_of_precision
+from code_jax.editing.options import OPTIONS
 from code_jax.errors import UserError
 
-_DESCRIPTION = """An AXIS is a list, A,B,C, or a range, A:B:N of N values: geometric for step
-sizes, else linear."""
+_DESCRIPTION = """An AXIS is a list, A,B,C, or a range, A:B:N of N values: geometric for sigma
+and step sizes, else linear."""
 _EPILOG = """examples:
-  code-jax sweep photo.png --out grid --step-size 1e-6:1e-3:6 --depth 0.2:1:5
+  code-jax sweep photo.png --out grid --relative-step 0.01:0.4:6 --sigma 0.3:3:5
   code-jax sweep folder --out grid --relative-step 0.005:0.1:4 --eta 1.7,2,none
 """
 _MAX_VALUES = 10_000
@@ -32,31 +33,15 @@ def add_to(commands: Any) -> None:
     add("inputs", nargs="+", metavar="INPUT", help="pictures and folders of pictures")
     add("--out", type=Path, required=True, help="folder for cells, sweep.csv, sheet and plot")
     add("--prior", default="eurosat-64", help="bundled name, hub id, folder (default: eurosat-64)")
-    add("--preset", default="default", metavar="default|local|global", help="of what is no axis")
-    add("--method", default="code", metavar="code|sdedit|ddim", help="default: code")
     add("--reference", type=Path, help="clean source, or a folder of them")
-    add("--fit", choices=("resize", "crop"), default="resize", help="how a picture gets the prior's size")
+    add("--fit", choices=("resize", "crop", "tile"), default="resize", help="squash, take the centre, or windows")
 
-    axes = parser.add_argument_group("axes")
-    add = axes.add_argument
-    step = axes.add_mutually_exclusive_group()
-    step.add_argument("--step-size", type=_geometric, default=(), metavar="AXIS", help="Langevin step h")
-    step.add_argument("--relative-step", type=_geometric, default=(), metavar="AXIS", help="the same as h/(1 - alpha_bar)")
-    add("--depth", type=_linear, default=(), metavar="AXIS", help="noise level in (0, 1]")
-    add("--eta", type=_etas, default=(), metavar="AXIS", help="confidence of the clipping, or none")
-    add("--anneal-rate", type=_linear, default=(), metavar="AXIS", help="factor between levels of the step size")
-    add("--seeds", type=count, default=1, help="how many seeds, from --seed on (default: 1)")
-    add("--seed", type=count, default=0, help="default: 0")
-
-    add = parser.details("details of the method").add_argument
-    add("--langevin-steps", type=count, help="Langevin steps")
-    add("--ode-steps", type=count, help="steps of the ODE each way")
-    add("--anneal-levels", type=count, help="levels of the step size")
-    add("--langevin", metavar="KIND", help="variance_preserving, unadjusted or averaged")
-    add("--solver", metavar="NAME", help="ddim, heun, midpoint, tsit5 or reversible_heun")
-    add("--grid", metavar="time|geometric|rho", help="of the ODE's noise levels")
-    add("--input-noise", type=_finite, metavar="X", help="in units of sigma_0; at 0 seeds share encodings")
-    add("--dynamic-threshold", type=_linear, metavar="P,S", help="quantile and s_max; off by default")
+    axes = parser.add_argument_group("axes").add_argument
+    for name, (read, about) in _AXES.items():
+        axes(OPTIONS[name].flag, dest=name, type=read, default=(), metavar="AXIS", help=about)
+    axes("--seeds", type=count, default=1, help="how many seeds, from --seed on (default: 1)")
+    axes("--seed", type=count, default=0, help="default: 0")
+    add_settings(parser, "settings of all points", leave_out=tuple(_AXES))
 
     run_of = parser.details("details of the run")
     add = run_of.add_argument
@@ -91,90 +76,117 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _sweep(args: argparse.Namespace, sources: Sequence[Any]) -> int:
-    import jax.numpy as jnp
     import numpy as np
 
-    from code_jax.editing.config import canonical
-    from code_jax.editing.sweep import SweepPoint, sweep
-    from code_jax.pictures.arrays import from_uint8
+    from code_jax.editing.keys import digest_of
+    from code_jax.editing.settings import to_plain
+    from code_jax.editing.sweep import SweepGrid, at_points
     from code_jax.pictures.files import read_picture
     from code_jax.pictures.loading import PictureError
     from code_jax.priors.hash import prior_hash
     from code_jax.priors.load import load_prior
-    from code_jax.progress import Progress
-    from code_jax.runs.job import Job, fold_keys, image_key
-    from code_jax.runs.sweep_report import Swept, write_report
+    from code_jax.runs.job import Job
+    from code_jax.runs.sweep_report import write_report
 
     keep_compiled()
     use_cores()
     prior = load_prior(args.prior, precision=args.precision)
-    grid, config = plan(args, prior.schedule)
-    swept, failed = [], 0
+    settings = settings_of(args, prior, ignored=tuple(_AXES))
+    warn_of_precision(args.precision)
+    grid = SweepGrid(seeds=args.seeds, **{name: getattr(args, name) for name in _AXES})
+    points = grid.points()
+    numbers = at_points(settings, points, prior)
+    plain = [to_plain(_at(numbers, p)) for p in range(len(points))]
+    for text in settings.method.warn(numbers, prior):
+        print(f"code-jax: warning: of {len(points)} points, at some: {text}", file=sys.stderr)
+    given, failed = [], 0
     for source in sources:
         try:
             pixels = read_picture(source.path, prior.image_shape, args.fit)
-            reference = source.reference
-            clean = None if reference is None else read_picture(reference, prior.image_shape, args.fit)
+            clean = None if source.reference is None else read_picture(source.reference, prior.image_shape, args.fit)
+            if clean is not None and clean.shape != pixels.shape:
+                raise PictureError(
+                    f"its clean source is {clean.shape[1]}x{clean.shape[0]}, not {pixels.shape[1]}x{pixels.shape[0]}"
+                )
         except PictureError as error:
             failed += 1
             print(f"code-jax: failed {str(source.path)!r}: {error}", file=sys.stderr)
         else:
-            name, digest = source.output.relative_to(args.out).as_posix(), hashlib.sha256(pixels.tobytes()).hexdigest()
-            swept.append(Swept(source.path, name, pixels, digest, clean))
-    if not swept:
+            given.append((source.path, source.output.relative_to(args.out).as_posix(), pixels, digest_of(pixels), clean))
+    if not given:
         return 1
+    begun = time.monotonic()
+    inputs, evaluations, micro_batch = sweep_pictures(args, prior, settings, grid, given)
+    seconds, weights = time.monotonic() - begun, prior_hash(prior)
+    noted = {name: getattr(args, name) for name in ("prior", "precision", "fit")}
 
-    keys = [[image_key(args.seed + seed, item.digest, 0) for item in swept] for seed in range(grid.seeds)]
-    progress: list[Progress] = []
+    def facts(point: int, digest: str) -> dict[str, Any]:
+        """What `restore` would say of a cell."""
+        job = Job(seed=args.seed + points[point].seed, micro_batch=micro_batch, settings=noted | plain[point])
+        return job.facts(digest, 0, weights)
+
+    rows = write_report(args.out, inputs, points, plain, args.seed, facts)
+    broken = sum(not row["finite"] for row in rows)
+    print(f"{len(points)} points, {len(inputs)} pictures, not finite {broken}, failed {failed}; results are in {str(args.out)!r}")
+    alone = int(np.sum([row["nfe"] for row in rows]))
+    print(f"{evaluations} evaluations (each point by itself: {alone}), micro-batch {micro_batch}, {seconds:.1f} s")
+    return 1 if failed or broken else 0
+
+
+def sweep_pictures(
+    args: argparse.Namespace, prior: Any, settings: Any, grid: Any, given: list[Any]
+) -> tuple[list[Any], int, int]:
+    """What becomes of (path, name, pixels, digest, clean) at each point; evaluations in all, and the micro-batch.
+
+    Pictures that are fitted to the prior are swept together; those in windows one by one, with a micro-batch of windows.
+    """
+    import jax
+    import jax.numpy as jnp
+    import numpy as np
+
+    from code_jax.diffusion.tiling import tiled
+    from code_jax.editing.keys import fold_keys, image_key
+    from code_jax.editing.sweep import sweep
+    from code_jax.pictures.arrays import to_uint8
+    from code_jax.pictures.fitting import as_floats
+    from code_jax.progress import Progress
+    from code_jax.runs.canvas import canvas_side, laid, taken
+    from code_jax.runs.micro_batch import default_micro_batch
+    from code_jax.runs.sweep_report import Swept
+
+    shape, evaluations, progress = prior.image_shape, 0, [Progress(0)]
+    inputs: list[Any] = []
+    in_windows, size = args.fit == "tile", args.batch_size
+    groups = [[each] for each in given] if in_windows else [given]
 
     def after(done: int, total: int) -> None:
         if done:
             progress[0].advance(done)
-        else:
-            progress[:] = [Progress(total)]
+        elif not inputs:
+            progress[:] = [Progress(total * len(groups))]
 
-    begun = time.monotonic()
-    pictures = from_uint8(np.stack([item.pixels for item in swept]))
-    words = np.array(keys, np.uint32)
-    key = jnp.stack([fold_keys(row) for row in words])
-    result = sweep(key, prior, pictures, grid, config, micro_batch=args.batch_size, after=after)
-    seconds = time.monotonic() - begun
-    weights = prior_hash(prior)
-
-    def facts(point: SweepPoint, digest: str) -> dict[str, Any]:
-        """What `restore` would say of a cell."""
-        numbers = {name: value for name, value in point._asdict().items() if name != "seed"}
-        settings = restore.settings(args, canonical(config.replace(**numbers)))
-        return Job(seed=point.seed, micro_batch=result.micro_batch, settings=settings).facts(digest, 0, weights)
-
-    rows = write_report(args.out, swept, result, prior.schedule, args.seed, facts)
-
-    broken = sum(not row["finite"] for row in rows)
-    done = f"{len(result.points)} points, {len(swept)} pictures, not finite {broken}, failed {failed}"
-    print(f"{done}; results are in {str(args.out)!r}")
-    alone = result.info.nfe * len(rows)
-    print(f"{result.evaluations} evaluations (each point by itself: {alone}), micro-batch {result.micro_batch}, {seconds:.1f} s")
-    return 1 if failed or broken else 0
+    for group in groups:
+        words = [[image_key(args.seed + seed, each[3], 0) for each in group] for seed in range(grid.seeds)]
+        keys, pixels = jnp.stack([fold_keys(np.stack(row)) for row in words]), [each[2] for each in group]
+        denoiser, images = prior, np.stack([as_floats(each, shape[2]) for each in pixels])
+        if in_windows:
+            windows, side = size or default_micro_batch(), canvas_side(pixels[0].shape[:2], shape)
+            denoiser = tiled(prior, pixels[0].shape[:2], canvas=side, chunk=windows)
+            images = laid(pixels[0], side, shape[2])
+        result = sweep(keys, denoiser, jnp.asarray(images), grid, settings, micro_batch=1 if in_windows else size, after=after)
+        evaluations, size = evaluations + result.evaluations, windows if in_windows else result.micro_batch
+        for i, each in enumerate(group):
+            made = to_uint8(taken(result.images[:, i], each[2].shape[:2]))
+            info = jax.tree.map(operator.itemgetter((slice(None), i)), result.info)
+            path, name, seen, digest, clean = each
+            inputs.append(Swept(path, name, seen, digest, clean, made, info))
+    return inputs, evaluations, size
 
 
-def plan(args: argparse.Namespace, schedule: Any) -> tuple[Any, Any]:
-    """The grid and the config of everything else; warns of steps beyond their stability limit."""
-    from code_jax.diffusion.langevin import STEP_LIMITS, consequence
-    from code_jax.editing.sweep import SweepGrid
+def _at(numbers: Any, point: int) -> Any:
+    import jax
 
-    own = argparse.Namespace(**vars(args) | dict.fromkeys(("depth", "step_size", "relative_step", "eta", "anneal_rate")))
-    config = restore.configure(own, schedule)
-    grid = SweepGrid(args.step_size, args.relative_step, args.depth, args.eta, args.anneal_rate, args.seeds)
-    points = grid.points(config, schedule)
-    if config.program.method == "code":
-        kind = config.program.langevin
-        times = STEP_LIMITS[kind]
-        variances = {point.depth: float(schedule.variance(schedule.timestep(point.depth))) for point in points}
-        beyond = sum(point.step_size > times * variances[point.depth] * (1 + 1e-6) for point in points)
-        if beyond:
-            print(f"code-jax: warning: {beyond} of {len(points)} points have a step beyond the limit "
-                  f"{times:g}·(1 - alpha_bar): {consequence(kind)}", file=sys.stderr)  # fmt: skip
-    return grid, config
+    return jax.tree.map(lambda leaf: leaf[point], numbers)
 
 
 def _geometric(text: str) -> tuple[float, ...]:
@@ -211,3 +223,13 @@ def _finite(text: str) -> float:
     if not math.isfinite(value):
         raise argparse.ArgumentTypeError(f"{text!r} is not a finite number")
     return value
+
+
+_AXES = {
+    "sigma": (_geometric, "noise level"),
+    "depth": (_linear, "the same as a fraction of the training timesteps"),
+    "relative_step": (_geometric, "Langevin step h/(1 - alpha_bar)"),
+    "step_size": (_geometric, "the same as the absolute h"),
+    "eta": (_etas, "confidence of the clipping, or none"),
+    "anneal_rate": (_linear, "factor between levels of the step size"),
+}

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from code_jax.errors import UserError
-from code_jax.priors.prior import Prior
 
 _SHARE_OF_COPIES = 0.25  # of the memory that devices share, for their copies of the weights
 
@@ -32,20 +32,20 @@ def sharding(devices: Sequence[jax.Device], *axes: str) -> NamedSharding:
     return NamedSharding(Mesh(np.array(devices), ("batch",)), PartitionSpec(*axes))
 
 
-def devices_for(prior: Prior, batches: int, count: int | None = None) -> list[jax.Device]:
+def devices_for(denoiser: Any, batches: int, count: int | None = None) -> list[jax.Device]:
     """Of the first `count` devices, or all, as many as so many batches of one device occupy; at least one.
 
     Where they are cores that share a memory, no more than it holds copies of the weights for.
     """
     devices = local_devices(count)
     if devices[0].platform == "cpu":
-        batches = min(batches, int(_SHARE_OF_COPIES * free_memory(devices[0]) / max(weights_of(prior), 1)))
+        batches = min(batches, int(_SHARE_OF_COPIES * free_memory(devices[0]) / max(weights_of(denoiser), 1)))
     return devices[: max(batches, 1)]
 
 
-def weights_of(prior: Prior) -> int:
-    """Bytes of a prior's weights."""
-    return sum(np.size(leaf) * jax.numpy.result_type(leaf).itemsize for leaf in jax.tree.leaves(prior.params))
+def weights_of(denoiser: Any) -> int:
+    """Bytes of a denoiser's weights, and whatever else it holds."""
+    return sum(np.size(leaf) * jax.numpy.result_type(leaf).itemsize for leaf in jax.tree.leaves(denoiser))
 
 
 def free_memory(device: jax.Device) -> int:

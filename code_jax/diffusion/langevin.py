@@ -6,8 +6,9 @@ import jax
 import jax.numpy as jnp
 
 from code_jax.diffusion.denoiser import Denoiser
+from code_jax.diffusion.levels import timesteps_of
 
-# h/(1 − ᾱ) at most: where ρ = 1, beyond which the step is cut, and where the chain diverges on a unit Gaussian.
+# h/(1 − ᾱ) at most: where ρ = 1, beyond which the step is cut, and where the chain diverges if x_0 is a point, the steepest case.
 STEP_LIMITS = {"variance_preserving": 0.5, "unadjusted": 2.0, "averaged": 2.0}
 KINDS = tuple(STEP_LIMITS)
 
@@ -22,11 +23,12 @@ def langevin_step(
 ) -> jax.Array:
     """One unadjusted Langevin step, x + h·score(x, t) + √(2h)·noise with score = −ε/√(1 − ᾱ_t).
 
-    The correction of van Delft et al. 2024, section 3.2. Stable for h < 2(1 − ᾱ_t) on a unit Gaussian. For a Gaussian of
-    covariance Σ the chain's stationary covariance is Σ(I − (h/2)Σ⁻¹)⁻¹: the bias vanishes with the step.
+    The correction of van Delft et al. 2024, section 3.2. Stable for h < 2 where x_t is a unit Gaussian and for
+    h < 2(1 − ᾱ_t) where x_0 is a point: the second is the limit to respect. For a Gaussian of covariance Σ the chain's stationary
+    covariance is Σ(I − (h/2)Σ⁻¹)⁻¹: the bias vanishes with the step.
 
     Args:
-        denoiser: a `code_jax.Prior`, or a wrapper around one.
+        denoiser: a `code_jax.Prior` with timesteps, or a wrapper around one.
         x: x_t [B, H, W, C] in VP scale.
         t: float timestep in [0, T − 1], [] or [B].
         step_size: h > 0, in units of variance of x.
@@ -34,6 +36,9 @@ def langevin_step(
 
     Returns:
         The next x_t [B, H, W, C].
+
+    Raises:
+        UserError: for a prior without timesteps.
 
     Example:
         >>> import code_jax, jax, jax.numpy as jnp
@@ -45,8 +50,9 @@ def langevin_step(
         '0.9000'
     """
     t = jnp.broadcast_to(jnp.asarray(t, x.dtype), x.shape[:1])
-    deviation = jnp.sqrt(denoiser.schedule.variance(t))[:, None, None, None]
-    return x - step_size / deviation * denoiser.eps(x, t) + jnp.sqrt(2 * jnp.asarray(step_size)) * noise
+    sigma = timesteps_of(denoiser, "t", "z and sigma to `eps_at`").sigma(t)[:, None, None, None]
+    scale = jnp.sqrt(1 + sigma**2)
+    return x - step_size * scale / sigma * denoiser.eps_at(x * scale, sigma) + jnp.sqrt(2 * jnp.asarray(step_size)) * noise
 
 
 def langevin_coefficients(kind: str, relative_step: jax.Array) -> tuple[jax.Array, jax.Array]:

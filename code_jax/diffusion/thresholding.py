@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import flax.struct
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
-from code_jax.diffusion.denoiser import Denoiser
-from code_jax.diffusion.schedule import NoiseSchedule
+from code_jax.diffusion.denoiser import Condition, Denoiser, Wrapper
+from code_jax.diffusion.tiling import Tiled
 
 _BISECTIONS = 22  # halve [1, s_max] down to float32's resolution
 
 
-class DynamicThreshold(flax.struct.PyTreeNode):
+class DynamicThreshold(Wrapper):
     """A denoiser that answers with the ε of the thresholded x̂_0.
 
-    x̂_0 = (x − √(1 − ᾱ) ε)/√ᾱ; s = clip(quantile_p |x̂_0|, 1, s_max) per image; x̂_0 ← clip(x̂_0, −s, s)/s; ε follows.
+    x̂_0 = z − σε, in units of the data's range; s = clip(quantile_p |x̂_0|, 1, s_max) per image; x̂_0 ← clip(x̂_0, −s, s)/s.
 
     Attributes:
         denoiser: what is wrapped.
@@ -24,31 +25,42 @@ class DynamicThreshold(flax.struct.PyTreeNode):
 
     Example:
         >>> import code_jax
-        >>> schedule = code_jax.linear_schedule()
-        >>> prior = code_jax.Prior.from_function(lambda params, x, t: 0 * x, (), schedule, (2, 2, 1))  # x̂_0 is x_t/√ᾱ_t
-        >>> x, t = jnp.full((1, 2, 2, 1), 2.0), jnp.zeros(1)
-        >>> eps = DynamicThreshold(prior, 0.98, 1.3).eps(x, t)
-        >>> x0 = (x - schedule.variance(0.0) ** 0.5 * eps) / schedule.alpha_bar(0.0) ** 0.5
+        >>> prior = code_jax.Prior.from_denoiser(lambda params, z, sigma: 0 * z, (), (2, 2, 1), (0.01, 80.0))  # x̂_0 is z
+        >>> z, sigma = jnp.full((1, 2, 2, 1), 2.0), jnp.float32(0.5)
+        >>> x0 = z - sigma * DynamicThreshold(prior, 0.98, 1.3).eps_at(z, sigma)
         >>> round(float(x0[0, 0, 0, 0]), 3)
         1.0
     """
 
-    denoiser: Denoiser
     quantile: jax.typing.ArrayLike = 0.98
     s_max: jax.typing.ArrayLike = 1.3
 
-    @property
-    def schedule(self) -> NoiseSchedule:
-        """The wrapped denoiser's schedule."""
-        return self.denoiser.schedule
-
-    def eps(self, x: jax.Array, t: jax.Array) -> jax.Array:
-        """ε [B, H, W, C] at x_t and t [B]."""
-        sigma = self.schedule.sigma(t)[:, None, None, None]
-        z = x * jnp.sqrt(1 + sigma**2)
-        x0 = z - sigma * self.denoiser.eps(x, t)
+    def eps_at(self, z: jax.Array, sigma: jax.Array, condition: Condition = None) -> jax.Array:
+        """ε [B, H, W, C] at z and σ, [] or [B, 1, 1, 1]."""
+        scale = jnp.asarray(self.data_range, z.dtype)
+        x0 = (z - sigma * self.denoiser.eps_at(z, sigma, condition)) / scale
         s = clipped_quantile(jnp.abs(x0), self.quantile, self.s_max)
-        return (z - jnp.clip(x0, -s, s) / s) / sigma
+        return (z - scale * jnp.clip(x0, -s, s) / s) / sigma
+
+
+def thresholded(denoiser: Denoiser, threshold: tuple[Any, Any] | None) -> Denoiser:
+    """The denoiser with a `DynamicThreshold` of (quantile, s_max); as it is where there is none.
+
+    Of tiles each window has its own, since a window is what the prior knows; numbers of several images go with their windows.
+    """
+    if threshold is None:
+        return denoiser
+    if isinstance(denoiser, Tiled):
+        windows = (jnp.repeat(number, denoiser.chunk) if jnp.ndim(number) else number for number in threshold)
+        return denoiser.replace(denoiser=DynamicThreshold(denoiser.denoiser, *windows))
+    return DynamicThreshold(denoiser, *threshold)
+
+
+def unthresholded(denoiser: Denoiser) -> Denoiser:
+    """What `thresholded` wrapped."""
+    if isinstance(denoiser, Tiled):
+        return denoiser.replace(denoiser=denoiser.denoiser.denoiser)
+    return denoiser.denoiser  # type: ignore[attr-defined]
 
 
 def clipped_quantile(values: jax.Array, quantile: jax.typing.ArrayLike, s_max: jax.typing.ArrayLike) -> jax.Array:

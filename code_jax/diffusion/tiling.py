@@ -16,14 +16,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding
 
-from code_jax.diffusion.denoiser import Denoiser
-from code_jax.diffusion.schedule import NoiseSchedule
+from code_jax.diffusion.denoiser import Condition, Denoiser, Wrapper
 from code_jax.errors import UserError
 
 Shape = tuple[int, int, int]
 
 
-class Tiled(flax.struct.PyTreeNode):
+class Tiled(Wrapper):
     """A denoiser of pictures larger than the wrapped one's; `tiled` makes it.
 
     A picture lies in the canvas row after row, as in memory: pixel (i, j) at place i·width + j, whatever the canvas's own width.
@@ -37,34 +36,34 @@ class Tiled(flax.struct.PyTreeNode):
         count: number of windows. int32 [].
         width: of the picture. int32 [].
         scale: reciprocal sum of the windows' weights at each place, 0 where the canvas is empty. [H, W, 1].
-        image_shape: (H, W, C) of the canvas, static.
+        canvas: (H, W, C) of the canvas, static.
         window: (h, w) of a window, static.
         chunk: windows computed at a time, static.
         sharding: how a chunk lies on devices, static; None leaves it to the compiler.
     """
 
-    denoiser: Denoiser
     corners: jax.Array
     count: jax.Array
     width: jax.Array
     scale: jax.Array
-    image_shape: Shape = flax.struct.field(pytree_node=False)
+    canvas: Shape = flax.struct.field(pytree_node=False)
     window: tuple[int, int] = flax.struct.field(pytree_node=False)
     chunk: int = flax.struct.field(pytree_node=False)
     sharding: NamedSharding | None = flax.struct.field(pytree_node=False, default=None)
 
     @property
-    def schedule(self) -> NoiseSchedule:
-        """The wrapped denoiser's schedule."""
-        return self.denoiser.schedule
+    def image_shape(self) -> Shape:
+        """(H, W, C) of the canvas."""
+        return self.canvas
 
-    def eps(self, x: jax.Array, t: jax.Array) -> jax.Array:
-        """ε [B, H, W, C] at x_t and t [B]; 0 where the canvas is empty."""
-        batch, channels, (height, width) = x.shape[0], x.shape[3], self.window
-        pixels = x.reshape(batch, -1, channels)
-        weight = jnp.asarray(np.outer(window_weight(height), window_weight(width))[..., None], x.dtype)
+    def eps_at(self, z: jax.Array, sigma: jax.Array, condition: Condition = None) -> jax.Array:
+        """ε [B, H, W, C] at z and σ, [] or [B, 1, 1, 1]; 0 where the canvas is empty. A window has its picture's condition."""
+        batch, channels, (height, width) = z.shape[0], z.shape[3], self.window
+        pixels = z.reshape(batch, -1, channels)
+        weight = jnp.asarray(np.outer(window_weight(height), window_weight(width))[..., None], z.dtype)
         inside = jnp.arange(height)[:, None] * self.width + jnp.arange(width)
-        times = jnp.repeat(t, self.chunk)
+        of_windows = lambda leaf: jnp.repeat(leaf, self.chunk, axis=0)  # noqa: E731
+        sigma, condition = of_windows(sigma) if jnp.ndim(sigma) else sigma, jax.tree.map(of_windows, condition)
 
         def add_chunk(number: jax.Array, total: jax.Array) -> jax.Array:
             first = number * self.chunk
@@ -73,7 +72,7 @@ class Tiled(flax.struct.PyTreeNode):
             windows = pixels[:, places].reshape(-1, height, width, channels)
             if self.sharding is not None:
                 windows = jax.lax.with_sharding_constraint(windows, self.sharding)
-            eps = weight * self.denoiser.eps(windows, times).reshape(batch, self.chunk, height, width, channels)
+            eps = weight * self.denoiser.eps_at(windows, sigma, condition).reshape(batch, self.chunk, height, width, channels)
             eps = jnp.where((jnp.arange(self.chunk) < self.count - first)[:, None, None, None], eps, 0)
 
             def add(i: jax.Array, total: jax.Array) -> jax.Array:  # one after the other: the order of sums does not vary
@@ -83,7 +82,7 @@ class Tiled(flax.struct.PyTreeNode):
 
         chunks = (self.count + self.chunk - 1) // self.chunk
         total = jax.lax.fori_loop(0, chunks, add_chunk, jnp.zeros_like(pixels))
-        return total.reshape(x.shape) * self.scale.astype(x.dtype)
+        return total.reshape(z.shape) * self.scale.astype(z.dtype)
 
 
 def tiled(
@@ -110,13 +109,12 @@ def tiled(
 
     Example:
         >>> import code_jax, jax.numpy as jnp
-        >>> schedule = code_jax.linear_schedule()
-        >>> prior = code_jax.Prior.from_function(lambda params, x, t: 0.5 * x, (), schedule, (8, 8, 3))
+        >>> prior = code_jax.Prior.from_denoiser(lambda params, z, sigma: 0.5 * z, (), (8, 8, 3), (0.01, 80.0))
         >>> wide = tiled(prior, (10, 31))
-        >>> wide.eps(jnp.ones((1, 10, 31, 3)), jnp.zeros(1)).round(6).tolist()[0][0][0]
+        >>> wide.eps_at(jnp.ones((1, 10, 31, 3)), jnp.float32(1)).round(6).tolist()[0][0][0]
         [0.5, 0.5, 0.5]
     """
-    window, channels = denoiser.image_shape[:2], denoiser.image_shape[2]  # type: ignore[attr-defined]
+    window, channels = denoiser.image_shape[:2], denoiser.image_shape[2]
     canvas_size = size if canvas is None else (canvas, canvas)
     if size[0] < window[0] or size[1] < window[1] or math.prod(size) > math.prod(canvas_size):
         raise UserError(f"a picture of {size[0]}x{size[1]} is not tiled by windows of {window[0]}x{window[1]} on this canvas")
@@ -135,7 +133,7 @@ def tiled(
         "scale": scale.reshape(*canvas_size, 1),
     }
     return Tiled(
-        denoiser, **jax.device_put(arrays), image_shape=(*canvas_size, channels), window=window, chunk=chunk, sharding=sharding
+        denoiser, **jax.device_put(arrays), canvas=(*canvas_size, channels), window=window, chunk=chunk, sharding=sharding
     )
 
 

@@ -1,4 +1,4 @@
-"""CODE (van Delft, Martorella & Alahi 2024, algorithm 1): encode and clip, climb in likelihood, decode."""
+"""Editing a batch of images by any method: one XLA program, or the same program in segments."""
 
 from __future__ import annotations
 
@@ -11,33 +11,23 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from code_jax.diffusion.denoiser import Denoiser
-from code_jax.diffusion.probability_flow import REVERSIBLE, noise_levels
-from code_jax.diffusion.schedule import NoiseSchedule
-from code_jax.diffusion.thresholding import DynamicThreshold
-from code_jax.diffusion.tiling import Tiled
-from code_jax.editing.config import EditConfig, EditProgram, Number, canonical, preset
-from code_jax.editing.region import Region, check_mask
-from code_jax.editing.route import (
-    Route,
-    Travel,
-    ancestral_moves,
-    depart,
-    follow,
-    langevin_moves,
-    last_move,
-    ode_moves,
-    restart_move,
-)
+from code_jax.diffusion.denoiser import Condition, Denoiser
+from code_jax.diffusion.projections import Composite
+from code_jax.diffusion.thresholding import thresholded
+from code_jax.editing import route as routes
+from code_jax.editing.masks import check_mask
+from code_jax.editing.methods.official import OfficialSettings
+from code_jax.editing.presets import preset
+from code_jax.editing.route import Route, State
+from code_jax.editing.settings import EditConfig, Settings
 from code_jax.errors import UserError
-from code_jax.priors.prior import Prior
 
 
 class EditInfo(NamedTuple):
     """Facts of an `edit`.
 
     Attributes:
-        nfe: network evaluations an image; a number, not an array.
+        nfe: network evaluations made for each. int32 [B].
         clipped: share of values that clipping changed at any step. [B].
         squared_score: mean squared score per dimension times 1 − ᾱ (so mean ε²) at the last corrected step; about 1 is typical,
             NaN where nothing was corrected. [B].
@@ -56,7 +46,7 @@ class EditResult(NamedTuple):
     """What `edit` gives.
 
     Attributes:
-        images: [B, H, W, C] float32 in [−1, 1].
+        images: [B, H, W, C] in [−1, 1], of the dtype that they were given in, float32 or more.
         info: an `EditInfo`.
     """
 
@@ -65,22 +55,24 @@ class EditResult(NamedTuple):
 
 
 def edit(
-    key: jax.Array, prior: Prior, images: jax.Array, config: EditConfig | None = None, mask: Any | None = None
-) -> EditResult:
+    key: jax.Array, prior: Denoiser, images: jax.Array, config: Settings | None = None, mask: Any | None = None,
+    condition: Condition = None,
+) -> EditResult:  # fmt: skip
     """Restores or edits a batch of images: one XLA program for the whole of it (van Delft et al. 2024, algorithm 1).
 
     Each image gets σ_0 of noise, is carried up the probability-flow ODE to the deepest level, clipped to
-    ±(√ᾱ_t + η√(1 − ᾱ_t)) after every step (Proposition 1), moved by annealed Langevin steps at each level of `config.depth`
-    (equation 5) and carried down to σ = 0.
+    ±(√ᾱ_t + η√(1 − ᾱ_t)) after every step (Proposition 1), moved by annealed Langevin steps at each level of `config.sigma` and
+    carried down to σ = 0. The default step keeps the noise level ("variance_preserving"); "unadjusted" is the paper's equation 5.
 
     Args:
         key: a typed PRNG key: one per image [B], or one [] from which image i takes ``fold_in(key, i)``.
         prior: what an image should look like; `code_jax.load_prior`, or `code_jax.tiled` for images larger than a prior's.
         images: [B, H, W, C] floating, in [−1, 1]; `code_jax.from_uint8` makes them.
-        config: an `EditConfig`; `code_jax.preset` gives one that fits the prior. None is the default preset.
+        config: an `EditConfig`, such as `code_jax.preset` gives, or another method's settings. None is the default preset.
         mask: where an image may change, [H, W] or [B, H, W]. Outside, every pixel of the input is returned exactly, and the
-            inside is brought into line with it (`code_jax.editing.region`). A bool mask's rim fades over 1/16 of the height;
-            a floating one in [0, 1] is the share of the edit in the result. None is everywhere.
+            inside is brought into line with it (`code_jax.diffusion.projections.Composite`). A bool mask's rim fades over 1/16 of
+            the height; a floating one in [0, 1] is the share of the edit in the result. None is everywhere.
+        condition: of a conditional prior: a pytree with one entry an image, [B, ...].
 
     Returns:
         An `EditResult`: images in [−1, 1], and facts.
@@ -94,19 +86,19 @@ def edit(
         >>> eps = lambda params, x, t: x * jnp.sqrt(schedule.variance(t))[:, None, None, None]
         >>> prior = code_jax.Prior.from_function(eps, (), schedule, (8, 8, 3))
         >>> result = code_jax.edit(jax.random.key(0), prior, jnp.zeros((2, 8, 8, 3)))
-        >>> result.images.shape, result.info.nfe
-        ((2, 8, 8, 3), 24)
+        >>> result.images.shape, result.info.nfe.tolist()
+        ((2, 8, 8, 3), [24, 24])
 
     `jax.vmap` over keys, step size, depth or η gives what a loop over them gives.
     """
-    config = preset("default", prior.schedule) if config is None else config
-    config, keys, images = canonical(config), image_keys(key, images), check_images(prior, images)
-    mask = None if mask is None else check_mask(mask, images)
-    return finish(_edit(keys, prior, images, per_image(config, len(images)), mask), config)
+    settings = preset() if config is None else config
+    images, keys = check_images(prior, images), image_keys(key, images)
+    settings, region = per_image(settings, prior, len(images)), region_of(settings, mask, images)
+    return finish(_edit(keys, prior, images, settings, region, condition), prior)
 
 
 def sdedit(
-    key: jax.Array, prior: Prior, images: jax.Array, config: EditConfig | None = None, mask: Any | None = None
+    key: jax.Array, prior: Denoiser, images: jax.Array, config: EditConfig | None = None, mask: Any | None = None
 ) -> EditResult:
     """SDEdit (Meng et al. 2022, algorithm 1): x_t = √ᾱ_t x_0 + √(1 − ᾱ_t) n, then ancestral steps (DDIM with η = 1) to 0.
 
@@ -114,7 +106,7 @@ def sdedit(
 
     Args:
         key, prior, images: as in `edit`.
-        config: of it only the first depth, `num_steps`, `grid` and `dynamic_threshold` matter; None is the default preset.
+        config: of it only the first level, `num_steps`, `grid` and `dynamic_threshold` matter; None is the default preset.
         mask: as in `edit`.
 
     Returns:
@@ -128,155 +120,141 @@ def sdedit(
         >>> schedule = code_jax.linear_schedule()
         >>> eps = lambda params, x, t: x * jnp.sqrt(schedule.variance(t))[:, None, None, None]
         >>> prior = code_jax.Prior.from_function(eps, (), schedule, (8, 8, 3))
-        >>> code_jax.sdedit(jax.random.key(0), prior, jnp.zeros((2, 8, 8, 3))).info.nfe
-        21
+        >>> code_jax.sdedit(jax.random.key(0), prior, jnp.zeros((2, 8, 8, 3))).info.nfe.tolist()
+        [21, 21]
     """
-    config = preset("default", prior.schedule, method="sdedit") if config is None else config
+    config = preset("default", "sdedit") if config is None else config
     return edit(key, prior, images, config.with_program(method="sdedit"), mask)
 
 
-def route_of(schedule: NoiseSchedule, config: EditConfig) -> Route:
-    """The moves of a canonical config's method."""
-    program = config.program
-    depths, step_sizes = jnp.broadcast_arrays(jnp.atleast_1d(config.depth), jnp.atleast_1d(config.step_size))
-    times = schedule.timestep(depths)
-    levels = functools.partial(noise_levels, schedule, grid=program.grid)
-    if program.method == "sdedit":
-        sigmas = levels(times[0], 0.0, num_steps=program.num_steps)
-        return ancestral_moves(sigmas, program.solver) + last_move(sigmas[-1], program.solver)
+def official(key: jax.Array, prior: Denoiser, images: jax.Array, settings: OfficialSettings | None = None) -> EditResult:
+    """Edits as the published program does (`QUIRKS` says where that is not the paper's algorithm); one XLA program.
 
-    restart = functools.partial(restart_move, solver=program.solver)
-    up = levels(0.0, times[0], num_steps=program.num_steps)
-    route = restart(up[0]) + ode_moves(up, program.solver, config.eta)
-    if program.method == "ddim":
-        route += ode_moves(levels(times[0], 0.0, num_steps=program.num_steps), program.solver)
-        return route + last_move(schedule.sigma(0.0), program.solver)
-    stops = jnp.append(times, 0.0)
-    per_leg = -(-program.num_steps // len(depths))
-    rates = anneal(config.anneal_rate, program.langevin_steps, program.anneal_levels)
-    for level in range(len(depths)):
-        sigma, variance = schedule.sigma(times[level]), schedule.variance(times[level])
-        if program.langevin_steps:
-            route += langevin_moves(sigma, step_sizes[level] / variance * rates, program.langevin, program.solver)
-            route += restart(sigma)
-        route += ode_moves(levels(stops[level], stops[level + 1], num_steps=per_leg), program.solver)
-    return route + last_move(schedule.sigma(0.0), program.solver)
+    Args:
+        key, prior, images: as in `edit`; the prior has timesteps.
+        settings: None is the published notebook's: 902 evaluations an image, 903 with clipping.
+
+    Returns:
+        An `EditResult`, as of `edit`.
+
+    Raises:
+        UserError: as `edit` does, or for a prior without timesteps.
+
+    Example:
+        >>> import code_jax, jax, jax.numpy as jnp
+        >>> schedule = code_jax.linear_schedule()
+        >>> eps = lambda params, x, t: x * jnp.sqrt(schedule.variance(t))[:, None, None, None]
+        >>> prior = code_jax.Prior.from_function(eps, (), schedule, (8, 8, 3))
+        >>> code_jax.official(jax.random.key(0), prior, jnp.zeros((1, 8, 8, 3))).info.nfe.tolist()
+        [902]
+    """
+    return edit(key, prior, images, OfficialSettings() if settings is None else settings)
 
 
-def moves_up(program: EditProgram) -> int:
-    """How many of a route's moves are its way up to the deepest level."""
-    return 0 if program.method == "sdedit" else program.num_steps + (program.solver in REVERSIBLE)
+def region_of(settings: Settings, mask: Any | None, images: jax.Array) -> Composite | None:
+    """The region of a mask [H, W] or [B, H, W]; None is everywhere.
+
+    Raises:
+        UserError: for a mask that does not fit, or a method that takes none.
+    """
+    if mask is None:
+        return None
+    if not settings.method.masks:
+        raise UserError(f"the method {settings.method.name} takes no mask; leave it out, or choose another method")
+    return Composite(check_mask(mask, images), images)
 
 
-def anneal(rate: jax.Array, steps: int, levels: int) -> jax.Array:
-    """γ^j for each of the steps, shared evenly among levels j = 0..levels − 1. [steps]."""
-    return rate ** jnp.array(np.arange(steps) * levels // max(steps, 1), rate.dtype)
-
-
-def denoiser_of(prior: Prior, threshold: tuple[Number, Number] | None) -> Denoiser:
-    """The prior, thresholded unless `threshold` is None: window by window where it is tiled, which is what the prior knows."""
-    if threshold is None:
-        return prior
-    if isinstance(prior, Tiled):
-        windows = (jnp.repeat(number, prior.chunk) if jnp.ndim(number) else number for number in threshold)
-        return prior.replace(denoiser=DynamicThreshold(prior.denoiser, *windows))
-    return DynamicThreshold(prior, *threshold)
-
-
-def per_image(config: EditConfig, count: int) -> EditConfig:
-    """A canonical config with each number repeated for every image, [count, ...]: what the compiled programs take.
+def per_image(settings: Settings, denoiser: Denoiser, count: int) -> Any:
+    """Canonical settings with each number repeated for every image, [count, ...]: what the compiled programs take.
 
     So a sweep, whose images differ in their numbers, runs the very program of an edit and gives its bytes.
 
     Raises:
-        UserError: for an array where there should be a number.
+        UserError: for a value out of its range, or an array where there should be a number.
     """
-    numbers = {name: getattr(config, name) for name in ("eta", "anneal_rate", "input_noise")}
-    numbers |= dict(zip(("quantile", "s_max"), config.dynamic_threshold or (), strict=False))
-    for name, number in numbers.items():
-        if jnp.ndim(number):
+    settings = settings.method.canonical(settings, denoiser)
+    for path, number in jax.tree_util.tree_leaves_with_path(settings):
+        name = jax.tree_util.keystr(path, simple=True, separator=" ")
+        if jnp.ndim(number) > (name in ("sigma", "relative_step")):
             raise UserError(f"{name} has shape {jnp.shape(number)}; it must be one number (jax.vmap and sweep take several)")
-    return jax.tree.map(lambda value: jnp.broadcast_to(value, (count, *value.shape)), config)
+    return jax.tree.map(lambda value: jnp.broadcast_to(value, (count, *value.shape)), settings)
+
+
+def route_of(denoiser: Denoiser, settings: Settings) -> Route:
+    """The moves of `per_image` settings, [B, K]."""
+    route: Route = jax.vmap(lambda own: settings.method.route(own, denoiser))(settings)
+    return route
 
 
 @jax.jit
-def begin(keys: jax.Array, prior: Prior, images: jax.Array, config: EditConfig, mask: jax.Array | None = None) -> Travel:
-    """The images with their first noise: `input_noise`·σ_0 for the ODE, σ of the depth for SDEdit.
+def begin(keys: jax.Array, denoiser: Denoiser, images: jax.Array, settings: Settings, region: Composite | None = None) -> State:
+    """The images with their first noise, before any move. The settings are `per_image`."""
 
-    The config's numbers are `per_image`; mask: [B, H, W, 1].
-    """
-    draw = lambda key: jax.random.normal(jax.random.fold_in(key, 2**31 - 1), images.shape[1:], images.dtype)  # noqa: E731
-    if config.program.method == "sdedit":
-        sigma = noise = prior.schedule.sigma(
-            prior.schedule.timestep(config.depth if config.depth.ndim == 1 else config.depth[:, 0])
-        )
-    else:
-        sigma = prior.schedule.sigma(jnp.zeros(len(images)))
-        noise = config.input_noise * sigma
-    z = images + noise[:, None, None, None] * jax.vmap(draw)(keys)
-    region = None if mask is None else Region(mask, images, z, sigma[:, None, None, None])
-    return depart(z, region, config.program.solver)
+    def draw(number: int) -> jax.Array:
+        shape, dtype = images.shape[1:], images.dtype
+        return jax.vmap(lambda key: jax.random.normal(jax.random.fold_in(key, 2**31 - number), shape, dtype))(keys)
+
+    z, sigma = settings.method.start(settings, denoiser, images, draw)
+    route = route_of(denoiser, settings)
+    return routes.init(z, sigma, route, route.projections(denoiser, region))
 
 
-@functools.partial(jax.jit, donate_argnames="travel")
-def advance(keys: jax.Array, prior: Prior, travel: Travel, config: EditConfig, first: jax.Array, last: jax.Array) -> Travel:
-    """Makes the moves first..last − 1 of an edit; segments in a row give the bytes of one call. Numbers are `per_image`."""
-    return _follow_each(keys, prior, travel, config, first, last)
+@functools.partial(jax.jit, donate_argnames="state")
+def advance(
+    keys: jax.Array, denoiser: Denoiser, state: State, settings: Settings, region: Composite | None,
+    first: jax.Array, last: jax.Array, condition: Condition = None,
+) -> State:  # fmt: skip
+    """Makes the moves first..last − 1 of an edit; segments in a row give the bytes of one call. The settings are `per_image`."""
+    return _advanced(keys, denoiser, state, settings, region, first, last, condition)
 
 
 def segments(
-    keys: jax.Array,
-    prior: Prior,
-    images: jax.Array,
-    config: EditConfig,
-    bounds: Sequence[int] | np.ndarray,
-    mask: Any | None = None,
-) -> Iterator[Travel]:
+    keys: jax.Array, denoiser: Denoiser, images: jax.Array, settings: Settings, bounds: Sequence[int] | np.ndarray,
+    mask: Any | None = None, condition: Condition = None,
+) -> Iterator[State]:  # fmt: skip
     """The state of an edit at every one of the `bounds`, numbers of moves made, increasing from 0 to all of them.
 
     A state is given up when the next is asked for. `finish` makes the result of the last one.
     """
-    config, images = canonical(config), check_images(prior, images)
-    config = per_image(config, len(images))
-    travel = begin(keys, prior, images, config, None if mask is None else check_mask(mask, images))
-    travel = jax.device_put(travel, images.sharding)  # constants come out on all devices: as they are, they would compile twice
-    yield travel
+    images = check_images(denoiser, images)
+    region, settings = region_of(settings, mask, images), per_image(settings, denoiser, len(images))
+    settings, region = jax.device_put((settings, region), images.sharding)
+    state = begin(keys, denoiser, images, settings, region)
+    state = jax.device_put(state, images.sharding)  # constants come out on all devices: as they are, they would compile twice
+    yield state
     for first, last in itertools.pairwise(bounds):
-        travel = advance(keys, prior, travel, config, jnp.int32(first), jnp.int32(last))
-        yield travel
+        state = advance(keys, denoiser, state, settings, region, jnp.int32(first), jnp.int32(last), condition)
+        yield state
 
 
 def run_in_segments(
-    keys: jax.Array, prior: Prior, images: jax.Array, config: EditConfig, bounds: np.ndarray, after: Callable[[int], None],
-    mask: Any | None = None,
+    keys: jax.Array, denoiser: Denoiser, images: jax.Array, settings: Settings, bounds: np.ndarray, after: Callable[[int], None],
+    mask: Any | None = None, condition: Condition = None,
 ) -> EditResult:  # fmt: skip
     """`edit` in segments of moves between consecutive `bounds`; `after(k)` is called on the host with the moves done."""
-    states = segments(keys, prior, images, config, bounds, mask)
-    travel = next(states)
-    for last, travel in zip(bounds[1:], states, strict=True):
-        travel.z.block_until_ready()
+    states = segments(keys, denoiser, images, settings, bounds, mask, condition)
+    state = next(states)
+    for last, state in zip(bounds[1:], states, strict=True):
+        state.z.block_until_ready()
         after(int(last))
-    return finish(travel, canonical(config))
+    return finish(state, denoiser)
 
 
-def number_of_moves(config: EditConfig) -> tuple[int, int]:
-    """(moves, network evaluations) of a config; nothing is computed."""
-    levels = np.broadcast_shapes(*(np.shape(value) or (1,) for value in (config.depth, config.step_size)))
-    return _number_of_moves(config.program, levels[0])
+def number_of_moves(denoiser: Denoiser, settings: Settings) -> tuple[int, int]:
+    """(moves, network evaluations) of an image; nothing is computed."""
+    cost = jax.eval_shape(functools.partial(_one_route, settings), denoiser).cost()
+    return len(cost), int(cost.sum())
 
 
-@functools.lru_cache
-def _number_of_moves(program: EditProgram, levels: int) -> tuple[int, int]:
-    config = EditConfig(depth=np.linspace(1.0, 0.5, levels), step_size=np.ones(levels), program=program)
-    schedule = NoiseSchedule(jnp.linspace(-4.0, 5.0, 1000), jnp.float32(999))
-    route = jax.eval_shape(lambda: route_of(schedule, canonical(config)))
-    return len(route.kinds), route.nfe
+def _one_route(settings: Settings, denoiser: Denoiser) -> Route:
+    method = settings.method
+    return method.route(method.canonical(settings, denoiser), denoiser)
 
 
-def finish(travel: Travel, config: EditConfig) -> EditResult:
+def finish(state: State, denoiser: Denoiser) -> EditResult:
     """The result of a finished route."""
-    images, clipped, finite, pixels = _ended(travel)
-    return EditResult(images, EditInfo(number_of_moves(config)[1], clipped, travel.squared_eps, finite, pixels))
+    images, clipped, finite, pixels = _ended(state, denoiser.data_range)
+    return EditResult(images, EditInfo(state.nfe, clipped, state.squared_eps, finite, pixels))
 
 
 def image_keys(key: jax.Array, images: jax.Array) -> jax.Array:
@@ -290,35 +268,41 @@ def image_keys(key: jax.Array, images: jax.Array) -> jax.Array:
     return key
 
 
-def check_images(prior: Prior, images: Any) -> jax.Array:
-    """The images as float32 [B, H, W, C]; raises UserError where they do not fit the prior."""
+def check_images(denoiser: Denoiser, images: Any) -> jax.Array:
+    """The images as [B, H, W, C], float32 or, where they are float64, that; raises UserError where they do not fit the prior."""
     images = jnp.asarray(images)
-    if images.shape[1:] != prior.image_shape or images.ndim != 4:
+    if images.shape[1:] != denoiser.image_shape or images.ndim != 4:
         raise UserError(
-            f"images of shape {images.shape} do not fit the prior; it takes [B, {', '.join(map(str, prior.image_shape))}]"
+            f"images of shape {images.shape} do not fit the prior; it takes [B, {', '.join(map(str, denoiser.image_shape))}]"
         )
     if not jnp.issubdtype(images.dtype, jnp.floating):
         raise UserError(f"images are {images.dtype}; scale them to [-1, 1] with code_jax.from_uint8")
-    return images.astype(float)
+    return images.astype(jnp.promote_types(images.dtype, jnp.float32))
+
+
+@functools.partial(jax.jit, static_argnums=1)
+def _ended(state: State, data_range: float | tuple[float, ...]) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+    """Images (x_t of the last level, whose σ is 0 unless a method has it otherwise), clipped share, finite, clipped pixels."""
+    finite = jnp.all(jnp.isfinite(state.z), axis=(1, 2, 3))
+    where, bound = state.projected["clip"], jnp.asarray(data_range, state.z.dtype)
+    clipped = jnp.mean(where, axis=(1, 2, 3), dtype=jnp.float32)
+    return jnp.clip(state.z * jax.lax.rsqrt(1 + state.sigma**2), -bound, bound), clipped, finite, jnp.any(where, axis=-1)
 
 
 @jax.jit
-def _ended(travel: Travel) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
-    """Images, share of clipped values, whether all are finite, and the clipped pixels, of each."""
-    finite = jnp.all(jnp.isfinite(travel.z), axis=(1, 2, 3))
-    clipped = jnp.mean(travel.clipped, axis=(1, 2, 3), dtype=jnp.float32)
-    return jnp.clip(travel.z, -1.0, 1.0), clipped, finite, jnp.any(travel.clipped, axis=-1)
+def _edit(
+    keys: jax.Array, denoiser: Denoiser, images: jax.Array, settings: Settings, region: Composite | None, condition: Condition
+) -> State:
+    state = begin(keys, denoiser, images, settings, region)
+    return _advanced(keys, denoiser, state, settings, region, 0, None, condition)
 
 
-@jax.jit
-def _edit(keys: jax.Array, prior: Prior, images: jax.Array, config: EditConfig, mask: jax.Array | None = None) -> Travel:
-    return _follow_each(keys, prior, begin(keys, prior, images, config, mask), config, 0, None)
-
-
-def _follow_each(
-    keys: jax.Array, prior: Prior, travel: Travel, config: EditConfig, first: jax.typing.ArrayLike, last: jax.Array | None
-) -> Travel:
-    """`follow` for each image with its own numbers: routes of the same moves; `last` None is to the end."""
-    route = jax.vmap(functools.partial(route_of, prior.schedule))(config)
+def _advanced(
+    keys: jax.Array, denoiser: Denoiser, state: State, settings: Settings, region: Composite | None,
+    first: jax.typing.ArrayLike, last: jax.Array | None, condition: Condition,
+) -> State:  # fmt: skip
+    route = route_of(denoiser, settings)
+    projections = route.projections(denoiser, region)
     end = len(route.kinds) if last is None else last
-    return follow(keys, denoiser_of(prior, config.dynamic_threshold), route, travel, first, end)
+    field = thresholded(denoiser, settings.dynamic_threshold)
+    return routes.run(keys, field, route, projections, state, first, end, condition)

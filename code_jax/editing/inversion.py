@@ -3,29 +3,36 @@
 from __future__ import annotations
 
 import functools
+import itertools
+from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
 
-from code_jax.diffusion.probability_flow import noise_levels
-from code_jax.diffusion.schedule import NoiseSchedule
-from code_jax.editing.config import EditConfig, EditProgram, Number, canonical
-from code_jax.editing.edit import check_images, denoiser_of
-from code_jax.editing.route import Route, depart, follow, last_move, ode_moves, restart_move
-from code_jax.priors.prior import Prior
+from code_jax.diffusion.denoiser import Denoiser
+from code_jax.diffusion.levels import noise_levels
+from code_jax.diffusion.thresholding import thresholded
+from code_jax.editing.edit import check_images
+from code_jax.editing.methods.code import way_up
+from code_jax.editing.moves import last_move, ode_moves, start_move
+from code_jax.editing.route import Route, State, init, run
+from code_jax.editing.settings import EditConfig, EditProgram, Number, canonical
 
 
 def encode(
-    prior: Prior, x0: jax.Array, *, depth: Number = 0.5, solver: str = "ddim", num_steps: int = 200, grid: str = "time",
-    eta: Number | None = None, dynamic_threshold: tuple[Number, Number] | None = None,
+    prior: Denoiser, x0: jax.Array, *, depth: Number | None = None, sigma: Number | None = None, solver: str = "ddim",
+    num_steps: int = 200, grid: str = "time", eta: Number | None = None,
+    dynamic_threshold: tuple[Number, Number] | None = None,
 ) -> jax.Array:  # fmt: skip
     """x_t of images: the ODE dz/dσ = ε(√ᾱ z, t(σ)), z = x/√ᾱ, from σ_0 up to `depth`, with no noise added (DDIM inversion).
 
     Args:
         prior: whose ODE.
         x0: [B, H, W, C] floating, in [−1, 1].
-        depth: noise level as a fraction of the training timesteps, in (0, 1]; a number or an array [].
-        solver: "ddim" (Euler in σ; Song, Meng & Ermon 2021, equation 14), "heun", "midpoint", "tsit5" or "reversible_heun".
+        depth: noise level as a fraction of the training timesteps, in (0, 1]; a number or an array []. 0.5 if there is no σ.
+        sigma: the same as σ.
+        solver: "ddim" (Euler in σ; Song, Meng & Ermon 2021, equation 14), "heun", "midpoint", "tsit5", "reversible_heun",
+            "adams_bashforth" or "dpm++2m".
         num_steps: solver steps.
         grid: "time" (uniform in t), "geometric" (in log σ) or "rho" (in σ^(1/7)).
         eta: after every step x_t is clipped to ±(√ᾱ_t + η√(1 − ᾱ_t)); None clips nothing.
@@ -46,19 +53,20 @@ def encode(
         >>> round(float(x_t[0, 0, 0, 0]), 2)
         0.5
     """
-    return _encode(prior, check_images(prior, x0), _settings(depth, solver, num_steps, grid, dynamic_threshold, eta))
+    config = _settings(prior, solver, num_steps, grid, {"depth": depth, "sigma": sigma}, dynamic_threshold, eta)
+    return _encode(prior, check_images(prior, x0), config)
 
 
 def decode(
-    prior: Prior, x_t: jax.Array, *, depth: Number = 0.5, solver: str = "ddim", num_steps: int = 200, grid: str = "time",
-    dynamic_threshold: tuple[Number, Number] | None = None, final: bool = True,
+    prior: Denoiser, x_t: jax.Array, *, depth: Number | None = None, sigma: Number | None = None, solver: str = "ddim",
+    num_steps: int = 200, grid: str = "time", dynamic_threshold: tuple[Number, Number] | None = None, final: bool = True,
 ) -> jax.Array:  # fmt: skip
     """Images of latents: the ODE of `encode` from `depth` down to σ_0.
 
     Args:
         prior: whose ODE.
         x_t: latents [B, H, W, C] in variance-preserving scale, at `depth`.
-        depth, solver, num_steps, grid, dynamic_threshold: as in `encode`.
+        depth, sigma, solver, num_steps, grid, dynamic_threshold: as in `encode`.
         final: adds the Euler step from σ_0 to 0, the predicted x_0; without it the result is what `encode` started from.
 
     Returns:
@@ -76,12 +84,13 @@ def decode(
         >>> round(float(x0[0, 0, 0, 0]), 2)
         0.5
     """
-    return _decode(prior, check_images(prior, x_t), _settings(depth, solver, num_steps, grid, dynamic_threshold), final)
+    config = _settings(prior, solver, num_steps, grid, {"depth": depth, "sigma": sigma}, dynamic_threshold)
+    return _decode(prior, check_images(prior, x_t), config, final)
 
 
 def round_trip(
-    prior: Prior, x0: jax.Array, *, depth: Number = 0.5, solver: str = "reversible_heun", num_steps: int = 200,
-    grid: str = "geometric", dynamic_threshold: tuple[Number, Number] | None = None,
+    prior: Denoiser, x0: jax.Array, *, depth: Number | None = None, sigma: Number | None = None, solver: str = "reversible_heun",
+    num_steps: int = 200, grid: str = "geometric", dynamic_threshold: tuple[Number, Number] | None = None,
 ) -> tuple[jax.Array, jax.Array]:  # fmt: skip
     """`encode`, then `decode` to σ_0 with what the solver remembers of the way up.
 
@@ -89,7 +98,7 @@ def round_trip(
     shadow that it needs is lost between `encode` and `decode`, whose round trip has a second-order error as Heun's has.
 
     Args:
-        prior, x0, depth, solver, num_steps, grid, dynamic_threshold: as in `encode`.
+        prior, x0, depth, sigma, solver, num_steps, grid, dynamic_threshold: as in `encode`.
 
     Returns:
         (x_t, x_0'): the latents in variance-preserving scale, and the images that they decode to, [B, H, W, C] float32 each.
@@ -107,57 +116,54 @@ def round_trip(
         >>> bool(jnp.allclose(again, images, atol=1e-5))
         True
     """
-    return _round_trip(prior, check_images(prior, x0), _settings(depth, solver, num_steps, grid, dynamic_threshold))
+    config = _settings(prior, solver, num_steps, grid, {"depth": depth, "sigma": sigma}, dynamic_threshold)
+    return _round_trip(prior, check_images(prior, x0), config)
 
 
 def _settings(
-    depth: Number,
-    solver: str,
-    num_steps: int,
-    grid: str,
-    dynamic_threshold: tuple[Number, Number] | None,
-    eta: Number | None = None,
-) -> EditConfig:
+    prior: Denoiser, solver: str, num_steps: int, grid: str, levels: Mapping[str, Number | None],
+    threshold: tuple[Number, Number] | None, eta: Number | None = None,
+) -> EditConfig:  # fmt: skip
     program = EditProgram(num_steps=num_steps, solver=solver, grid=grid)
-    return canonical(EditConfig(depth=depth, eta=eta, dynamic_threshold=dynamic_threshold, program=program))
+    if levels["sigma"] is None and levels["depth"] is None:
+        levels = {"depth": 0.5}
+    return canonical(EditConfig(eta=eta, dynamic_threshold=threshold, program=program, **levels), prior)
 
 
 @jax.jit
-def _encode(prior: Prior, x0: jax.Array, config: EditConfig) -> jax.Array:
-    (route, sigma), denoiser = _leg_up(prior.schedule, config), denoiser_of(prior, config.dynamic_threshold)
-    z = follow(_no_keys(x0), denoiser, route, depart(x0, None, route.solver), 0, len(route.kinds)).z
-    return z * jax.lax.rsqrt(1 + sigma**2)
+def _encode(prior: Denoiser, x0: jax.Array, config: EditConfig) -> jax.Array:
+    (state,) = _followed(prior, config, way_up(config, prior), x0, prior.sigma_range[0])
+    return state.z * jax.lax.rsqrt(1 + state.sigma**2)
 
 
 @functools.partial(jax.jit, static_argnums=3)
-def _decode(prior: Prior, x_t: jax.Array, config: EditConfig, final: bool) -> jax.Array:
-    sigmas = _levels_down(prior.schedule, config)
-    route = restart_move(sigmas[0], config.program.solver) + ode_moves(sigmas, config.program.solver)
-    route = route + last_move(sigmas[-1], config.program.solver) if final else route
-    travel = depart(x_t * jnp.sqrt(1 + sigmas[0] ** 2), None, route.solver)
-    return follow(_no_keys(x_t), denoiser_of(prior, config.dynamic_threshold), route, travel, 0, len(route.kinds)).z
+def _decode(prior: Denoiser, x_t: jax.Array, config: EditConfig, final: bool) -> jax.Array:
+    sigma, solver = config.sigma[0], config.program.solver
+    route = start_move(sigma, solver) + _way_down(config, prior)
+    route = route + last_move(route.sigma_next[-1], solver) if final else route
+    (state,) = _followed(prior, config, route, x_t * jnp.sqrt(1 + sigma**2), sigma)
+    return state.z
 
 
 @jax.jit
-def _round_trip(prior: Prior, x0: jax.Array, config: EditConfig) -> tuple[jax.Array, jax.Array]:
-    keys, denoiser, (up, sigma) = _no_keys(x0), denoiser_of(prior, config.dynamic_threshold), _leg_up(prior.schedule, config)
-    there = follow(keys, denoiser, up, depart(x0, None, up.solver), 0, len(up.kinds))
-    down = ode_moves(_levels_down(prior.schedule, config), up.solver)
-    back = follow(keys, denoiser, down, there, 0, len(down.kinds))
-    return there.z * jax.lax.rsqrt(1 + sigma**2), back.z
+def _round_trip(prior: Denoiser, x0: jax.Array, config: EditConfig) -> tuple[jax.Array, jax.Array]:
+    up = way_up(config, prior)
+    there, back = _followed(prior, config, up + _way_down(config, prior), x0, prior.sigma_range[0], len(up.kinds))
+    return there.z * jax.lax.rsqrt(1 + there.sigma**2), back.z
 
 
-def _leg_up(schedule: NoiseSchedule, config: EditConfig) -> tuple[Route, jax.Array]:
-    """The route from σ_0 up to the depth, and the σ there."""
+def _way_down(config: EditConfig, prior: Denoiser) -> Route:
     program = config.program
-    sigmas = noise_levels(schedule, 0.0, schedule.timestep(config.depth), program.num_steps, program.grid)
-    return restart_move(sigmas[0], program.solver) + ode_moves(sigmas, program.solver, config.eta), sigmas[-1]
+    levels = noise_levels(prior, config.sigma[0], prior.sigma_range[0], program.num_steps, program.grid)
+    return ode_moves(levels, program.solver)
 
 
-def _levels_down(schedule: NoiseSchedule, config: EditConfig) -> jax.Array:
-    program = config.program
-    return noise_levels(schedule, schedule.timestep(config.depth), 0.0, program.num_steps, program.grid)
-
-
-def _no_keys(images: jax.Array) -> jax.Array:
-    return jax.random.split(jax.random.key(0), images.shape[0])
+def _followed(prior: Denoiser, config: EditConfig, route: Route, z: jax.Array, sigma: jax.Array, *stops: int) -> list[State]:
+    """The states at the stops and at a route's end, of all images alike and without noise."""
+    route = jax.tree.map(lambda column: jnp.broadcast_to(column, (len(z), *column.shape)), route)
+    keys, denoiser = jax.random.split(jax.random.key(0), len(z)), thresholded(prior, config.dynamic_threshold)
+    projections = route.projections(prior, None)
+    states = [init(z, jnp.broadcast_to(sigma, (len(z), 1, 1, 1)).astype(z.dtype), route, projections)]
+    for first, last in itertools.pairwise((0, *stops, len(route.kinds))):
+        states.append(run(keys, denoiser, route, projections, states[-1], first, last))
+    return states[1:]

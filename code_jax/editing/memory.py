@@ -7,16 +7,29 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from code_jax.editing.config import EditConfig, canonical
+from code_jax.diffusion.denoiser import Denoiser
 from code_jax.editing.edit import advance, begin, image_keys, per_image
-from code_jax.priors.prior import Prior
+from code_jax.editing.settings import Settings
 
 
-def working_memory(prior: Prior, config: EditConfig, batch: int) -> float:
+def memory_analysis(denoiser: Denoiser, settings: Settings, batch: int) -> tuple[Any, int]:
+    """The compiler's account of the program that an edit of so many images runs, and the bytes of its state; compiles it."""
+    images = jnp.zeros((batch, *denoiser.image_shape))
+    keys, numbers = image_keys(jax.random.key(0), images), per_image(settings, denoiser, batch)
+    state = jax.eval_shape(begin, keys, denoiser, images, numbers)
+    size = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state))
+    lowered = advance.lower(keys, denoiser, state, numbers, None, jnp.int32(0), jnp.int32(1))
+    return lowered.compile().memory_analysis(), size
+
+
+def working_memory(denoiser: Denoiser, settings: Settings, batch: int) -> float:
     """Bytes an image that an edit of so many images needs at most, beside the weights; compiles the edit."""
-    images = jnp.zeros((batch, *prior.image_shape))
-    keys, numbers = image_keys(jax.random.key(0), images), per_image(canonical(config), batch)
-    travel = jax.eval_shape(begin, keys, prior, images, numbers)
-    state = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(travel))
-    analysis: Any = advance.lower(keys, prior, travel, numbers, jnp.int32(0), jnp.int32(1)).compile().memory_analysis()
-    return (analysis.temp_size_in_bytes + state) / batch
+    analysis, state = memory_analysis(denoiser, settings, batch)
+    return float((analysis.temp_size_in_bytes + state) / batch)
+
+
+def program_memory(denoiser: Denoiser, settings: Settings, batch: int) -> int:
+    """Bytes that the compiled edit takes on a device at its peak: arguments, results and temporaries."""
+    sizes, _ = memory_analysis(denoiser, settings, batch)
+    total = sizes.argument_size_in_bytes + sizes.output_size_in_bytes + sizes.temp_size_in_bytes - sizes.alias_size_in_bytes
+    return int(total)

@@ -1,193 +1,224 @@
-"""A route: the moves that carry an image through noise levels and back, and the one loop that follows any route.
+"""A route: the moves that carry an image through noise levels and back, and the one loop that runs any route.
 
-In z = x/√ᾱ every method is a list of moves of two kinds: a step of the ODE from σ to σ' by a diffrax solver, or
+In z = x/√ᾱ a method is a list of moves, each of a `Kind`. Most are a step of the ODE from σ to σ' by a solver, or
 
     z ← z + a·ε(z, σ) + b·n,
 
-which is Langevin at σ (either form), an ancestral step (DDIM with η = 1), or the last Euler step to σ = 0. After a move z is
-clipped to ±(1 + ησ'), which is confidence-based clipping in this scale; η = ∞ clips nothing. The loop holds one copy of each
-kind of move however long the route is (with DDIM one copy of the network for both kinds), draws its noise from (image's key,
-number of the draw), and runs from any move to any other: cut into segments it gives the same images.
+which is Langevin at σ (any form), an ancestral step (DDIM with η = 1), or the last Euler step to σ = 0. At its end z goes through
+the route's projections in their order. The loop holds one copy of each kind however long the route is (with a solver of one
+evaluation, one copy of the network for all of them), draws its noise from (image's key, number of the draw), and runs from any
+move to any other: cut into segments it gives the same images.
 """
 
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import flax.struct
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from code_jax.diffusion.denoiser import Denoiser, eps_at
-from code_jax.diffusion.langevin import langevin_coefficients
-from code_jax.diffusion.probability_flow import NFE_PER_STEP, REVERSIBLE, Field, Memory, find_solver, ode_step
-from code_jax.editing.region import Region
+from code_jax.diffusion.denoiser import Condition, Denoiser
+from code_jax.diffusion.projections import Composite, ConfidenceClip, Projection, Step
+from code_jax.diffusion.solvers import Field, Solver, find_solver
 
-ODE, AFFINE = 0, 1
+ORDER = ("clip", "own", "region")  # of the projections: what a method has of its own acts on what is clipped, a region on all
+
+Draw = Callable[[], jax.Array]
+
+
+class State(flax.struct.PyTreeNode):
+    """Where the images are on their route.
+
+    Attributes:
+        z: x/√ᾱ, [B, H, W, C].
+        sigma: its level, [B, 1, 1, 1].
+        nfe: network evaluations made, int32 [B].
+        squared_eps: mean ε² per dimension at the last correction; about 1 on a typical latent, NaN before there is one. [B].
+        memory: what the solver remembers.
+        projected: what each projection remembers, by its name in `ORDER`.
+    """
+
+    z: jax.Array
+    sigma: jax.Array
+    nfe: jax.Array
+    squared_eps: jax.Array
+    memory: Any
+    projected: dict[str, Any]
+
+
+class Numbers(NamedTuple):
+    """A move's numbers, [B, 1, 1, 1] each."""
+
+    sigma: jax.Array
+    sigma_next: jax.Array
+    eps_coefficient: jax.Array
+    noise_coefficient: jax.Array
+
+
+class Kind(NamedTuple):
+    """A kind of move.
+
+    Attributes:
+        name: of it.
+        move: ``(field, numbers, draw, solver, state) -> state``, with another z, and memory or squared_eps.
+        evaluations: of the network, by the solver.
+        draws: whether it uses noise.
+        leads: whether its first evaluation is the field at (z, σ), which the loop may then make for it.
+        of: the denoiser whose field it asks.
+    """
+
+    name: str
+    move: Callable[[Field, Numbers, Draw, Solver, State], State]
+    evaluations: Callable[[Solver], int]
+    draws: bool = False
+    leads: bool = True
+    of: Callable[[Denoiser], Denoiser] = lambda denoiser: denoiser
+
+
+def _along_ode(field: Field, numbers: Numbers, draw: Draw, solver: Solver, state: State) -> State:
+    z, memory = solver.step(field, numbers.sigma, numbers.sigma_next, state.z, state.memory)
+    return state.replace(z=z, memory=memory)
+
+
+def _affine(field: Field, numbers: Numbers, draw: Draw, solver: Solver, state: State) -> State:
+    sigma, sigma_next, a, b = numbers
+    eps = field(state.z, sigma)
+    z = state.z + a * eps + b * draw()
+    corrects = (b > 0) | ((sigma_next == sigma) & (a != 0))  # neither an Euler step nor a start
+    squared = jnp.where(corrects.ravel(), jnp.mean(eps**2, axis=(1, 2, 3)), state.squared_eps)
+    memory = solver.settle(solver.jump(state.memory, state.z, z), z, eps)
+    return state.replace(z=z, squared_eps=squared, memory=memory)
+
+
+ODE = Kind("ode", _along_ode, lambda solver: solver.evaluations)
+AFFINE = Kind("affine", _affine, lambda solver: 1, draws=True)
 
 
 class Route(flax.struct.PyTreeNode):
-    """Moves in order, one entry each: K for all images alike, or for each its own [B, K].
+    """Moves in order, one entry each: K of one image, or [B, K].
 
     Attributes:
-        sigma, sigma_next: noise level before and after the move. float32 [..., K].
-        eps_coefficient, noise_coefficient: a and b of an affine move, unused by ODE moves. float32 [..., K].
-        bound: |z| is clipped to it after the move; infinity where nothing is clipped. float32 [..., K].
-        kinds: `ODE` or `AFFINE` for each move, static.
+        sigma, sigma_next: noise level before and after the move. [..., K].
+        eps_coefficient, noise_coefficient: a and b of an affine move. [..., K].
+        margin: |z| is clipped to the data's range and this after the move; infinity where nothing is clipped. [..., K].
+        active: whether the move is made, and counted; None where all are. bool [..., K].
+        own: a projection of the method's own; None where there is none.
+        kinds: of each move, static.
         solver: name of the ODE's solver, static.
         averaged: whether the noise of draw k is (n_k + n_{k+1})/2 (`langevin_coefficients`), static.
+        order: of the projections, static.
     """
 
     sigma: jax.Array
     sigma_next: jax.Array
     eps_coefficient: jax.Array
     noise_coefficient: jax.Array
-    bound: jax.Array
-    kinds: tuple[int, ...] = flax.struct.field(pytree_node=False)
+    margin: jax.Array
+    active: jax.Array | None = None
+    own: Any = None
+    kinds: tuple[Kind, ...] = flax.struct.field(pytree_node=False, default=())
     solver: str = flax.struct.field(pytree_node=False, default="ddim")
     averaged: bool = flax.struct.field(pytree_node=False, default=False)
-
-    @property
-    def nfe(self) -> int:
-        """Number of network evaluations of the whole route."""
-        return int(self.cost().sum())
+    order: tuple[str, ...] = flax.struct.field(pytree_node=False, default=ORDER)
 
     def cost(self) -> np.ndarray:
         """Network evaluations of each move, int [K]."""
-        return np.where(np.array(self.kinds) == ODE, NFE_PER_STEP[self.solver], 1)
+        solver = find_solver(self.solver)
+        return np.array([kind.evaluations(solver) for kind in self.kinds], int)
 
     def draws(self) -> np.ndarray:
         """The number of each move's draw of noise, int [K]: other steps of the ODE, or another solver, leave the noise as it is.
 
-        A number is left out between runs of affine moves, so that averaged noise shares no draw with that of another level.
+        A number is left out between runs of moves that draw, so that averaged noise shares no draw with that of another level.
         """
-        affine = np.array(self.kinds) == AFFINE
-        begins = affine & ~np.append(False, affine[:-1])
-        return np.maximum(np.cumsum(affine) - affine + np.cumsum(begins) - 1, 0)
+        drawing = np.array([kind.draws for kind in self.kinds], bool)
+        begins = drawing & ~np.append(False, drawing[:-1])
+        return np.maximum(np.cumsum(drawing) - drawing + np.cumsum(begins) - 1, 0)
 
     def __add__(self, other: Route) -> Route:
-        arrays = jax.tree.map(
-            lambda a, b: jnp.concatenate([a, b], -1), *(r.replace(kinds=(), averaged=False) for r in (self, other))
-        )
-        return arrays.replace(kinds=self.kinds + other.kinds, averaged=self.averaged or other.averaged)
+        """One route after the other; both without `active` and `own`."""
+        columns = ("sigma", "sigma_next", "eps_coefficient", "noise_coefficient", "margin")
+        joined = {name: jnp.concatenate([getattr(self, name), getattr(other, name)], -1) for name in columns}
+        return self.replace(**joined, kinds=self.kinds + other.kinds, averaged=self.averaged or other.averaged)
+
+    def projections(self, denoiser: Denoiser, region: Composite | None) -> dict[str, Projection]:
+        """Those of its `order`, by name."""
+        clip = ConfidenceClip(self.margin, jnp.asarray(denoiser.data_range, self.margin.dtype))
+        named: Mapping[str, Any] = {"clip": clip, "own": self.own, "region": region}
+        return {name: named[name] for name in self.order if named[name] is not None}
 
 
-def _route(
-    kind: int, sigma: jax.Array, sigma_next: jax.Array, a: jax.Array, b: jax.Array, bound: jax.Array, solver: str
-) -> Route:
-    sigma, sigma_next, a, b, bound = (
-        jnp.broadcast_to(column, sigma.shape).astype(sigma.dtype) for column in (sigma, sigma_next, a, b, bound)
-    )
-    return Route(sigma, sigma_next, a, b, bound, kinds=(kind,) * len(sigma), solver=solver)
+def init(z: jax.Array, sigma: jax.Array, route: Route, projections: Mapping[str, Projection]) -> State:
+    """The start of a route [B, K], at z [B, H, W, C] and σ [B, 1, 1, 1]."""
+    projected = {name: projection.init(z, sigma) for name, projection in projections.items()}
+    nan = jnp.full(len(z), jnp.nan, z.dtype)
+    return State(z, sigma, jnp.zeros(len(z), jnp.int32), nan, find_solver(route.solver).init(z), projected)
 
 
-def ode_moves(sigmas: jax.Array, solver: str, eta: jax.Array | float = jnp.inf) -> Route:
-    """Solver steps along σ [n + 1], each followed by clipping to 1 + ησ."""
-    zero, unbounded = jnp.zeros(()), jnp.isinf(eta)
-    # Not ∞·σ, whose derivative by σ is ∞ and in the depth's gradient 0·∞.
-    bound = jnp.where(unbounded, jnp.inf, 1 + jnp.where(unbounded, 0, eta) * sigmas[1:])
-    return _route(ODE, sigmas[:-1], sigmas[1:], zero, zero, bound, solver)
-
-
-def restart_move(sigma: jax.Array, solver: str) -> Route:
-    """The evaluation at σ [] from which a reversible solver sets out; no move at all for another solver."""
-    sigmas = jnp.atleast_1d(sigma)[: solver in REVERSIBLE]
-    zero = jnp.zeros(())
-    return _route(AFFINE, sigmas, sigmas, zero, zero, jnp.array(jnp.inf), solver)
-
-
-def langevin_moves(sigma: jax.Array, relative_steps: jax.Array, kind: str, solver: str) -> Route:
-    """Langevin steps of dimensionless sizes h/(1 − ᾱ) [n] at noise level σ []."""
-    a, b = langevin_coefficients(kind, relative_steps)
-    sigmas = jnp.broadcast_to(sigma, relative_steps.shape)
-    route = _route(AFFINE, sigmas, sigmas, sigma * a, sigma * b, jnp.array(jnp.inf), solver)
-    return route.replace(averaged=kind == "averaged")
-
-
-def ancestral_moves(sigmas: jax.Array, solver: str) -> Route:
-    """DDIM steps with η = 1 along decreasing σ [n + 1], the last of which may be 0 (Song, Meng & Ermon 2021, equation 12)."""
-    now, after = sigmas[:-1], sigmas[1:]
-    a = after**2 / now - now
-    b = after * jnp.sqrt(jnp.maximum(1 - (after / now) ** 2, 0))
-    return _route(AFFINE, now, after, a, b, jnp.array(jnp.inf), solver)
-
-
-def last_move(sigma: jax.Array, solver: str) -> Route:
-    """The Euler step from σ to 0: the predicted x_0."""
-    sigma = sigma[None]
-    return _route(AFFINE, sigma, jnp.zeros_like(sigma), -sigma, jnp.zeros(()), jnp.array(jnp.inf), solver)
-
-
-class Travel(flax.struct.PyTreeNode):
-    """Where the images are on their route.
-
-    Attributes:
-        z: x/√ᾱ, [B, H, W, C].
-        clipped: True where clipping changed a value at any move. bool [B, H, W, C].
-        squared_eps: mean ε² per dimension at the last affine move but the final one; about 1 on a typical latent. [B].
-        region: what the change is limited to; None is the whole image.
-        memory: what a reversible solver remembers, a shadow of z and the slope at it; None for another.
-    """
-
-    z: jax.Array
-    clipped: jax.Array
-    squared_eps: jax.Array
-    region: Region | None = None
-    memory: Memory = None
-
-
-def depart(z: jax.Array, region: Region | None = None, solver: str = "ddim") -> Travel:
-    """The start of a route."""
-    memory = (z, jnp.zeros_like(z)) if solver in REVERSIBLE else None
-    return Travel(z, jnp.zeros(z.shape, bool), jnp.full(z.shape[0], jnp.nan, z.dtype), region, memory)
-
-
-def follow(
-    keys: jax.Array, denoiser: Denoiser, route: Route, travel: Travel, first: jax.typing.ArrayLike, last: jax.typing.ArrayLike
-) -> Travel:
+def run(
+    keys: jax.Array, denoiser: Denoiser, route: Route, projections: Mapping[str, Projection], state: State,
+    first: jax.typing.ArrayLike, last: jax.typing.ArrayLike, condition: Condition = None,
+) -> State:  # fmt: skip
     """Makes the moves first..last − 1 (both may be traced). keys: one per image, [B]."""
-    solver, kinds, draws = find_solver(route.solver), jnp.array(route.kinds), jnp.array(route.draws())
+    solver, kinds = find_solver(route.solver), tuple(dict.fromkeys(route.kinds))
+    which, draws, costs = (jnp.array(each) for each in ([*map(kinds.index, route.kinds)], route.draws(), route.cost()))
+
+    def leads(kind: Kind) -> bool:
+        """Whether the loop can make its one evaluation for it."""
+        return solver.evaluations == 1 and kind.leads and kind.of is AFFINE.of
+
+    leading = [leads(kind) for kind in kinds]
+
+    def shared(state: State, sigma: jax.Array, k: jax.Array) -> jax.Array | None:
+        """ε at the beginning of a move that is led: evaluated in one place, so that the network is in the program once."""
+        if not any(leading):
+            return None
+        evaluate = lambda: denoiser.eps_at(state.z, sigma, condition)  # noqa: E731
+        if all(leading):
+            return evaluate()
+        return jax.lax.cond(jnp.array(leading)[which[k]], evaluate, lambda: jnp.zeros_like(state.z))
 
     def number(column: jax.Array, k: jax.Array) -> jax.Array:
-        return column[..., k].reshape(-1, 1, 1, 1)
+        return column[:, k].reshape(-1, 1, 1, 1)
+
+    def noise(number: jax.Array) -> jax.Array:
+        shape, dtype = state.z.shape[1:], state.z.dtype
+        return jax.vmap(lambda key: jax.random.normal(jax.random.fold_in(key, number), shape, dtype))(keys)
 
     def draw(k: jax.Array) -> jax.Array:
-        shape, dtype = travel.z.shape[1:], travel.z.dtype
-        return jax.vmap(lambda key: jax.random.normal(jax.random.fold_in(key, k), shape, dtype))(keys)
+        return (noise(draws[k]) + noise(draws[k] + 1)) / 2 if route.averaged else noise(draws[k])
 
-    def along_ode(field: Field, k: jax.Array, travel: Travel) -> Travel:
-        z, memory = ode_step(solver, field, number(route.sigma, k), number(route.sigma_next, k), travel.z, travel.memory)
-        return travel.replace(z=z, memory=memory)
+    def move(k: jax.Array, state: State) -> State:
+        columns = (route.sigma, route.sigma_next, route.eps_coefficient, route.noise_coefficient)
+        numbers = Numbers(*(number(column, k) for column in columns))
+        eps = shared(state, numbers.sigma, k)
 
-    def affine(field: Field, k: jax.Array, travel: Travel) -> Travel:
-        z, a, b = travel.z, number(route.eps_coefficient, k), number(route.noise_coefficient, k)
-        eps = field(z, number(route.sigma, k))
-        noise = (draw(draws[k]) + draw(draws[k] + 1)) / 2 if route.averaged else draw(draws[k])
-        keep = (number(route.sigma_next, k) == 0) | (a == 0)  # the last move, or a restart, which correct nothing
-        squared = jnp.where(keep.ravel(), travel.squared_eps, jnp.mean(eps**2, axis=(1, 2, 3)))
-        z = z + a * eps + b * noise
-        memory = None if travel.memory is None else (z, eps)
-        return travel.replace(z=z, squared_eps=squared, memory=memory)
+        def made(kind: Kind) -> Callable[[State], State]:
+            field: Field = functools.partial(kind.of(denoiser).eps_at, condition=condition)
+            if eps is not None and leads(kind):
+                field = lambda z, sigma: eps  # noqa: E731
+            return lambda state: kind.move(field, numbers, functools.partial(draw, k), solver, state)
 
-    def move(k: jax.Array, travel: Travel) -> Travel:
-        field: Field = functools.partial(eps_at, denoiser)
-        if route.solver == "ddim":  # its one slope is what an affine move asks for: evaluated here, the network is there once
-            eps = field(travel.z, number(route.sigma, k))
-            field = lambda z, sigma: eps  # noqa: E731
-        branches = functools.partial(along_ode, field), functools.partial(affine, field)
-        if len(set(route.kinds)) == 1:
-            travel = branches[route.kinds[0]](k, travel)
-        else:
-            travel = jax.lax.switch(kinds[k], branches, k, travel)
-        bound, moved = number(route.bound, k), travel.z
-        travel = travel.replace(z=jnp.clip(moved, -bound, bound), clipped=travel.clipped | (jnp.abs(moved) > bound))
-        if travel.region is not None:
-            z, region = travel.region.after(travel.z, number(route.sigma, k), number(route.sigma_next, k))
-            travel = travel.replace(z=z, region=region)
-        if travel.memory is not None:  # what moves z moves its shadow
-            shadow, slope = travel.memory
-            travel = travel.replace(memory=(shadow + (travel.z - moved), slope))
-        return travel
+        before = state
+        state = jax.lax.switch(which[k], [made(kind) for kind in kinds], state) if len(kinds) > 1 else made(kinds[0])(state)
+        state = _projected(projections, Step(k, numbers.sigma, numbers.sigma_next), solver, state)
+        state = state.replace(sigma=numbers.sigma_next, nfe=state.nfe + costs[k].astype(jnp.int32))
+        return state if route.active is None else _chosen(route.active[:, k], state, before)
 
-    return jax.lax.fori_loop(first, last, move, travel)
+    return jax.lax.fori_loop(first, last, move, state)
+
+
+def _projected(projections: Mapping[str, Projection], step: Step, solver: Solver, state: State) -> State:
+    z, remembered = state.z, dict(state.projected)
+    for name, projection in projections.items():
+        z, remembered[name] = projection.project(step, z, remembered[name])
+    return state.replace(z=z, memory=solver.jump(state.memory, state.z, z), projected=remembered)
+
+
+def _chosen(active: jax.Array, made: State, left: State) -> State:
+    """The state of each image after its move, or as it was left."""
+    return jax.tree.map(lambda a, b: jnp.where(active.reshape(-1, *[1] * (a.ndim - 1)), a, b), made, left)

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 import math
+import operator
 import warnings
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any, NamedTuple
@@ -19,98 +21,78 @@ import numpy as np
 
 from code_jax.devices.memory import out_of_memory
 from code_jax.devices.mesh import devices_for, sharding
-from code_jax.diffusion.schedule import NoiseSchedule
-from code_jax.editing.config import EditConfig, canonical, preset
-from code_jax.editing.edit import EditInfo, advance, begin, check_images, finish, image_keys, moves_up, route_of
-from code_jax.errors import UserError
-from code_jax.priors.prior import Prior
+from code_jax.diffusion.denoiser import Denoiser
+from code_jax.editing.edit import EditInfo, advance, begin, check_images, finish, image_keys, route_of
+from code_jax.editing.options import OPTIONS
+from code_jax.editing.presets import preset
+from code_jax.editing.settings import Settings
+from code_jax.errors import UserError, choose
 
 MAX_RESULTS = 10_000  # points × images: what a table can still show and a host's memory hold
+_SLOWEST, _FASTEST = ("sigma", "depth", "eta", "anneal_rate"), ("relative_step", "step_size")
 _MOST_ON_CPU, _MOST = 8, 64  # images on a device at a time, beyond which none gains
 
 
-class SweepPoint(NamedTuple):
-    """One point's settings, of those that `SweepGrid` spans.
+@dataclasses.dataclass(frozen=True)
+class SweepPoint:
+    """One point of a `SweepGrid`.
 
     Attributes:
-        depth: noise level in (0, 1].
-        step_size: the absolute h.
-        eta: infinite where nothing is clipped.
-        anneal_rate: γ.
+        numbers: (name, value) of each axis.
         seed: which of the grid's seeds, from 0 on.
     """
 
-    depth: float
-    step_size: float
-    eta: float
-    anneal_rate: float
+    numbers: tuple[tuple[str, float], ...]
     seed: int
 
+    def of(self, settings: Settings) -> Any:
+        """The settings at this point."""
+        return settings.replace(**dict(self.numbers))
 
-@dataclasses.dataclass(frozen=True)
+
 class SweepGrid:
-    """Values of each axis; an axis left empty keeps the config's value.
+    """Values of each axis; what is no axis keeps the settings' value.
 
     Attributes:
-        step_size: Langevin steps h > 0.
-        relative_step: the same as h/(1 − ᾱ), at every depth. With neither, the config's h/(1 − ᾱ) is kept.
-        depth: noise levels in (0, 1].
-        eta: η > 0 of confidence-based clipping; None is off.
-        anneal_rate: γ in (0, 1].
+        axes: the values by axis, which is a number of the settings: ``sigma``, ``depth``, ``relative_step``, ``step_size``,
+            ``eta`` (None is off), ``anneal_rate`` or another.
         seeds: how many keys each setting gets.
 
+    Raises:
+        UserError: names an axis or a value that cannot be.
+
     Example:
-        >>> SweepGrid(step_size=(1e-4, 1e-3), depth=(0.2, 0.4), seeds=3).size
+        >>> SweepGrid(relative_step=(0.05, 0.2), sigma=(0.5, 1.0), seeds=3).size
         12
     """
 
-    step_size: Sequence[float] = ()
-    relative_step: Sequence[float] = ()
-    depth: Sequence[float] = ()
-    eta: Sequence[float | None] = ()
-    anneal_rate: Sequence[float] = ()
-    seeds: int = 1
+    axes: dict[str, tuple[float, ...]]
+    seeds: int
 
-    def __post_init__(self) -> None:
-        for name in ("step_size", "relative_step", "depth", "eta", "anneal_rate"):
-            object.__setattr__(self, name, tuple(getattr(self, name)))
-        if self.step_size and self.relative_step:
-            raise UserError("a grid has step_size and relative_step; give one of them")
+    def __init__(self, *, seeds: int = 1, **axes: Sequence[float | None]) -> None:
+        self.seeds, self.axes = seeds, {}
+        if isinstance(seeds, bool) or not isinstance(seeds, int) or seeds < 1:
+            raise UserError(f"seeds is {seeds!r}; it must be a whole number of at least 1")
+        for name in (*_SLOWEST, *sorted(axes.keys() - {*_SLOWEST, *_FASTEST}), *_FASTEST):
+            if len(axes.get(name, ())):
+                option = choose("axis", name, OPTIONS)
+                self.axes[name] = tuple(math.inf if value is None else float(option.check(value)) for value in axes[name])
+        for one, other in (("step_size", "relative_step"), ("sigma", "depth")):
+            if one in self.axes and other in self.axes:
+                raise UserError(f"a grid has {one} and {other}; give one of them")
 
     @property
     def size(self) -> int:
         """Number of points."""
-        axes = (self.step_size or self.relative_step, self.depth, self.eta, self.anneal_rate)
-        return math.prod(max(len(axis), 1) for axis in axes) * self.seeds
+        return math.prod(map(len, self.axes.values())) * self.seeds
 
-    def points(self, config: EditConfig, schedule: NoiseSchedule) -> list[SweepPoint]:
-        """The points, in the order depth, η, annealing rate, step size, seed; the last changes fastest.
-
-        Raises:
-            UserError: if there are none or too many, a value lies out of its range, or the config corrects several depths.
-        """
-        if isinstance(self.seeds, bool) or not isinstance(self.seeds, int) or self.seeds < 1:
-            raise UserError(f"seeds is {self.seeds!r}; it must be a whole number of at least 1")
+    def points(self) -> list[SweepPoint]:
+        """The points; the step and the seed change fastest, the level slowest."""
         if self.size > MAX_RESULTS:
             raise UserError(f"the grid has {self.size} points; a sweep takes at most {MAX_RESULTS}, so give fewer values")
-        if np.size(config.depth) != 1 or np.size(config.step_size) != 1:
-            raise UserError(f"depth is {np.asarray(config.depth).tolist()}; a point of a sweep corrects one depth")
-        for name in ("step_size", "relative_step", "depth", "eta", "anneal_rate"):
-            for value in getattr(self, name):
-                canonical(config.replace(**{"step_size" if name == "relative_step" else name: value}))
-        variance = lambda depth: float(schedule.variance(schedule.timestep(depth)))  # noqa: E731
-        own_depth, own_step, own_rate = map(_shortest, (config.depth, config.step_size, config.anneal_rate))
-        relative = self.relative_step or (own_step / variance(own_depth),)
-        given = self.step_size or (() if self.depth or self.relative_step else (own_step,))
-        steps = {
-            depth: given or [float(f"{step * variance(depth):.6g}") for step in relative] for depth in self.depth or (own_depth,)
-        }
         return [
-            SweepPoint(float(depth), float(step), math.inf if eta is None else _shortest(eta), float(rate), seed)
-            for depth in steps
-            for eta in self.eta or (config.eta,)
-            for rate in self.anneal_rate or (own_rate,)
-            for step in steps[depth]
+            SweepPoint(tuple(zip(self.axes, values, strict=True)), seed)
+            for values in itertools.product(*self.axes.values())
             for seed in range(self.seeds)
         ]
 
@@ -121,7 +103,8 @@ class SweepResult(NamedTuple):
     Attributes:
         points: the P points, in the grid's order.
         images: [P, B, H, W, C] float32 in [−1, 1], on the host.
-        info: an `EditInfo` with arrays [P, B, ...]; `nfe` is that of one point by itself.
+        info: an `EditInfo` with arrays [P, B, ...]; `nfe` is that of each point by itself.
+        settings: of the points, canonical: numbers [P, ...].
         evaluations: network evaluations of one image made in all: shared encodings count once.
         micro_batch: images on each device at a time: there `edit` gives a point's bytes.
     """
@@ -129,25 +112,26 @@ class SweepResult(NamedTuple):
     points: tuple[SweepPoint, ...]
     images: np.ndarray
     info: EditInfo
+    settings: Any
     evaluations: int
     micro_batch: int
 
 
 def sweep(
-    key: jax.Array, prior: Prior, images: jax.Array, grid: SweepGrid, config: EditConfig | None = None, *,
+    key: jax.Array, prior: Denoiser, images: jax.Array, grid: SweepGrid | Sequence[SweepPoint], config: Settings | None = None, *,
     micro_batch: int | None = None, after: Callable[[int, int], None] | None = None,
 ) -> SweepResult:  # fmt: skip
     """Edits the images at every point of a grid: one compiled program, with the encodings shared.
 
-    Points of the same depth and η have the same way up (and of the same seed, where `input_noise` is given to the input); it is
+    Points of the same level and η have the same way up (and of the same seed, where `input_noise` is given to the input); it is
     made once for them. A point gives what `edit` gives with its numbers and its seed's keys.
 
     Args:
         key: a typed PRNG key [], from which image i of seed s takes ``fold_in(fold_in(key, s), i)``; or keys [seeds, B].
         prior: what an image should look like.
         images: [B, H, W, C] floating, in [−1, 1].
-        grid: a `SweepGrid`.
-        config: everything else; None is the default preset.
+        grid: a `SweepGrid`, or some points of one.
+        config: everything else, of any method; None is the default preset.
         micro_batch: images on each device at a time, which bounds the memory; None takes that of 1 to 8 which costs least, of 1
             to 64 on an accelerator, and fewer where memory does not suffice, with a warning.
         after: called with 0 before the first chunk, then after each with the evaluations of an image in it; and those in all
@@ -164,16 +148,17 @@ def sweep(
         >>> schedule = code_jax.linear_schedule()
         >>> eps = lambda params, x, t: x * jnp.sqrt(schedule.variance(t))[:, None, None, None]
         >>> prior = code_jax.Prior.from_function(eps, (), schedule, (8, 8, 3))
-        >>> grid = code_jax.SweepGrid(step_size=(1e-3, 1e-2), depth=(0.2, 0.4, 0.6))
+        >>> grid = code_jax.SweepGrid(relative_step=(0.05, 0.2), sigma=(0.5, 1.0, 2.0))
         >>> result = code_jax.sweep(jax.random.key(0), prior, jnp.zeros((2, 8, 8, 3)), grid)
-        >>> result.images.shape, result.info.nfe, result.evaluations  # 12 results, 6 encodings
-        ((6, 2, 8, 8, 3), 24, 228)
+        >>> result.images.shape, result.info.nfe[0].tolist(), result.evaluations  # 12 results, 6 encodings
+        ((6, 2, 8, 8, 3), [24, 24], 228)
     """
-    config = preset("default", prior.schedule) if config is None else config
-    images, points = check_images(prior, images), grid.points(config, prior.schedule)
+    settings = preset() if config is None else config
+    images, points = check_images(prior, images), grid.points() if isinstance(grid, SweepGrid) else list(grid)
     if not 1 <= len(points) * len(images) <= MAX_RESULTS:
         raise UserError(f"{len(points)} points of {len(images)} images; a sweep makes 1 to {MAX_RESULTS} results")
-    plan = _plan(_seed_keys(key, images, grid.seeds), prior, images, config, points)
+    numbers = at_points(settings, points, prior)
+    plan = _plan(_seed_keys(key, images, 1 + max(point.seed for point in points)), prior, images, numbers, points)
     devices = devices_for(prior, -(-len(plan.encoding) // (1 if micro_batch is None else _checked(micro_batch))))
     most = _MOST_ON_CPU if devices[0].platform == "cpu" else _MOST
     prior = jax.device_put(prior, sharding(devices))
@@ -191,7 +176,7 @@ def sweep(
             warnings.warn(f"out of memory with {micro} images on a device at a time; again with {most} at most", stacklevel=2)
     pictures, facts = jax.tree.map(lambda leaf: leaf.reshape(len(points), len(images), *leaf.shape[1:]), restored)
     evaluations = plan.up * len(plan.first) + plan.down * len(plan.encoding)
-    return SweepResult(tuple(points), pictures, EditInfo(plan.up + plan.down, *facts), evaluations, micro)
+    return SweepResult(tuple(points), pictures, EditInfo(*facts), numbers, evaluations, micro)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -201,7 +186,7 @@ class _Plan:
     Attributes:
         keys: of the rows, [R].
         images: of the rows, [R, H, W, C].
-        config: with each row's numbers, [R, ...].
+        settings: with each row's numbers, [R, ...].
         first: the rows that are encoded, for themselves and for others, [E].
         encoding: which of those a row begins with, [R].
         moves: of the way up, and of the whole route.
@@ -210,7 +195,7 @@ class _Plan:
 
     keys: jax.Array
     images: np.ndarray
-    config: EditConfig
+    settings: Any
     first: np.ndarray
     encoding: np.ndarray
     moves: tuple[int, int]
@@ -228,28 +213,27 @@ class _Plan:
         """
         return self.evaluations(micro * devices) * (1 + 0.2 / micro)
 
-    def run(self, prior: Prior, micro: int, devices: Sequence[jax.Device], after: Callable[[int, int], None]) -> Any:
+    def run(self, prior: Denoiser, micro: int, devices: Sequence[jax.Device], after: Callable[[int, int], None]) -> Any:
         """Images and facts of all rows, on the host."""
         chunk, spread = micro * len(devices), sharding(devices, "batch")
         total, (top, end) = self.evaluations(chunk), map(jnp.int32, self.moves)
-        one = jax.tree.map(lambda leaf: leaf[0], self.config)
 
         def operands(rows: np.ndarray) -> Any:
-            return jax.device_put((self.keys[rows], jax.tree.map(lambda leaf: leaf[rows], self.config)), spread)
+            return jax.device_put((self.keys[rows], jax.tree.map(lambda leaf: leaf[rows], self.settings)), spread)
 
         def encode(rows: np.ndarray) -> Any:
-            keys, config = operands(self.first[rows])
-            travel = begin(keys, prior, jax.device_put(self.images[self.first[rows]], spread), config)
-            travel = jax.device_put(travel, spread)  # as in `segments`
-            travel = jax.device_get(advance(keys, prior, travel, config, jnp.int32(0), top))
+            keys, settings = operands(self.first[rows])
+            state = begin(keys, prior, jax.device_put(self.images[self.first[rows]], spread), settings)
+            state = jax.device_put(state, spread)  # as in `segments`
+            state = jax.device_get(advance(keys, prior, state, settings, None, jnp.int32(0), top))
             after(self.up * chunk, total)
-            return travel
+            return state
 
         def complete(rows: np.ndarray) -> Any:
-            keys, config = operands(rows)
-            travel = jax.device_put(jax.tree.map(lambda leaf: leaf[self.encoding[rows]], encoded), spread)
-            result = finish(advance(keys, prior, travel, config, top, end), one)
-            restored = jax.device_get((result.images, result.info[1:]))
+            keys, settings = operands(rows)
+            state = jax.device_put(jax.tree.map(lambda leaf: leaf[self.encoding[rows]], encoded), spread)
+            result = finish(advance(keys, prior, state, settings, None, top, end), prior)
+            restored = jax.device_get((result.images, tuple(result.info)))
             after(self.down * chunk, total)
             return restored
 
@@ -258,38 +242,45 @@ class _Plan:
         return _in_chunks(len(self.encoding), chunk, complete)
 
 
-def _plan(keys: jax.Array, prior: Prior, images: jax.Array, config: EditConfig, points: Sequence[SweepPoint]) -> _Plan:
+def _plan(keys: jax.Array, prior: Denoiser, images: jax.Array, numbers: Any, points: Sequence[SweepPoint]) -> _Plan:
     """Rows in the order of the points, then of the images; keys: [seeds, B]."""
     which, image = (axis.ravel() for axis in np.indices((len(points), len(images))))
     seeds = np.array([point.seed for point in points])[which]
-    numbers = jax.tree.map(lambda value: np.asarray(value)[which], at_points(config, points))
-    first, encoding = _shared([(_way_up(config, points[p]), i) for p, i in zip(which.tolist(), image.tolist(), strict=True)])
-    cost, moves = jax.eval_shape(lambda: route_of(prior.schedule, canonical(config))).cost(), moves_up(config.program)
-    up, down = int(cost[:moves].sum()), int(cost[moves:].sum())
-    return _Plan(keys[seeds, image], np.asarray(images)[image], numbers, first, encoding, (moves, len(cost)), up, down)
+    numbers, method = jax.device_get(numbers), numbers.method
+    labels = [_way_up(jax.tree.map(operator.itemgetter(p), numbers), point.seed) for p, point in enumerate(points)]
+    first, encoding = _shared([(labels[p], i) for p, i in zip(which.tolist(), image.tolist(), strict=True)])
+    cost = jax.eval_shape(lambda: route_of(prior, jax.tree.map(lambda value: value[:1], numbers))).cost()
+    up, rows = method.up(numbers), jax.tree.map(lambda value: value[which], numbers)
+    costs = int(cost[:up].sum()), int(cost[up:].sum())
+    return _Plan(keys[seeds, image], np.asarray(images)[image], rows, first, encoding, (up, len(cost)), *costs)
 
 
-def at_points(config: EditConfig, points: Sequence[SweepPoint]) -> EditConfig:
-    """The canonical config with each point's numbers, [P, ...].
+def at_points(settings: Settings, points: Sequence[SweepPoint], denoiser: Denoiser) -> Any:
+    """The canonical settings with each point's numbers, [P, ...].
 
-    A depth and a step size are [P, 1], so that the program is that of ``code-jax restore --depth D --step-size H``.
+    Raises:
+        UserError: if the method lacks an axis, corrects several levels, or a value is out of its range.
     """
-    depth, step_size, eta, anneal_rate, _ = np.array(points, float).T
-    same = canonical(config.replace(depth=0.5, step_size=1.0, eta=1.0))
-    same = jax.tree.map(lambda value: np.broadcast_to(value, (len(points), *value.shape)), same)
-    own = canonical(EditConfig(depth[:, None], step_size[:, None], eta, anneal_rate))
-    return same.replace(depth=own.depth, step_size=own.step_size, eta=own.eta, anneal_rate=own.anneal_rate)
+    method = settings.method
+    for name in dict(points[0].numbers):
+        if name not in method.options:
+            raise UserError(f"{name} is no setting of the method {method.name}; its own are {', '.join(method.options)}")
+    stated = [name for name in ("sigma", "depth") if getattr(settings, name, None) is not None]
+    for name in stated if not {"sigma", "depth"} & dict(points[0].numbers).keys() else ():
+        if np.size(getattr(settings, name)) > 1:
+            raise UserError(f"{name} is {np.asarray(getattr(settings, name)).tolist()}; a point of a sweep corrects one level")
+    for name, value in {(name, value) for point in points for name, value in point.numbers}:
+        method.canonical(settings.replace(**{name: value}), denoiser)
+    numbers = {name: np.array([dict(point.numbers)[name] for point in points]) for name in dict(points[0].numbers)}
+    resolve = lambda own: method.canonical(settings.replace(**own), denoiser)  # noqa: E731
+    return jax.vmap(resolve, axis_size=len(points))(numbers)
 
 
-def _shortest(value: Any) -> float:
-    """A number with the fewest digits that give it back in its own precision."""
-    return float(str(np.asarray(value).ravel()[0]))
-
-
-def _way_up(config: EditConfig, point: SweepPoint) -> Hashable:
+def _way_up(settings: Any, seed: int) -> Hashable:
     """What a point's latent before the first correction depends on, beside the image."""
-    noisy = config.program.method == "sdedit" or bool(np.any(np.asarray(config.input_noise) > 0))
-    return point.depth, point.eta, point.seed if noisy else None
+    upward = settings.method.upward
+    noisy = "input_noise" not in upward or float(settings.input_noise) > 0
+    return tuple(np.asarray(getattr(settings, name), float).tobytes() for name in upward), seed if noisy else None
 
 
 def _shared(labels: Sequence[Hashable]) -> tuple[np.ndarray, np.ndarray]:

@@ -44,13 +44,14 @@ def read_pool(source: Path, size: int, classes: Sequence[str], held: int | None 
     return Pool(pixels, labels)
 
 
-def picked(pool: Pool, place: int, count: int, seed: int) -> np.ndarray:
-    """Indices [count] of the pictures for the corruption at a place of the table, the same for every method and severity.
+def picked(pool: Pool, corruption: str, count: int, seed: int) -> np.ndarray:
+    """Indices [count] of the pictures for a corruption, the same for every method and severity, whatever else is in the table.
 
-    One seeded permutation is handed out in turn, so that what is pooled over corruptions is of as many scenes as there are.
+    They are the first of a permutation of the corruption's own, from its name and the seed, over and over where there are fewer.
     """
-    order = np.random.default_rng(seed).permutation(len(pool.pixels))
-    return order[(place * count + np.arange(count)) % len(order)]
+    own = int.from_bytes(hashlib.sha256(corruption.encode()).digest()[:8])
+    order = np.random.default_rng([seed, own]).permutation(len(pool.pixels))
+    return order[np.arange(count) % len(order)]
 
 
 def corrupted(pixels: np.ndarray, name: str, severity: int, seed: int) -> np.ndarray:

@@ -16,9 +16,9 @@ import numpy as np
 from PIL import Image
 
 from code_jax.durable import write_durably
+from code_jax.editing.methods.official import BASES, QUIRKS
 from code_jax.evaluation.chart import Spot, chart
 from code_jax.evaluation.measures import Yardstick
-from code_jax.evaluation.method import PUBLISHED
 from code_jax.evaluation.page import Block, Facts, Figure, Heading, Table, Words
 from code_jax.evaluation.protocol import PROTOCOLS
 from code_jax.evaluation.run import Cell, Results
@@ -165,7 +165,8 @@ def _quirks(of: str, cells: Sequence[Cell], rows: Sequence[Row]) -> list[Block]:
     lines = []
     for row in rows:
         base, _, quirk = row.method.partition("-")
-        if quirk and base in PUBLISHED and base in own:
+        base = BASES.get(quirk, base)
+        if quirk in QUIRKS and base in own:
             change = differences(cells, row.method, base)
             distance = row.frechet.estimate - own[base].frechet.estimate
             pairs = [_pair(*change[name], "+.3g") for name in columns]

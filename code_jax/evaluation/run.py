@@ -12,7 +12,7 @@ import numpy as np
 
 from code_jax.editing.sweep import SweepPoint
 from code_jax.errors import UserError
-from code_jax.evaluation.method import Method, said
+from code_jax.evaluation.entry import Entry, said
 from code_jax.evaluation.pool import Pool
 from code_jax.evaluation.protocol import PROTOCOLS, blind, folds, oracle
 from code_jax.evaluation.records import Record
@@ -22,25 +22,25 @@ from code_jax.progress import Progress
 
 
 @dataclasses.dataclass(frozen=True)
-class Order:
+class Plan:
     """What to evaluate.
 
     Attributes:
-        methods: rows of the tables.
+        methods: entries of the tables.
         corruptions: names.
         severities: the first is that of the tables, all are that of the curves.
         images: pictures for each corruption.
-        official_images: of them, how many the published program gets.
+        costly_images: of them, how many an entry of very many evaluations gets.
         protocols: "oracle", "blind".
         tuning_images: pictures for each corruption to choose settings on.
         etas: η's of CODE's curve, infinity for none; empty is no curve.
     """
 
-    methods: tuple[Method, ...]
+    methods: tuple[Entry, ...]
     corruptions: tuple[str, ...]
     severities: tuple[int, ...] = (5,)
     images: int = 8
-    official_images: int = 8
+    costly_images: int = 8
     protocols: tuple[str, ...] = ("oracle", "blind")
     tuning_images: int = 1
     etas: tuple[float, ...] = ()
@@ -55,13 +55,13 @@ class Order:
             )
 
     @property
-    def tunes(self) -> tuple[Method, ...]:
+    def tunes(self) -> tuple[Entry, ...]:
         """The methods whose setting is to be chosen blindly."""
         return tuple(m for m in self.methods if len(m.points) > 1) if "blind" in self.protocols else ()
 
-    def count(self, method: Method) -> int:
+    def count(self, method: Entry) -> int:
         """Pictures for each corruption."""
-        return self.official_images if method.name.startswith("official") else self.images
+        return self.costly_images if method.costly else self.images
 
 
 class Cell(NamedTuple):
@@ -110,7 +110,7 @@ class Results(NamedTuple):
     chosen: dict[str, tuple[str, str]]
 
 
-def evaluate(order: Order, workshop: Workshop, data: Pool, tuning: Pool | None, interruption: Interruption) -> Results | None:
+def evaluate(order: Plan, workshop: Workshop, data: Pool, tuning: Pool | None, interruption: Interruption) -> Results | None:
     """Does what is missing, and gathers the results; None if interrupted.
 
     Raises:
@@ -126,7 +126,7 @@ def evaluate(order: Order, workshop: Workshop, data: Pool, tuning: Pool | None, 
 
 
 class _Run:
-    def __init__(self, order: Order, workshop: Workshop, data: Pool, tuning: Pool | None, interruption: Interruption) -> None:
+    def __init__(self, order: Plan, workshop: Workshop, data: Pool, tuning: Pool | None, interruption: Interruption) -> None:
         self.order, self.workshop, self.data, self.interruption = order, workshop, data, interruption
         self.tuning = tuning
         self.folds = folds(order.corruptions)
@@ -166,9 +166,7 @@ class _Run:
             for eta in order.etas
         ]
         words = {
-            method.name: tuple(
-                said(method, self._points(method, fold[0])[0], self.workshop.prior.schedule) for fold in self.folds if fold
-            )
+            method.name: tuple(said(method, self._points(method, fold[0])[0], self.workshop.prior) for fold in self.folds if fold)
             for method in order.methods
         }
         return Results(cells, self._settings(), curve, {name: (both[0], both[-1]) for name, both in words.items()})
@@ -179,7 +177,7 @@ class _Run:
                 return False
         return True
 
-    def _tuning(self, method: Method, corruption: str) -> list[Piece]:
+    def _tuning(self, method: Entry, corruption: str) -> list[Piece]:
         assert self.tuning is not None
         return self.workshop.pieces(method, corruption, self.order.severities[0], self.tuning, self.order.tuning_images)
 
@@ -192,14 +190,14 @@ class _Run:
             chosen[method.name] = second, first
         return chosen
 
-    def _points(self, method: Method, corruption: str) -> tuple[SweepPoint | None, ...]:
+    def _points(self, method: Entry, corruption: str) -> tuple[SweepPoint, ...]:
         """The point that the blind protocol reports on a corruption; the first one before it is chosen."""
         return (method.points[self.chosen.get(method.name, (0, 0))[corruption in self.folds[1]]],)
 
-    def _whole(self, method: Method, corruption: str) -> Method:
+    def _whole(self, method: Entry, corruption: str) -> Entry:
         return method if "oracle" in self.order.protocols else method.at(*self._points(method, corruption))
 
-    def _pieces(self, method: Method, corruption: str, severity: int) -> list[Piece]:
+    def _pieces(self, method: Entry, corruption: str, severity: int) -> list[Piece]:
         return self.workshop.pieces(method, corruption, severity, self.data, self.order.count(method))
 
     def _tested(self) -> list[Piece]:
@@ -219,28 +217,28 @@ class _Run:
         ]
         return tables + curve
 
-    def _at_eta(self, eta: float, corruption: str) -> Method:
-        """CODE at its blind setting, with another η."""
-        code = next((method for method in self.order.methods if method.name == "code"), None)
-        if code is None:
-            raise UserError("the curve over eta is CODE's; add code to --methods, or leave out --eta-curve")
-        (point,) = self._points(code, corruption)
-        assert point is not None
-        return code.at(point._replace(eta=eta))
+    def _at_eta(self, eta: float, corruption: str) -> Entry:
+        """The last entry that clips, at its blind setting, with another η."""
+        clipping = [entry for entry in self.order.methods if entry.clips]
+        if not clipping:
+            raise UserError("the curve over eta is of a method that clips; add one to --methods, or leave out --eta-curve")
+        (point,) = self._points(clipping[-1], corruption)
+        numbers = tuple(each for each in point.numbers if each[0] != "eta")
+        return clipping[-1].at(dataclasses.replace(point, numbers=(*numbers, ("eta", eta))))
 
-    def _cell(self, protocol: str, method: Method, corruption: str, severity: int, *, chosen: bool = False) -> Cell:
+    def _cell(self, protocol: str, method: Entry, corruption: str, severity: int, *, chosen: bool = False) -> Cell:
         ran = method if chosen else self._whole(method, corruption)
         record = self.workshop.read(self._pieces(ran, corruption, severity))
-        schedule, images = self.workshop.prior.schedule, record["psnr_source"].shape[1]
+        prior, images = self.workshop.prior, record["psnr_source"].shape[1]
         if protocol == "oracle":
             best, words = (
                 oracle(record["psnr_source"]),
                 f"best of {len(ran.points)} for each image" if len(ran.points) > 1 else "",
             )
-            words = words or said(ran, ran.points[0], schedule)
+            words = words or said(ran, ran.points[0], prior)
         else:
             point = ran.points[0] if chosen else self._points(method, corruption)[0]
-            best, words = np.full(images, ran.points.index(point)), said(ran, point, schedule)
+            best, words = np.full(images, ran.points.index(point)), said(ran, point, prior)
         rows = np.arange(images)
         values = {name: record[name][best, rows] for name in record if record[name].ndim == 2}
         shown = record["shown"][best[: record["shown"].shape[1]], rows[: record["shown"].shape[1]]]
@@ -257,11 +255,12 @@ class _Run:
             found += [self._setting(method, k, records) for k in range(len(method.points))]
         return found
 
-    def _setting(self, method: Method, k: int, records: Sequence[Record]) -> Setting:
+    def _setting(self, method: Entry, k: int, records: Sequence[Record]) -> Setting:
         point = method.points[k]
         fidelity = float(np.nanmean([np.nanmean(record["l2_input"][k]) for record in records]))
         features = np.concatenate([record["features"][k] for record in records])
-        alike = [other for other in method.points if point is not None and other is not None and other.depth == point.depth]
-        line = f", depth {point.depth:g}" if point is not None and 1 < len(alike) < len(method.points) else ""
-        words = said(method, point, self.workshop.prior.schedule)
+        level = dict(point.numbers[:1])
+        alike = [other for other in method.points if dict(other.numbers[:1]) == level]
+        line = "".join(f", {name} {value:g}" for name, value in level.items()) if 1 < len(alike) < len(method.points) else ""
+        words = said(method, point, self.workshop.prior)
         return Setting(method.name, method.name + line, words, fidelity if math.isfinite(fidelity) else 0.0, features)

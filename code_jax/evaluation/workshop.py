@@ -11,11 +11,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from code_jax.devices.mesh import devices_for
+from code_jax.editing.memory import program_memory
+from code_jax.evaluation.entry import Entry, restored
 from code_jax.evaluation.measures import COLUMNS, Yardstick, clipping
-from code_jax.evaluation.method import Method, program_memory, restored
 from code_jax.evaluation.pool import Pool, corrupted, picked
 from code_jax.evaluation.records import Record, Records
-from code_jax.pictures.arrays import to_uint8
+from code_jax.pictures.arrays import from_uint8
 from code_jax.priors.hash import prior_hash
 from code_jax.priors.prior import Prior
 
@@ -26,7 +27,7 @@ _BLOCK = 64  # pictures of a piece at most
 class Piece(NamedTuple):
     """A method with the points to run it at, a corruption and its severity, and which pictures of which pool."""
 
-    method: Method
+    method: Entry
     corruption: str
     severity: int
     pool: Pool
@@ -46,7 +47,7 @@ class Workshop:
         prior: the prior.
         yardstick: what measures.
         records: where what is done is kept.
-        corruptions: of the table, in order: a corruption's place decides its pictures.
+        keep: whether restored pictures are kept, so that what is measured later needs no rerun.
         seed: of corruptions, pictures and noise.
         micro_batch: images on a device at a time.
     """
@@ -54,17 +55,17 @@ class Workshop:
     prior: Prior
     yardstick: Yardstick
     records: Records
-    corruptions: Sequence[str]
     seed: int
     micro_batch: int
+    keep: bool = False
 
     def __post_init__(self) -> None:
         self._weights = prior_hash(self.prior)
         self._memory: dict[str, int] = {}
 
-    def pieces(self, method: Method, corruption: str, severity: int, pool: Pool, count: int) -> list[Piece]:
+    def pieces(self, method: Entry, corruption: str, severity: int, pool: Pool, count: int) -> list[Piece]:
         """The pieces of a method on the `count` pictures of a corruption."""
-        indices = picked(pool, self.corruptions.index(corruption), count, self.seed)
+        indices = picked(pool, corruption, count, self.seed)
         return [Piece(method, corruption, severity, pool, indices[i : i + _BLOCK]) for i in range(0, count, _BLOCK)]
 
     def missing(self, pieces: Sequence[Piece]) -> list[Piece]:
@@ -110,31 +111,56 @@ class Workshop:
     def _measured(self, piece: Piece, after: Callable[[float], None]) -> Record:
         clean, labels = piece.pool.pixels[piece.indices], piece.pool.labels
         given = corrupted(clean, piece.corruption, piece.severity, self.seed)
-        if piece.method.name not in self._memory:
-            self._memory[piece.method.name] = program_memory(piece.method, self.prior, self.micro_batch)
-        begun = time.monotonic()
-        source = clean if piece.method.name == "clean" else given
-        images, clipped = restored(piece.method, self.prior, source, self.seed, self.micro_batch, after)
-        seconds = (time.monotonic() - begun) / (images.shape[0] * images.shape[1])
+        made = self._made(piece, clean if piece.method.name == "clean" else given, after)
+        images = np.where(made["finite"][..., None, None, None], np.asarray(from_uint8(made["pictures"])), np.nan)
         record = self.yardstick.measure(images, given, clean, None if labels is None else labels[piece.indices])
-        record |= clipping(clipped, len(images), given, clean, piece.corruption)
-        record["shown"] = np.asarray(to_uint8(np.nan_to_num(images[:, :SHOWN], nan=-1.0)))
-        return record | {"seconds": np.array(seconds), "memory": np.array(self._memory[piece.method.name])}
+        record |= clipping(made.get("clipped"), len(images), given, clean, piece.corruption)
+        record["shown"] = made["pictures"][:, :SHOWN]
+        return record | {name: made[name] for name in ("seconds", "memory")}
+
+    def _made(self, piece: Piece, source: np.ndarray, after: Callable[[float], None]) -> Record:
+        """The restored pictures, made or as they were kept, of 8 bits as files hold them."""
+        path = self.records.path(f"pictures-{self._label(piece)}", self._facts(piece))
+        kept = self.records.read(path)
+        if kept is not None:
+            after(1.0)
+            return kept
+        if piece.method.name not in self._memory:
+            self._memory[piece.method.name] = self._program_memory(piece.method)
+        begun = time.monotonic()
+        pictures, finite, clipped = restored(piece.method, self.prior, source, self.seed, self.micro_batch, after)
+        seconds = (time.monotonic() - begun) / finite.size
+        made: Record = {"pictures": pictures, "finite": finite, "seconds": np.array(seconds)}
+        made |= {"memory": np.array(self._memory[piece.method.name])} | ({} if clipped is None else {"clipped": clipped})
+        if self.keep:
+            self.records.write(path, made)
+        return made
+
+    def _program_memory(self, entry: Entry) -> int:
+        return 0 if entry.settings is None else program_memory(self.prior, entry.points[0].of(entry.settings), self.micro_batch)
+
+    def _label(self, piece: Piece) -> str:
+        return f"{piece.method.name}-{piece.corruption}-{piece.severity}"
 
     def _path(self, piece: Piece) -> Any:
-        pixels = hashlib.sha256(piece.pool.pixels[piece.indices].tobytes()).hexdigest()
-        facts = {
-            "method": piece.method.facts(),
-            "corruption": piece.corruption,
-            "severity": piece.severity,
-            "pictures": pixels,
+        measured = {
             "labels": piece.pool.labels is not None,
-            "seed": self.seed,
-            "micro_batch": self.micro_batch,
-            "prior": self._weights,
-            "precision": str(getattr(getattr(self.prior.function, "network", None), "dtype", None)),
             "columns": COLUMNS,
             "features": self.yardstick.features,
             "absent": sorted(self.yardstick.absent),
         }
-        return self.records.path(f"{piece.method.name}-{piece.corruption}-{piece.severity}", facts)
+        return self.records.path(self._label(piece), self._facts(piece) | measured)
+
+    def _facts(self, piece: Piece) -> dict[str, Any]:
+        """What the restored pictures depend on."""
+        pixels = hashlib.sha256(piece.pool.pixels[piece.indices].tobytes()).hexdigest()
+        return {
+            "method": piece.method.facts(self.prior),
+            "corruption": piece.corruption,
+            "severity": piece.severity,
+            "pictures": pixels,
+            "seed": self.seed,
+            "micro_batch": self.micro_batch,
+            "prior": self._weights,
+            "precision": str(getattr(getattr(self.prior.function, "network", None), "dtype", None)),
+        }

@@ -8,9 +8,6 @@ where there was a mask, ``seed``, ``sample`` and ``micro_batch``. No file is nam
 from __future__ import annotations
 
 import json
-import re
-import shlex
-import string
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -23,9 +20,6 @@ from code_jax.version import __version__
 
 KEYWORD = "code_jax"  # of the PNG's text chunk
 EXIF_TAG = ExifTags.Base.XPComment  # of the other formats: a tag of EXIF's first folder, which TIFF has by itself
-
-_PLAIN = frozenset(string.ascii_letters + string.digits + " ./_-+,:=@%")  # within bash's $'...'
-_OPTIONS = {"num_steps": "ode_steps"}  # where an option of the command line is not named as its setting is
 
 
 def png_text(facts: Mapping[str, Any]) -> PngImagePlugin.PngInfo:
@@ -111,41 +105,6 @@ def read_facts(file: Any) -> dict[str, Any]:
     return facts
 
 
-def command_of(facts: Mapping[str, Any], picture: str = "INPUT", mask: str = "MASK", out: str = "DIR") -> str:
-    """The command line that makes a result again.
-
-    Args:
-        facts: of `read_facts`.
-        picture, mask: paths of what it was made from.
-        out: the folder for it.
-
-    Returns:
-        One line, quoted for a shell; what is not printable is written as bash's $'...'.
-
-    Example:
-        >>> command_of({"settings": {"prior": "eurosat-64", "num_steps": 10, "eta": "none"}, "seed": 3, "micro_batch": 1})
-        'code-jax restore INPUT --out DIR --prior eurosat-64 --ode-steps 10 --eta none --seed 3 --batch-size 1'
-    """
-    if "corruption" in facts:
-        words = ["code-jax", "corrupt", _path(picture), "--out", _path(out)]
-        for name in ("corruption", "severity", "seed"):
-            words += [f"--{name}", str(facts.get(name))]
-        return " ".join(map(_quoted, words))
-    words = ["code-jax", "restore", _path(picture), "--out", _path(out)]
-    for name, value in facts.get("settings", {}).items():
-        if value is not None and value is not False:
-            option = f"--{_OPTIONS.get(name, name).replace('_', '-')}"
-            words += [option] if value is True else [option, _word(value)]
-    if "mask_hash" in facts:
-        words += ["--mask", _path(mask)]
-    words += ["--seed", str(facts.get("seed", 0))]
-    if facts.get("sample"):
-        words += ["--samples", str(facts["sample"] + 1)]
-    if "micro_batch" in facts:
-        words += ["--batch-size", str(facts["micro_batch"])]
-    return " ".join(map(_quoted, words))
-
-
 def _text_of(facts: Mapping[str, Any]) -> str:
     return json.dumps({"version": __version__} | dict(facts))
 
@@ -154,22 +113,6 @@ def _exif_text(picture: Image.Image) -> str | None:
     value = picture.getexif().get(EXIF_TAG)
     text = bytes(value).decode("utf-16-le", "replace").rstrip("\0") if isinstance(value, (bytes, tuple)) else ""
     return text.removeprefix(f"{KEYWORD} ") if text.startswith(KEYWORD) else None
-
-
-def _word(value: Any) -> str:
-    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
-
-
-def _path(name: str) -> str:
-    """A path that is no option."""
-    return f"./{name}" if name.startswith("-") else name
-
-
-def _quoted(word: str) -> str:
-    if word.isprintable():
-        return shlex.quote(word)
-    data = re.sub("[\ud800-\udbff]", "\ufffd", word).encode("utf-8", "surrogateescape")
-    return "$'" + "".join(chr(byte) if chr(byte) in _PLAIN else f"\\x{byte:02x}" for byte in data) + "'"
 
 
 def _is_whole(value: Any, least: int, most: int) -> bool:

@@ -34,10 +34,10 @@ def prior_hash(prior: Prior) -> str:
     config = {
         "function": _describe(prior.function),
         "image_shape": list(prior.image_shape),
-        "prediction_type": prior.prediction_type,
+        "scaling": [type(prior.scaling).__name__, prior.prediction_type],
     }
     digest = hashlib.sha256(json.dumps(config, sort_keys=True).encode())
-    for path, leaf in jax.tree_util.tree_leaves_with_path((prior.params, prior.schedule)):
+    for path, leaf in jax.tree_util.tree_leaves_with_path((prior.params, prior.scaling)):
         values = np.ascontiguousarray(leaf)
         digest.update(f"\n{jax.tree_util.keystr(path)} {values.dtype} {values.shape}\n".encode())
         digest.update(values.reshape(-1).view(np.uint8).data)

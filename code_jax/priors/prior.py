@@ -1,4 +1,4 @@
-"""A prior: a network, its weights and its noise schedule, as one pytree that answers with ε."""
+"""A prior: a network, its weights and how its inputs and outputs are scaled, as one pytree that answers with ε."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 
-from code_jax.diffusion.parameterization import to_eps
+from code_jax.diffusion.denoiser import Condition
+from code_jax.diffusion.scaling import Direct, Scaling, VariancePreserving
 from code_jax.diffusion.schedule import NoiseSchedule
 from code_jax.errors import UserError
 from code_jax.models.unet import UNet2DModel
 
 Params = Any
-EpsFunction = Callable[[Params, jax.Array, jax.Array], jax.Array]
+Function = Callable[..., jax.Array]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,15 +37,28 @@ class NetworkOutput:
         return output
 
 
+@dataclasses.dataclass(frozen=True)
+class _Merged:
+    """``(params, z, sigma) -> ε`` of an NNX module's graph; equal graphs are equal functions."""
+
+    graph: Any
+
+    def __call__(self, params: Params, *inputs: Any) -> jax.Array:
+        from flax import nnx
+
+        output: jax.Array = nnx.merge(self.graph, params)(*inputs)
+        return output
+
+
 class Prior(flax.struct.PyTreeNode):
-    """A pretrained diffusion model; weights and schedule are traced, the rest is static.
+    """A pretrained diffusion model, a denoiser (`code_jax.diffusion.denoiser`); weights are traced, the rest is static.
 
     Attributes:
         params: the weights, any pytree of arrays.
-        schedule: the noise schedule that the network was trained on.
-        function: ``(params, x, t) -> output``, hashable.
+        scaling: how the network's inputs and outputs are scaled (`code_jax.diffusion.scaling`).
+        function: ``(params, x, time) -> output``, or with a condition as its last argument, hashable.
         image_shape: (H, W, C) of one image.
-        prediction_type: what the output is: "epsilon", "v_prediction" or "sample".
+        data_range: R: clean values lie in [−R, R], of all channels or one each; 1 for pixels.
 
     Example:
         >>> import code_jax
@@ -54,16 +68,16 @@ class Prior(flax.struct.PyTreeNode):
     """
 
     params: Params
-    schedule: NoiseSchedule
-    function: EpsFunction = flax.struct.field(pytree_node=False)
+    scaling: Scaling
+    function: Function = flax.struct.field(pytree_node=False)
     image_shape: tuple[int, int, int] = flax.struct.field(pytree_node=False)
-    prediction_type: str = flax.struct.field(pytree_node=False, default="epsilon")
+    data_range: float | tuple[float, ...] = flax.struct.field(pytree_node=False, default=1.0)
 
     @classmethod
-    def from_function(
-        cls, eps_fn: EpsFunction, params: Params, schedule: NoiseSchedule, image_shape: tuple[int, int, int]
-    ) -> Prior:
-        """A prior of one's own: ``eps_fn(params, x [B, H, W, C], t [B]) -> ε [B, H, W, C]``, pure, hashable, image by image.
+    def from_function(cls, eps_fn: Function, params: Params, schedule: NoiseSchedule, image_shape: tuple[int, int, int]) -> Prior:
+        """A prior of one's own in variance-preserving scale, at timesteps.
+
+        ``eps_fn(params, x [B, H, W, C], t [B]) -> ε [B, H, W, C]`` is pure, hashable, and works image by image.
 
         Example:
             >>> import code_jax, jax.numpy as jnp
@@ -71,26 +85,76 @@ class Prior(flax.struct.PyTreeNode):
             >>> schedule = code_jax.linear_schedule()
             >>> prior = Prior.from_function(unit_gaussian, (), schedule, (8, 8, 3))
         """
-        height, width, channels = image_shape
-        return cls(params, schedule, eps_fn, (height, width, channels))
+        return cls(params, VariancePreserving(schedule), eps_fn, _shape(image_shape))
+
+    @classmethod
+    def from_denoiser(
+        cls, fn: Function, params: Params, image_shape: tuple[int, int, int], sigma_range: tuple[float, float]
+    ) -> Prior:
+        """A prior of one's own at noise levels σ, with no timesteps: ``fn(params, z [B, H, W, C], sigma [B]) -> ε``.
+
+        z is the image plus σ times noise, and z − σε the mean of the images that it may be of.
+
+        Example:
+            >>> unit_gaussian = lambda params, z, sigma: z * (sigma / (1 + sigma**2))[:, None, None, None]
+            >>> Prior.from_denoiser(unit_gaussian, (), (8, 8, 3), (0.01, 80.0)).sigma_range[1].item()
+            80.0
+        """
+        low, high = sigma_range
+        if not 0 < low < high:
+            raise UserError(f"sigma_range is {sigma_range}; it must rise from a positive level")
+        return cls(params, Direct(jnp.asarray(low, float), jnp.asarray(high, float)), fn, _shape(image_shape))
+
+    @classmethod
+    def from_nnx(cls, module: Any, image_shape: tuple[int, int, int], sigma_range: tuple[float, float]) -> Prior:
+        """A prior of a ``flax.nnx`` module that is called as ``module(z [B, H, W, C], sigma [B]) -> ε``."""
+        from flax import nnx
+
+        graph, state = nnx.split(module)
+        return cls.from_denoiser(_Merged(graph), state, image_shape, sigma_range)
 
     @classmethod
     def from_network(cls, network: UNet2DModel, params: Params, schedule: NoiseSchedule, prediction_type: str) -> Prior:
         """A prior of a `UNet2DModel` and its weights."""
         shape = (*network.config.sample_size, network.config.in_channels)
-        return cls(params, schedule, NetworkOutput(network), shape, prediction_type)
+        return cls(params, VariancePreserving(schedule, prediction_type), NetworkOutput(network), shape)
 
     def __repr__(self) -> str:
         count = sum(jnp.size(leaf) for leaf in jax.tree.leaves(self.params))
-        return f"Prior(image_shape={self.image_shape}, prediction_type={self.prediction_type!r}, {count} parameters)"
+        return f"Prior(image_shape={self.image_shape}, {type(self.scaling).__name__}, {count} parameters)"
 
-    def eps(self, x: jax.Array, t: jax.Array) -> jax.Array:
+    @property
+    def schedule(self) -> NoiseSchedule | None:
+        """The training timesteps; None where there are none."""
+        return self.scaling.schedule
+
+    @property
+    def prediction_type(self) -> str | None:
+        """What the network answers; None where its scaling is another one than variance-preserving."""
+        return self.scaling.prediction_type if isinstance(self.scaling, VariancePreserving) else None
+
+    @property
+    def sigma_range(self) -> tuple[jax.Array, jax.Array]:
+        """Where the ODE starts, and the largest σ that it reaches. [] each."""
+        return self.scaling.sigma_range
+
+    def eps_at(self, z: jax.Array, sigma: jax.Array, condition: Condition = None) -> jax.Array:
+        """ε [B, H, W, C] of z = x/√ᾱ at σ [] or [B, 1, 1, 1]; score(x) = −ε/√(1 − ᾱ)."""
+        return self.scaling.eps(self._call, z, sigma, condition)
+
+    def eps(self, x: jax.Array, t: jax.Array, condition: Condition = None) -> jax.Array:
         """ε_θ(x_t, t) [B, H, W, C] for x_t in VP scale at float timesteps t [B] in [0, T − 1]; score = −ε/√(1 − ᾱ_t)."""
+        if not isinstance(self.scaling, VariancePreserving):
+            raise UserError("this prior has no timesteps of a variance-preserving schedule; ask eps_at(z, sigma)")
         t = jnp.broadcast_to(jnp.asarray(t, x.dtype), x.shape[:1])
-        output = self.function(self.params, x, t)
+        sigma = self.scaling.schedule.sigma(t)[:, None, None, None]
+        return self.scaling.eps_at_timestep(self._call, x, t, sigma, condition)
+
+    def _call(self, x: jax.Array, time: jax.Array, condition: Condition) -> jax.Array:
+        output = self.function(self.params, x, time, *(() if condition is None else (condition,)))
         if jnp.shape(output) != x.shape:
             raise UserError(f"the prior's function gives {jnp.shape(output)} for images of {x.shape}; it must give their shape")
-        return to_eps(self.prediction_type, output, x, self.schedule.sigma(t)[:, None, None, None])
+        return output
 
     def with_precision(self, precision: str) -> Prior:
         """The same prior computed in "float32" or "bfloat16" (inside the network alone); own functions stay as they are."""
@@ -98,3 +162,8 @@ class Prior(flax.struct.PyTreeNode):
             return self
         network = self.function.network.clone(dtype=jnp.dtype(precision))
         return self.replace(function=NetworkOutput(network))
+
+
+def _shape(image_shape: tuple[int, int, int]) -> tuple[int, int, int]:
+    height, width, channels = image_shape
+    return height, width, channels

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from code_jax.diffusion.scaling import VariancePreserving
 from code_jax.errors import UserError
 from code_jax.models.unet import UNet2DModel
 from code_jax.priors.prior import NetworkOutput, Prior
@@ -66,7 +67,10 @@ def to_contents(prior: Prior, dtype: str = "float32") -> Contents:
 
     network = network_of(prior)
     state = to_state_dict(prior.params, dtype)
-    return Contents(network.config.to_diffusers(), write_scheduler(prior.schedule, prior.prediction_type), lambda: state)
+    if not isinstance(prior.scaling, VariancePreserving):
+        raise UserError("a prior without timesteps cannot be written as a checkpoint")
+    scheduler = write_scheduler(prior.scaling.schedule, prior.scaling.prediction_type)
+    return Contents(network.config.to_diffusers(), scheduler, lambda: state)
 
 
 def network_of(prior: Prior) -> UNet2DModel:

@@ -12,11 +12,13 @@ import numpy as np
 
 from code_jax.devices.mesh import devices_for, sharding
 from code_jax.diffusion.tiling import tiled
-from code_jax.editing.edit import EditResult
-from code_jax.editing.method import Settings, number_of_moves, run_in_segments
+from code_jax.editing.edit import EditResult, number_of_moves, run_in_segments
+from code_jax.editing.keys import fold_keys, image_key
+from code_jax.editing.settings import Settings
 from code_jax.pictures.fitting import as_floats
 from code_jax.priors.prior import Prior
-from code_jax.runs.job import Job, fold_keys, image_key
+from code_jax.runs.canvas import canvas_side, laid, laid_mask, taken
+from code_jax.runs.job import Job
 from code_jax.runs.tasks import Work
 
 _SEGMENTS = 10
@@ -59,7 +61,7 @@ class Engine:
     @property
     def moves(self) -> int:
         """Moves of a picture's route."""
-        return number_of_moves(self.config)[0]
+        return number_of_moves(self.prior, self.config)[0]
 
     def groups(self, works: Iterable[Work]) -> Iterator[list[Work]]:
         """The works in batches."""
@@ -77,15 +79,18 @@ class Engine:
         else:
             result = self._fitted(group, np.stack(words), bounds, after)
         images, finite = np.asarray(result.images), np.asarray(result.info.finite)
-        clipped, squared = np.asarray(result.info.clipped), np.asarray(result.info.squared_score)
+        nfe, clipped, squared = (
+            np.asarray(result.info.nfe),
+            np.asarray(result.info.clipped),
+            np.asarray(result.info.squared_score),
+        )
         restored = []
         for i, item in enumerate(group):
             height, width = item.pixels.shape[:2]
-            pixels = images[i].reshape(-1, images.shape[3])[: height * width]  # with fit "tile" the rest of a canvas is empty
             spread = images[i].shape[0] * images[i].shape[1] / (height * width)  # over an empty canvas, where both are 0
-            facts = {"nfe": result.info.nfe, "clipped": float(clipped[i] * spread)}
+            facts: dict[str, Any] = {"nfe": int(nfe[i]), "clipped": float(clipped[i] * spread)}
             facts["squared_score"] = None if np.isnan(squared[i]) else float(squared[i] * spread)
-            restored.append(Restored(pixels.reshape(height, width, -1), bool(finite[i]), facts))
+            restored.append(Restored(taken(images[i], (height, width)), bool(finite[i]), facts))
         return restored
 
     def _fitted(self, group: list[Work], words: np.ndarray, bounds: np.ndarray, after: Callable[[int], None]) -> EditResult:
@@ -100,23 +105,7 @@ class Engine:
         side = canvas_side((height, width), self.prior.image_shape)
         shared = sharding(self.devices, "batch")
         denoiser: Any = tiled(self.prior, (height, width), canvas=side, chunk=self.in_flight, sharding=shared)
-        canvas = np.zeros((side * side, channels), np.float32)
-        canvas[: height * width] = as_floats(item.pixels, channels).reshape(-1, channels)
-        placed = fold_keys(words), canvas.reshape(1, side, side, channels), denoiser
+        placed = fold_keys(words), laid(item.pixels, side, channels), denoiser
         keys, images, denoiser = jax.device_put(placed, sharding(self.devices))
-        return run_in_segments(keys, denoiser, images, self.config, bounds, after)
-
-
-def canvas_side(size: tuple[int, int], image_shape: tuple[int, ...]) -> int:
-    """The side of the square that holds a tiled picture's pixels: the prior's times a power of two, 256 or more.
-
-    So few sizes compile: with a prior of 64×64 or larger, 7 for all pictures that are not refused as too large.
-
-    Example:
-        >>> canvas_side((500, 333), (64, 64, 3)), canvas_side((100, 10_000), (64, 64, 3))
-        (512, 1024)
-    """
-    side = max(image_shape[:2])
-    while side < 256 or side**2 < size[0] * size[1]:
-        side *= 2
-    return side
+        mask = None if self.job.mask is None else laid_mask(self.job.mask, (height, width), side, self.prior.image_shape[0])
+        return run_in_segments(keys, denoiser, images, self.config, bounds, after, mask)

@@ -1,4 +1,4 @@
-"""What a run does with each picture, and which noise each result is made of."""
+"""What a run does with each picture."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import dataclasses
 import hashlib
 from typing import Any
 
-import jax
 import numpy as np
 
 
@@ -21,7 +20,7 @@ class Job:
         fit: "resize", "crop" or "tile".
         compare: write ``contact_sheet.png``.
         settings: what the manifest says of the settings.
-        mask: where the pictures may change, bool [H, W]; None is everywhere.
+        mask: where the pictures may change, bool [H, W], of the size that they are fitted to; None is everywhere.
         keep_size: results are brought back to their originals' sizes.
         format: "png", "same", "webp" or "jpeg".
         quality: of lossy formats, 1..100; None is their default.
@@ -58,21 +57,3 @@ class Job:
 
     def _mask_hash(self) -> dict[str, str]:
         return {} if self.mask is None else {"mask_hash": hashlib.sha256(self.mask.tobytes()).hexdigest()}
-
-
-def image_key(seed: int, digest: str, sample: int) -> np.ndarray:
-    """Words uint32 [6] that a picture's key is folded from: the seed, four words of the pixels' SHA-256, the sample."""
-    return np.array([seed, *np.frombuffer(bytes.fromhex(digest)[:16], ">u4"), sample], np.uint32)
-
-
-@jax.jit
-def fold_keys(words: jax.Array) -> jax.Array:
-    """Typed keys [B] of the words uint32 [B, 6] of `image_key`."""
-
-    def fold(row: jax.Array) -> jax.Array:
-        key = jax.random.key(row[0], impl="threefry2x32")
-        for i in range(1, 6):
-            key = jax.random.fold_in(key, row[i])
-        return key
-
-    return jax.vmap(fold)(words)

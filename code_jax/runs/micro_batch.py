@@ -11,9 +11,8 @@ import jax
 
 from code_jax.devices.memory import out_of_memory
 from code_jax.devices.mesh import free_memory, local_devices, weights_of
-from code_jax.editing.config import EditConfig, preset
 from code_jax.editing.memory import working_memory
-from code_jax.editing.method import Settings
+from code_jax.editing.settings import Settings
 from code_jax.errors import UserError
 from code_jax.priors.prior import Prior
 from code_jax.runs.job import Job
@@ -38,14 +37,12 @@ def default_micro_batch() -> int:
 def largest_fitting(prior: Prior, settings: Settings, devices: int | None, results: int) -> int:
     """The largest power of two that fits the devices' memory, by the compiled program's analysis; no more than there are results.
 
-    devices: as `Job.devices`. Compiles the edit at micro-batch 8; for the published program, which takes its network's memory
-    as any edit does, the default one.
+    devices: as `Job.devices`. Compiles the edit at micro-batch 8.
     """
-    config = settings if isinstance(settings, EditConfig) else preset("default", prior.schedule)
     used = local_devices(devices)
     weights = weights_of(prior)
     room = _SHARE * min(free_memory(device) for device in used) / (len(used) if used[0].platform == "cpu" else 1) - weights
-    most = max(min(room / working_memory(prior, config, _PROBED), results / len(used), _MOST), 1)
+    most = max(min(room / working_memory(prior, settings, _PROBED), results / len(used), _MOST), 1)
     return int(2 ** (int(most).bit_length() - 1))
 
 

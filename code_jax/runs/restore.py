@@ -20,9 +20,8 @@ from typing import Any
 import numpy as np
 
 from code_jax.durable import remove_leftovers
-from code_jax.editing.config import canonical, excessive_step
-from code_jax.editing.method import Settings, number_of_moves
-from code_jax.editing.official import OfficialSettings
+from code_jax.editing.edit import number_of_moves
+from code_jax.editing.settings import Settings
 from code_jax.errors import UserError, printable
 from code_jax.interruption import Dropped, Interruption
 from code_jax.priors.hash import prior_hash
@@ -86,10 +85,10 @@ class _Run:
     ) -> None:  # fmt: skip
         self.sources, self.out, self.job, self.weights, self.config = sources, out, job, weights, config
         self.manifest, self.interruption, self.pool = manifest, interruption, pool
-        self.shape, self.schedule = prior.image_shape, prior.schedule
+        self.shape, self.prior = prior.image_shape, prior
         self.missing = len(sources) * job.samples - manifest.done
         self.engine = Engine.on_devices(prior, config, job, self.missing)
-        self.summary = Summary(nfe=number_of_moves(config)[1])
+        self.summary = Summary(nfe=number_of_moves(prior, config)[1])
         self.writing: collections.deque[tuple[Source, Future[Written]]] = collections.deque()
         self.outputs: dict[str, dict[int, str]] = {}
         self.inputs: list[tuple[str, str]] = []  # name and hash of those with several samples
@@ -206,17 +205,14 @@ class _Run:
             self.outputs.setdefault(name, {})[sample] = output
 
     def _blame(self) -> str:
-        if isinstance(self.config, OfficialSettings):
-            return "try a smaller --step-size"
-        config = canonical(self.config)
-        excess = excessive_step(config, self.schedule)
-        if excess is not None and config.program.langevin == "unadjusted":
-            return f"the step size {excess[0]:.3g} is beyond its limit {excess[1]:.3g}"
+        warnings = self.config.method.warn(self.config, self.prior)
+        if warnings:
+            return "; ".join(warnings)
         if self.job.settings.get("precision") == "bfloat16":
             return "try --precision float32"
-        if not np.isfinite(config.eta):
-            return "try a smaller --depth, or clipping (--eta 2)"
-        return "try a smaller --depth; if that does not help, the prior's weights are broken"
+        if self.job.settings.get("eta") == "none":
+            return "try a smaller noise level or step size, or clipping (--eta 2)"
+        return "try a smaller noise level or step size; if that does not help, the prior's weights are broken"
 
     def _warn(self, source: Source, text: str) -> None:
         self._say(f"warning: {str(source.path)!r}: {text}")

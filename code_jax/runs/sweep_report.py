@@ -9,91 +9,100 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 
-from code_jax.diffusion.schedule import NoiseSchedule
 from code_jax.durable import write_durably
-from code_jax.editing.sweep import SweepPoint, SweepResult
+from code_jax.editing.edit import EditInfo
+from code_jax.editing.sweep import SweepPoint
 from code_jax.metrics import psnr, ssim
-from code_jax.pictures.arrays import from_uint8, picture_of, to_uint8
+from code_jax.pictures.arrays import from_uint8, picture_of
 from code_jax.pictures.contact_sheet import contact_sheet
 from code_jax.pictures.files import write_picture
-from code_jax.pictures.provenance import command_of, png_text
+from code_jax.pictures.provenance import png_text
 from code_jax.pictures.scatter_plot import scatter_plot
+from code_jax.runs.commands import command_of
 
 _SHEET_CELLS = 400
-_AXES = ("step_size", "relative_step", "depth", "eta", "anneal_rate", "seed")
 
 
 class Swept(NamedTuple):
-    """One input of a sweep: its file, a name for its cells, its pixels uint8 [H, W, 3], their SHA-256, and its clean source's."""
+    """One input of a sweep and what became of it at each of the P points.
+
+    Attributes:
+        path: its file.
+        name: for its cells.
+        pixels: as the prior sees it, uint8 [H, W, 3].
+        digest: their SHA-256.
+        reference: its clean source, shaped as it; None where there is none.
+        images: uint8 [P, H, W, 3].
+        info: arrays [P].
+    """
 
     path: Path
     name: str
     pixels: np.ndarray
     digest: str
     reference: np.ndarray | None
+    images: np.ndarray
+    info: EditInfo
 
 
 def write_report(
-    out: Path, inputs: Sequence[Swept], result: SweepResult, schedule: NoiseSchedule, seed: int,
-    facts_of: Callable[[SweepPoint, str], dict[str, Any]],
+    out: Path, inputs: Sequence[Swept], points: Sequence[SweepPoint], plain: Sequence[Mapping[str, Any]], seed: int,
+    facts_of: Callable[[int, str], dict[str, Any]],
 ) -> list[dict[str, Any]]:  # fmt: skip
     """Writes everything and returns the rows of ``sweep.csv``, one for each point of each input.
 
     Args:
         out: the folder.
-        inputs: the B inputs, in the order of the result's images.
-        result: the sweep's.
-        schedule: the prior's.
+        inputs: with what became of them.
+        points: the P points.
+        plain: their settings (`code_jax.editing.settings.to_plain`).
         seed: the run's, to which a point's is added.
-        facts_of: what ``code-jax restore`` would note of a point (its seed the run's and its own) of pixels of a SHA-256.
+        facts_of: what ``code-jax restore`` would note of a point, by its number, and of pixels of a SHA-256.
     """
-    images = to_uint8(jnp.asarray(result.images))
-    depths, steps = (np.array([getattr(point, name) for point in result.points]) for name in ("depth", "step_size"))
-    relative = steps / np.asarray(schedule.variance(schedule.timestep(depths)))
     rows = []
-    for i, swept in enumerate(inputs):
+    for swept in inputs:
         metrics = {
-            f"{name}_{other}": metric(images[:, i], pixels)
+            f"{name}_{other}": metric(swept.images, pixels)
             for other, pixels in (("input", swept.pixels), ("reference", swept.reference))
             for name, metric in (("psnr", _psnr), ("ssim", _ssim))
             if pixels is not None
         }
-        for p, point in enumerate(result.points):
+        for p, point in enumerate(points):
             cell = out / "cells" / swept.name / f"{p:04d}.png"
-            finite = bool(result.info.finite[p, i])
-            own = point._replace(seed=seed + point.seed)
-            facts = facts_of(own, swept.digest)
+            finite = bool(swept.info.finite[p])
+            facts = facts_of(p, swept.digest)
             if finite:
-                write_picture(picture_of(images[p, i]), cell, png_text(facts))
+                write_picture(picture_of(swept.images[p]), cell, png_text(facts))
             rows.append(
                 {"input": str(swept.path), "point": p}
-                | _plain(own)
-                | {"relative_step": float(f"{relative[p]:.4g}")}
+                | _numbers(point, plain[p], seed)
                 | {name: _number(values[p]) if finite else "" for name, values in metrics.items()}
                 | {
-                    "clipped": _number(result.info.clipped[p, i]),
-                    "squared_score": _number(result.info.squared_score[p, i]),
+                    "clipped": _number(swept.info.clipped[p]),
+                    "squared_score": _number(swept.info.squared_score[p]),
                     "finite": finite,
-                    "nfe": result.info.nfe,
-                    "micro_batch": result.micro_batch,
+                    "nfe": int(swept.info.nfe[p]),
+                    "micro_batch": facts["micro_batch"],
                     "output": str(cell) if finite else "",
                     "command": command_of(facts, str(swept.path), out=str(out / "reproduced" / f"{p:04d}")),
                 }
             )
+    axes = [*dict(points[0].numbers), "seed"]
     _write_csv(out / "sweep.csv", rows)
-    for number, sheet in enumerate(_sheets(inputs, rows, images), 1):
+    for number, sheet in enumerate(_sheets(inputs, rows, axes), 1):
         write_picture(sheet, out / ("contact_sheet.png" if number == 1 else f"contact_sheet_{number}.png"))
-    write_picture(_plot(rows), out / "plot.png")
+    write_picture(_plot(rows, axes), out / "plot.png")
     return rows
 
 
-def _plain(point: SweepPoint) -> dict[str, Any]:
-    """The settings, η = ∞ as none; str of a float gives it back exactly."""
-    return point._asdict() | {"eta": "none" if math.isinf(point.eta) else point.eta}
+def _numbers(point: SweepPoint, plain: Mapping[str, Any], seed: int) -> dict[str, Any]:
+    """The axes as they were given, then the settings' numbers; η = ∞ is none, and str of a float gives it back exactly."""
+    given = {name: "none" if math.isinf(value) else value for name, value in point.numbers}
+    numbers = {name: value for name, value in plain.items() if name in ("sigma", "relative_step", "eta", "anneal_rate")}
+    return given | {name: value for name, value in numbers.items() if name not in given} | {"seed": seed + point.seed}
 
 
 def _psnr(images: np.ndarray, reference: np.ndarray) -> np.ndarray:
@@ -117,10 +126,9 @@ def _write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     write_durably(path, file.getvalue())
 
 
-def _varied(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
-    """The axes with several values; of h and h/(1 − ᾱ) the one with fewer, which is the one that was swept."""
-    values = {name: list(dict.fromkeys(row[name] for row in rows)) for name in _AXES}
-    del values[max("relative_step", "step_size", key=lambda name: len(values[name]))]
+def _varied(rows: Sequence[Mapping[str, Any]], axes: Sequence[str]) -> dict[str, list[Any]]:
+    """The axes with several values."""
+    values = {name: list(dict.fromkeys(row[name] for row in rows)) for name in axes}
     return {name: found for name, found in values.items() if len(found) > 1}
 
 
@@ -130,10 +138,10 @@ def _said(row: Mapping[str, Any], names: Sequence[str]) -> str:
     return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in shown.items())
 
 
-def _sheets(inputs: Sequence[Swept], rows: Sequence[Mapping[str, Any]], images: np.ndarray) -> list[Image.Image]:
+def _sheets(inputs: Sequence[Swept], rows: Sequence[Mapping[str, Any]], axes: Sequence[str]) -> list[Image.Image]:
     """Pages of cells: across, the first axis that varies; down, what is left of the grid, for each input."""
-    varied = _varied(rows)
-    across = next(iter(varied), "depth")
+    varied = _varied(rows, axes)
+    across = next(iter(varied), axes[0])
     down = [name for name in varied if name != across]
     columns = list(dict.fromkeys(row[across] for row in rows))
     table: dict[tuple[Any, ...], dict[Any, Mapping[str, Any]]] = {}
@@ -145,7 +153,7 @@ def _sheets(inputs: Sequence[Swept], rows: Sequence[Mapping[str, Any]], images: 
     for cells in table.values():
         given = next(iter(cells.values()))
         i = of_input[given["input"]]
-        pictures = [images[row["point"], i] if row["finite"] else None for row in cells.values()]
+        pictures = [inputs[i].images[row["point"]] if row["finite"] else None for row in cells.values()]
         label = [inputs[i].name] * (len(inputs) > 1) + [_said(given, down)] * bool(down)
         captions = [_caption(row) for row in cells.values()]
         lines.append((", ".join(label), [inputs[i].pixels, *pictures], [_given(given), *captions]))
@@ -164,14 +172,18 @@ def _given(row: Mapping[str, Any]) -> str:
     return "PSNR, SSIM to it" + (", PSNR clean" if "psnr_reference" in row else "")
 
 
-def _plot(rows: Sequence[Mapping[str, Any]]) -> Image.Image:
+def _step(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    return tuple(row.get(name) for name in ("relative_step", "step_size"))
+
+
+def _plot(rows: Sequence[Mapping[str, Any]], axes: Sequence[str]) -> Image.Image:
     """Realism against fidelity of each setting, the mean over inputs and seeds; lines join what differs in step size."""
-    names = [name for name in _varied(rows) if name not in ("step_size", "relative_step", "seed")]
+    names = [name for name in _varied(rows, axes) if name not in ("step_size", "relative_step", "seed")]
     points: dict[str, dict[tuple[Any, ...], list[tuple[float, float]]]] = {}
     for row in rows:
         if row["finite"] and row["squared_score"] != "":
             group = points.setdefault(_said(row, names) or "all", {})
-            group.setdefault((row["step_size"],), []).append((row["psnr_input"], row["squared_score"]))
+            group.setdefault(_step(row), []).append((row["psnr_input"], row["squared_score"]))
     series = {
         name: [(sum(x for x, _ in of) / len(of), sum(y for _, y in of) / len(of)) for of in group.values()]
         for name, group in points.items()

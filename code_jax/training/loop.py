@@ -21,6 +21,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from code_jax.diffusion.levels import timesteps_of
+from code_jax.diffusion.schedule import NoiseSchedule
 from code_jax.durable import write_durably
 from code_jax.editing.inversion import decode
 from code_jax.errors import UserError
@@ -106,7 +108,7 @@ def train(
     Raises:
         UserError: for data, settings or a folder that do not fit.
     """
-    schedule, model = recipe.noise_schedule() if init is None else init.schedule, UNet2DModel(network)
+    schedule, model = _schedule_of(recipe, init), UNet2DModel(network)
     devices = jax.devices()
     if recipe.batch_size % len(devices):
         raise UserError(f"batch_size {recipe.batch_size} is not a multiple of the {len(devices)} devices")
@@ -165,7 +167,8 @@ class Validation:
         count = max(len(pictures[:_VALIDATED]), BINS)
         chosen = np.resize(pictures[:_VALIDATED], (count, *pictures.shape[1:]))
         self._prior, self._x0 = prior, jnp.asarray(chosen, jnp.float32) / 127.5 - 1
-        self._t = jnp.linspace(0, prior.schedule.num_timesteps - 1, count).round()
+        self._schedule = timesteps_of(prior, "training", "a prior that has them")
+        self._t = jnp.linspace(0, self._schedule.num_timesteps - 1, count).round()
         self._noise = jax.random.normal(noise_key, self._x0.shape)
         self._latents = jax.random.normal(latent_key, (16, *prior.image_shape))
         self._loss = jax.jit(functools.partial(loss, prior.function, recipe))
@@ -173,7 +176,7 @@ class Validation:
     def bins(self, params: object) -> np.ndarray:
         """Mean loss of each tenth of the timesteps, the cleanest first. [10]."""
         parts = [
-            self._loss(params, self._prior.schedule, self._x0[i : i + 50], self._t[i : i + 50], self._noise[i : i + 50])
+            self._loss(params, self._schedule, self._x0[i : i + 50], self._t[i : i + 50], self._noise[i : i + 50])
             for i in range(0, len(self._x0), 50)
         ]
         return np.array([part.mean() for part in np.array_split(np.concatenate(parts), BINS)])
@@ -261,3 +264,7 @@ def _signals() -> Iterator[list[int]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _schedule_of(recipe: Recipe, init: Prior | None) -> NoiseSchedule:
+    return recipe.noise_schedule() if init is None else timesteps_of(init, "training", "a prior that has them")

@@ -8,10 +8,11 @@ import pytest
 from scipy.integrate import solve_ivp
 
 import code_jax
-from code_jax.diffusion.probability_flow import noise_levels
+from code_jax.diffusion.levels import noise_levels
+from code_jax.diffusion.solvers import SOLVERS
 from tests.oracles import gaussian, gaussian_flow, mixture
 
-ORDERS = {"ddim": 1, "heun": 2, "midpoint": 2, "tsit5": 5, "reversible_heun": 2}
+ORDERS = {name: solver.order for name, solver in SOLVERS.items()}
 
 
 def ends(schedule, depth):
@@ -107,9 +108,8 @@ def test_round_trip_returns_to_the_image():
 
 
 def test_the_rho_grid_is_edms():
-    schedule = code_jax.linear_schedule()
-    got = noise_levels(schedule, 800.0, 0.0, 12, "rho")
-    high, low = float(schedule.sigma(800.0)), float(schedule.sigma(0.0))
+    high, low = 35.0, 0.01
+    got = noise_levels(mixture(jnp.zeros((2, 2, 1)), 0.3), high, low, 12, "rho")
     i = np.arange(13) / 12
     np.testing.assert_allclose(got, (high ** (1 / 7) + i * (low ** (1 / 7) - high ** (1 / 7))) ** 7, rtol=2e-5)
 
@@ -142,7 +142,7 @@ def test_a_reversible_solver_goes_through_an_edit():
         sigma = prior.schedule.sigma(0.0)
         expected = x0 - sigma * prior.eps(x0 / jnp.sqrt(1 + sigma**2), t)
         np.testing.assert_allclose(result.images, jnp.clip(expected, -1, 1), atol=1e-6)
-        assert result.info.nfe == 1 + 9 + 9 + 1
+        assert result.info.nfe.tolist() == [1 + 9 + 9 + 1] * 2
         program = dataclasses.replace(program, langevin_steps=3)
         corrected = code_jax.edit(jax.random.key(0), prior, x0, config.replace(program=program, eta=1.0))
-        assert corrected.info.nfe == 1 + 9 + 3 + 1 + 9 + 1 and bool(corrected.info.finite.all())
+        assert corrected.info.nfe.tolist() == [1 + 9 + 3 + 1 + 9 + 1] * 2 and bool(corrected.info.finite.all())

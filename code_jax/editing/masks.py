@@ -1,18 +1,10 @@
-"""A region that an edit is limited to: outside it the latent follows the input, at every noise level of the way back.
-
-The encoding finds, for the whole input x_0, a latent z_d at the deepest level σ_d; ε̂ = (z_d − x_0)/σ_d is the noise that it
-found in it. On the way back the input at any level σ is x_0 + σ ε̂: it starts at the encoded latent, keeps the noise that the
-inside was encoded with, and ends at x_0 itself, so that the network sees one picture across the border and brings the inside
-into line with the outside. (RePaint, Lugmayr et al. 2022, draws fresh noise at every level instead.) What difference is left
-at the border fades over the region's rim, in the composite of the last move.
-"""
+"""Masks: the share of an edit in its result, with a rim that fades."""
 
 from __future__ import annotations
 
 import functools
 from typing import Any
 
-import flax.struct
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -20,34 +12,6 @@ import numpy as np
 from code_jax.errors import UserError
 
 _RIM = 16  # a region's rim is this part of the image's height
-
-
-class Region(flax.struct.PyTreeNode):
-    """Where an edit may change its images, and what they are elsewhere.
-
-    Attributes:
-        mask: share of the edit in the result: 0 outside the region, up to 1 within it. [B, H, W, 1].
-        image: x_0, [B, H, W, C].
-        deepest: z at the deepest level reached so far, [B, H, W, C].
-        sigma: that level. [B, 1, 1, 1].
-    """
-
-    mask: jax.Array
-    image: jax.Array
-    deepest: jax.Array
-    sigma: jax.Array
-
-    def after(self, z: jax.Array, sigma: jax.Array, sigma_next: jax.Array) -> tuple[jax.Array, Region]:
-        """What is kept of a move from σ to σ' that gave z: upward the latent is noted, else z outside is the input's.
-
-        The levels are [1, 1, 1, 1], or one each [B, 1, 1, 1].
-        """
-        up = sigma_next > sigma
-        noted = self.replace(deepest=jnp.where(up, z, self.deepest), sigma=jnp.where(up, sigma_next, self.sigma))
-        outside = self.image + sigma_next / self.sigma * (self.deepest - self.image)
-        share = jnp.where(sigma_next == 0, self.mask, self.mask > 0)
-        # Not outside + share·(z − outside), which rounds: at 0 and 1 this is exact.
-        return jnp.where(up, z, share * z + (1 - share) * outside), noted
 
 
 @functools.partial(jax.jit, static_argnames="width")

@@ -1,0 +1,84 @@
+"""CODE (van Delft, Martorella & Alahi 2024, algorithm 1): encode and clip, climb in likelihood, decode."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from code_jax.diffusion.denoiser import Denoiser
+from code_jax.diffusion.levels import noise_levels
+from code_jax.diffusion.solvers import find_solver
+from code_jax.editing.methods import Method
+from code_jax.editing.moves import anneal, langevin_moves, last_move, ode_moves, start_move
+from code_jax.editing.presets import configured
+from code_jax.editing.route import Route
+from code_jax.editing.settings import EditConfig, canonical, describe, excess
+
+OPTIONS = (
+    "preset", "sigma", "depth", "relative_step", "step_size", "eta", "langevin_steps", "num_steps", "anneal_rate",
+    "anneal_levels", "langevin", "solver", "grid", "input_noise", "dynamic_threshold",
+)  # fmt: skip
+
+
+def noisy_start(
+    config: EditConfig, denoiser: Denoiser, images: jax.Array, draw: Callable[[int], jax.Array]
+) -> tuple[jax.Array, jax.Array]:
+    """The images with `input_noise`·σ_0 of noise, at σ_0."""
+    sigma = jnp.broadcast_to(denoiser.sigma_range[0].astype(images.dtype), (len(images), 1, 1, 1))
+    return images + config.input_noise[:, None, None, None] * sigma * draw(1), sigma
+
+
+def way_up(config: EditConfig, denoiser: Denoiser) -> Route:
+    """From σ_0 to the deepest level, clipped after every step."""
+    program = config.program
+    sigmas = noise_levels(denoiser, denoiser.sigma_range[0], config.sigma[0], program.num_steps, program.grid)
+    return start_move(sigmas[0], program.solver) + ode_moves(sigmas, program.solver, config.eta)
+
+
+def moves_up(config: EditConfig) -> int:
+    """Of `way_up`."""
+    return config.program.num_steps + find_solver(config.program.solver).reversible
+
+
+def _route(config: EditConfig, denoiser: Denoiser) -> Route:
+    program, low = config.program, denoiser.sigma_range[0]
+    route, count = way_up(config, denoiser), len(config.sigma)
+    rates = anneal(config.anneal_rate, program.langevin_steps, program.anneal_levels)
+    levels = functools.partial(noise_levels, denoiser, num_steps=-(-program.num_steps // count), grid=program.grid)
+    for level in range(count):
+        sigma = config.sigma[level]
+        if program.langevin_steps:
+            route += langevin_moves(sigma, config.relative_step[level] * rates, program.langevin, program.solver)
+            route += start_move(sigma, program.solver)
+        route += ode_moves(levels(sigma, config.sigma[level + 1] if level + 1 < count else low), program.solver)
+    return route + last_move(low.astype(route.sigma.dtype), program.solver)
+
+
+def _warn(config: EditConfig, denoiser: Denoiser) -> tuple[str, ...]:
+    beyond = excess(config)
+    return () if beyond is None else (beyond,)
+
+
+def config_method(name: str, about: str, options: tuple[str, ...], defaults: dict[str, Any], **rest: Any) -> Method:
+    """A method whose settings are an `EditConfig`; `defaults` are values by option."""
+    configure = lambda values: configured(name, values, **defaults)  # noqa: E731
+    return Method(name, about, options, configure, describe, canonical, **rest)
+
+
+METHOD = config_method(
+    "code",
+    "encode and clip, climb in likelihood, decode (van Delft et al. 2024)",
+    OPTIONS,
+    {},
+    start=noisy_start,
+    route=_route,
+    up=moves_up,
+    upward=("sigma", "eta", "input_noise"),
+    warn=_warn,
+    rows={"code-cbc": {"eta": math.inf}, "code": {}},
+)

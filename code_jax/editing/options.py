@@ -1,0 +1,164 @@
+"""The settings that methods take, each once: its name, how it is read from text, which values are allowed, what it is.
+
+The command line's options, the page's fields, the checks, and what is written of settings all come from this table. Knows no JAX.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from code_jax.errors import UserError, brief, choose
+
+MOST = 100_000  # of any count
+
+
+class Option(NamedTuple):
+    """A setting.
+
+    Attributes:
+        name: in Python and in what is written.
+        read: from text; raises ValueError with a reason.
+        holds: whether values are allowed, of an array.
+        wanted: which are, in words.
+        about: what it is, in a line of help.
+        kinds: names to choose from, for one that is a name.
+        word: of the command line, where it is not the name.
+        shown: what stands for its value in help.
+        detail: whether it is needed seldom.
+        whole: whether it is a count.
+    """
+
+    name: str
+    read: Callable[[str], Any]
+    holds: Callable[[np.ndarray], Any] | None
+    wanted: str
+    about: str
+    kinds: tuple[str, ...] = ()
+    word: str = ""
+    shown: str = "X"
+    detail: bool = False
+    whole: bool = False
+
+    @property
+    def flag(self) -> str:
+        """Of the command line."""
+        return "--" + (self.word or self.name).replace("_", "-")
+
+    def check(self, value: Any) -> Any:
+        """The value; raises UserError, which names it, where it is not allowed."""
+        if self.kinds:
+            choose(self.name, value, dict.fromkeys(self.kinds))
+        elif self.whole:
+            good = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+            if not good or not bool(np.all(self.holds(np.asarray(value)))):  # type: ignore[misc]
+                raise UserError(f"{self.name} is {brief(value)}; it must be {self.wanted}")
+        elif self.holds is not None:
+            try:
+                numbers = np.asarray(math.inf if value is None else value, float)
+            except (TypeError, ValueError) as error:
+                raise UserError(f"{self.name} is {brief(value)}; it must be {self.wanted}") from error
+            if not np.all(self.holds(numbers)):
+                raise UserError(f"{self.name} is {numbers.tolist()}; it must be {self.wanted}")
+        return value
+
+
+def number(text: str) -> float:
+    """A float."""
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is not a number") from None
+
+
+def numbers(text: str) -> list[float]:
+    """Floats between commas."""
+    return [number(part) for part in text.split(",")]
+
+
+def number_or_none(text: str) -> float:
+    """A float, or none for infinity."""
+    return math.inf if text == "none" else number(text)
+
+
+def numbers_or_none(text: str) -> list[float] | None:
+    """Floats between commas, or none."""
+    return None if text == "none" else numbers(text)
+
+
+def count(text: str) -> int:
+    """A whole number."""
+    try:
+        return int(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is not a whole number") from None
+
+
+def names(text: str) -> list[str]:
+    """Names between commas."""
+    return [part for part in text.split(",") if part]
+
+
+def _positive(values: np.ndarray) -> Any:
+    return (values > 0) & np.isfinite(values)
+
+
+def _share(values: np.ndarray) -> Any:
+    return (values > 0) & (values <= 1)
+
+
+def _threshold(values: np.ndarray) -> Any:
+    if values.ndim == 0 and np.isinf(values):  # none
+        return True
+    return values.shape[:1] == (2,) and bool(np.all(_share(values[0]) & (values[1] >= 1)))
+
+
+def _counts(least: int) -> tuple[Callable[[np.ndarray], Any], str]:
+    return lambda value: (value >= least) & (value <= MOST), f"a whole number from {least} to {MOST}"
+
+
+PRESETS = ("default", "local", "global")
+SOLVERS = ("ddim", "heun", "midpoint", "tsit5", "reversible_heun", "adams_bashforth", "dpm++2m")
+GRIDS = ("time", "geometric", "rho")
+KINDS = ("variance_preserving", "unadjusted", "averaged")
+
+_TABLE = (
+    Option("preset", str, None, "", "local: blur, speckle; global: fog, contrast", PRESETS, shown="NAME"),
+    Option("sigma", numbers, _positive, "positive", "noise level, for images in [-1, 1]; or several, deepest first", shown="X,X"),
+    Option("depth", numbers, _share, "in (0, 1]", "the same as a fraction of the training timesteps", shown="X,X"),
+    Option("relative_step", numbers, _positive, "positive", "Langevin step h/(1 - alpha_bar), one or one a level", shown="X,X"),
+    Option("step_size", numbers, _positive, "positive", "the same as the absolute h", shown="X,X"),
+    Option("eta", number_or_none, lambda v: v > 0, "positive, or none", "confidence of the clipping, or none", shown="X|none"),
+    Option("langevin_steps", count, *_counts(0), "Langevin steps at each level", shown="N", whole=True),
+    Option("num_steps", count, *_counts(1), "steps of the ODE each way", word="ode-steps", shown="N", whole=True),
+    Option("anneal_rate", number, _share, "in (0, 1]", "factor between levels of the step size", detail=True),
+    Option("anneal_levels", count, *_counts(1), "levels of the step size", shown="N", detail=True, whole=True),
+    Option("langevin", str, None, "", "kind of the Langevin steps", KINDS, shown="KIND", detail=True),
+    Option("solver", str, None, "", "of the ODE", SOLVERS, shown="NAME", detail=True),
+    Option("grid", str, None, "", "of the ODE's noise levels", GRIDS, shown="NAME", detail=True),
+    Option("input_noise", number, lambda v: (v >= 0) & np.isfinite(v), "zero or positive",
+           "noise given to the input, in units of sigma_0", detail=True),
+    Option("dynamic_threshold", numbers_or_none, _threshold, "two numbers, a quantile in (0, 1] and s_max of at least 1",
+           "quantile and s_max, or none", shown="P,S", detail=True),
+    Option("without_quirks", names, None, "", "departures of the published program left out, or all", shown="A,B", detail=True),
+)  # fmt: skip
+OPTIONS = {option.name: option for option in _TABLE}
+
+
+def read_options(texts: dict[str, str], wanted: Sequence[str]) -> dict[str, Any]:
+    """Values of those of the texts that are wanted and not empty.
+
+    Raises:
+        UserError: names the option and the text.
+    """
+    values = {}
+    for name in wanted:
+        if texts.get(name) not in (None, ""):
+            try:
+                values[name] = OPTIONS[name].check(OPTIONS[name].read(texts[name]))
+            except ValueError as error:
+                raise error if isinstance(error, UserError) else UserError(f"{name}: {error}") from error
+    return values
