@@ -26,7 +26,7 @@ class Solver(NamedTuple):
     """A solver; z is [B, H, W, C], levels are [] or [B, 1, 1, 1].
 
     Attributes:
-        step: ``(field, σ, σ', z, memory) -> (z', memory)``, up or down. One with a single evaluation makes it at (z, σ).
+        step: ``(field, σ, σ', z, memory) -> (z', memory)``, up or down.
         evaluations: of the field, in a step.
         order: of convergence.
         init: ``z -> memory`` before the first step.
@@ -42,6 +42,11 @@ class Solver(NamedTuple):
     jump: Callable[[Memory, jax.Array, jax.Array], Memory] = lambda memory, before, after: memory
     settle: Callable[[Memory, jax.Array, jax.Array], Memory] = lambda memory, z, eps: memory
     reversible: bool = False
+
+    @property
+    def leads(self) -> bool:
+        """Whether its only evaluation is that at (z, σ)."""
+        return self.evaluations == 1 and not self.reversible
 
 
 def runge_kutta(scheme: diffrax.AbstractSolver, evaluations: int, order: int) -> Solver:

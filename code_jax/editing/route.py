@@ -6,8 +6,8 @@ In z = x/√ᾱ a method is a list of moves, each of a `Kind`. Most are a step o
 
 which is Langevin at σ (any form), an ancestral step (DDIM with η = 1), or the last Euler step to σ = 0. At its end z goes through
 the route's projections in their order. The loop holds one copy of each kind however long the route is (with a solver of one
-evaluation, one copy of the network for all of them), draws its noise from (image's key, number of the draw), and runs from any
-move to any other: cut into segments it gives the same images.
+evaluation at (z, σ), one copy of the network for all of them), draws its noise from (image's key, number of the draw), and runs
+from any move to any other: cut into segments it gives the same images.
 """
 
 from __future__ import annotations
@@ -169,7 +169,7 @@ def run(
 
     def leads(kind: Kind) -> bool:
         """Whether the loop can make its one evaluation for it."""
-        return solver.evaluations == 1 and kind.leads and kind.of is AFFINE.of
+        return solver.leads and kind.leads and kind.of is AFFINE.of
 
     leading = [leads(kind) for kind in kinds]
 
@@ -183,7 +183,7 @@ def run(
         return jax.lax.cond(jnp.array(leading)[which[k]], evaluate, lambda: jnp.zeros_like(state.z))
 
     def number(column: jax.Array, k: jax.Array) -> jax.Array:
-        return column[:, k].reshape(-1, 1, 1, 1)
+        return column[:, k].reshape(-1, 1, 1, 1).astype(state.z.dtype)
 
     def noise(number: jax.Array) -> jax.Array:
         shape, dtype = state.z.shape[1:], state.z.dtype

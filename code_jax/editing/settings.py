@@ -7,7 +7,6 @@ import math
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-import flax.struct
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -75,7 +74,9 @@ class EditProgram:
                 OPTIONS[field.name].check(getattr(self, field.name))
 
 
-class EditConfig(flax.struct.PyTreeNode):
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class EditConfig:
     """Settings of an edit: numbers are traced (change, sweep or `jax.vmap` them freely), `program` is static.
 
     A level is stated as σ, which means the same on any prior, or as a depth; a step as r = h/(1 − ᾱ), or as h. Where none is
@@ -105,7 +106,7 @@ class EditConfig(flax.struct.PyTreeNode):
     anneal_rate: Number = 0.8
     input_noise: Number = 1.0
     dynamic_threshold: tuple[Number, Number] | None = None
-    program: EditProgram = flax.struct.field(pytree_node=False, default=EditProgram())
+    program: EditProgram = dataclasses.field(default=EditProgram(), metadata={"static": True})
     sigma: Number = None
     relative_step: Number = None
 
@@ -117,7 +118,7 @@ class EditConfig(flax.struct.PyTreeNode):
     def replace(self, **changes: Any) -> EditConfig:
         """The same settings with some changed; a level or step takes the place of the one that was stated otherwise."""
         displaced = {_INSTEAD[name]: None for name, value in changes.items() if name in _INSTEAD and value is not None}
-        return super().replace(**displaced | changes)
+        return dataclasses.replace(self, **displaced | changes)
 
     def with_program(self, **changes: Any) -> EditConfig:
         """The same settings with some of the `program`'s changed.

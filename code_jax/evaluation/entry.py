@@ -41,7 +41,7 @@ class Entry(NamedTuple):
     @property
     def clips(self) -> bool:
         """Whether it clips at any of its points."""
-        if self.settings is None:
+        if self.settings is None or "eta" not in self.settings.method.options:
             return False
         etas = [getattr(point.of(self.settings), "eta", None) for point in self.points]
         return any(eta is not None and math.isfinite(float(np.ravel(eta)[0])) for eta in etas)
@@ -89,7 +89,9 @@ def entry_of(name: str, values: Mapping[str, Any], denoiser: Denoiser) -> Entry:
         raise UserError(f"{unknown[0]} is no setting of the method {method.name}; its own are {', '.join(method.options)}")
     own |= method.rows[name]
     axes = {option: own.pop(option) for option in _AXES if isinstance(own.get(option), list) and len(own[option]) > 1}
-    settings = method.configure({option: value[0] if _single(value) else value for option, value in own.items()})
+    settings = method.configure(
+        {option: value[0] if option in _AXES and isinstance(value, list) else value for option, value in own.items()}
+    )
     points = tuple(SweepGrid(**axes).points())
     at_points(settings, points, denoiser)
     return Entry(name, settings, points, number_of_moves(denoiser, points[0].of(settings))[1])
@@ -150,7 +152,3 @@ def read_values(words: Sequence[str]) -> dict[str, Any]:
         flat = [float(np.ravel(value)[0]) for value in read] if option.name in _AXES else read[0]
         values[".".join([*key.split(".")[:-1], option.name])] = flat
     return values
-
-
-def _single(value: Any) -> bool:
-    return isinstance(value, list) and len(value) == 1

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-_SALT = "340"  # the first number by which the 47 fall into halves and every family into both
+_SALT = "373"  # the first number by which the 47 fall into halves and every family into both
 PROTOCOLS = {
     "oracle": "per image the setting of the grid with the highest PSNR to the clean source, which is looked at",
     "blind": "one setting for all images of a fold, chosen on tuning pictures and on the other fold's corruptions",
@@ -20,7 +20,7 @@ def folds(corruptions: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]
 
     Example:
         >>> folds(["fog", "frost", "snow"])
-        (('fog', 'frost'), ('snow',))
+        (('fog',), ('frost', 'snow'))
     """
     first = [int.from_bytes(hashlib.sha256(f"{_SALT}{name}".encode()).digest()[:1]) % 2 == 0 for name in corruptions]
     return tuple(itertools.compress(corruptions, first)), tuple(n for n, one in zip(corruptions, first, strict=True) if not one)

@@ -11,9 +11,9 @@ import time
 
 import jax
 import jax.numpy as jnp
+from code_jax.editing.config import canonical
 
 import code_jax
-from code_jax.editing.config import canonical
 from code_jax.editing.edit import advance, begin, image_keys, per_image
 from code_jax.models.config import UNet2DConfig
 from code_jax.models.unet import UNet2DModel

@@ -23,15 +23,15 @@ from pathlib import Path
 
 import jax
 import numpy as np
+from code_jax.editing.config import canonical
+from code_jax.editing.method import Settings, number_of_moves
+from code_jax.editing.official import OfficialSettings
 
 import code_jax
 from code_jax.bench.measure import spread
 from code_jax.cli import official, restore
 from code_jax.cli.runtime import use_cores
-from code_jax.editing.config import canonical
 from code_jax.editing.edit import image_keys
-from code_jax.editing.method import Settings, number_of_moves
-from code_jax.editing.official import OfficialSettings
 from code_jax.metrics import frechet_distance, landcover, load_landcover, moments_init, moments_update, psnr
 from code_jax.priors.hash import prior_hash
 from code_jax.training.data import held_out, read_pictures

@@ -16,10 +16,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from code_jax.diffusion.probability_flow import GRIDS, NFE_PER_STEP
 from PIL import Image
 
 import code_jax
-from code_jax.diffusion.probability_flow import GRIDS, NFE_PER_STEP
 from tests.oracles import mixture
 
 VARIANTS: dict[str, dict[str, Any]] = {

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from code_jax.evaluation.method import Axes, Method, method_of
 
 import code_jax
 from code_jax.cli.runtime import keep_compiled, use_cores
 from code_jax.corruptions.registry import NAMES
 from code_jax.evaluation.measures import Yardstick
-from code_jax.evaluation.method import Axes, Method, method_of
 from code_jax.evaluation.pool import read_pool
 from code_jax.evaluation.records import Records
 from code_jax.evaluation.statistics import moments_of, pooled_frechet

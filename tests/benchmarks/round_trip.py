@@ -13,10 +13,10 @@ from importlib import resources
 import jax
 import jax.numpy as jnp
 import numpy as np
+from code_jax.diffusion.probability_flow import GRIDS, NFE_PER_STEP
 from PIL import Image
 
 import code_jax
-from code_jax.diffusion.probability_flow import GRIDS, NFE_PER_STEP
 
 
 def gaussian(deviations: jax.Array) -> code_jax.Prior:

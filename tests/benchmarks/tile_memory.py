@@ -13,18 +13,17 @@ import jax
 import jax.numpy as jnp
 
 import code_jax
-from code_jax.editing.config import canonical
 from code_jax.editing.edit import advance, begin, per_image
 from tests.conftest import ONE_LEVEL, tiny_prior
 
 
 def edit_memory(prior: code_jax.Prior, side: int, chunk: int) -> int:
     """Bytes that the program of an edit of [side, side, 3] needs, arguments and results included (those it shares once)."""
-    config = per_image(canonical(code_jax.EditConfig(program=code_jax.EditProgram(num_steps=2, langevin_steps=2))), 1)
     wide = jax.eval_shape(lambda: code_jax.tiled(prior, (side, side), canvas=side, chunk=chunk))
+    config = per_image(code_jax.preset().with_program(num_steps=2, langevin_steps=2), prior, 1)
     keys, image = jax.random.split(jax.random.key(0), 1), jax.ShapeDtypeStruct((1, side, side, 3), jnp.float32)
-    travel = jax.eval_shape(begin, keys, wide, image, config)
-    memory = advance.lower(keys, wide, travel, config, jnp.int32(0), jnp.int32(1)).compile().memory_analysis()
+    state = jax.eval_shape(begin, keys, wide, image, config)
+    memory = advance.lower(keys, wide, state, config, None, jnp.int32(0), jnp.int32(1)).compile().memory_analysis()
     return int(memory.temp_size_in_bytes + memory.argument_size_in_bytes)  # the result takes the argument's place
 
 

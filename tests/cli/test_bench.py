@@ -55,7 +55,7 @@ def test_the_table_names_the_machine_and_counts_the_evaluations(tmp_path, capsys
 @pytest.mark.parametrize("points", [1, 60, 200])
 def test_the_sweeps_have_steps_that_a_user_would_try(points):
     schedule = code_jax.linear_schedule()
-    config = code_jax.preset("default", schedule)
+    config = code_jax.preset()
     for grid in default_grids(points):
         swept = grid.points(config, schedule)
         assert len(swept) == max(points, 10 if grid.seeds == 2 else 2)
@@ -75,7 +75,7 @@ def test_flops_are_twice_the_multiplications_of_the_convolutions_and_products(ti
 
 
 def test_two_starts_are_timed_with_a_cache_of_their_own(tiny, tiny_folder):
-    config = with_fewer_steps(code_jax.preset("default", tiny.schedule), 1, 1)
+    config = with_fewer_steps(code_jax.preset(), 1, 1)
     rows = start_up(tiny_folder, ["--ode-steps=1", "--langevin-steps=1"], tiny, config)
     assert [row.what.split()[0] for row in rows] == ["first", "second"]
     for row in rows:

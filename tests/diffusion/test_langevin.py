@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 
 import code_jax
 from code_jax.diffusion.thresholding import clipped_quantile
-from code_jax.editing.route import depart, follow, langevin_moves
+from code_jax.editing.moves import langevin_moves
 from tests.oracles import gaussian
+from tests.routes import followed
 
 STEPS, CHAINS, DEPTH = 400, 512, 0.5
 
@@ -21,7 +22,7 @@ def run_chain(kind, relative_step):
     sigma = schedule.sigma(schedule.timestep(DEPTH))
     route = langevin_moves(sigma, jnp.full(STEPS, relative_step), kind, "ddim")
     keys = jax.random.split(jax.random.key(0), CHAINS)
-    z = jax.jit(follow)(keys, prior, route, depart(jnp.zeros((CHAINS, 2, 4, 1))), 0, STEPS).z
+    z = jax.jit(followed)(keys, prior, route, jnp.zeros((CHAINS, 2, 4, 1))).z
     signal = 1 / (1 + sigma**2)
     return np.asarray(z * jnp.sqrt(signal)), np.asarray(signal * deviation**2 + (1 - signal)), float(1 - signal), float(signal)
 
@@ -49,7 +50,7 @@ def test_the_averaged_chain_uses_each_draw_twice():
     prior = gaussian(jnp.zeros((2, 2, 1)), jnp.full((2, 2, 1), 0.5))
     sigma, r = prior.schedule.sigma(300.0), 0.3
     keys, z = jax.random.split(jax.random.key(1), 3), jnp.ones((3, 2, 2, 1))
-    got = follow(keys, prior, langevin_moves(sigma, jnp.full(2, r), "averaged", "ddim"), depart(z), 0, 2).z
+    got = followed(keys, prior, langevin_moves(sigma, jnp.full(2, r), "averaged", "ddim"), z).z
     draws = [jax.vmap(lambda key, k=k: jax.random.normal(jax.random.fold_in(key, k), (2, 2, 1)))(keys) for k in range(3)]
     for k in range(2):
         eps = sigma * z / (0.25 + sigma**2)
@@ -64,7 +65,7 @@ def test_the_variance_preserving_step_keeps_the_level_of_pure_noise():
     keys = jax.random.split(jax.random.key(1), CHAINS)
     route = langevin_moves(sigma, jnp.full(50, 0.4), "variance_preserving", "ddim")
     z = sigma * jax.random.normal(jax.random.key(2), (CHAINS, 2, 4, 1))
-    x = np.asarray(jax.jit(follow)(keys, prior, route, depart(z), 0, 50).z / sigma)
+    x = np.asarray(jax.jit(followed)(keys, prior, route, z).z / sigma)
     assert_moments(x, 0.0, np.ones((2, 4, 1)))
 
 
@@ -73,7 +74,7 @@ def test_the_step_of_a_route_is_the_public_step():
     t, h, z = 300.0, 0.01, jax.random.normal(jax.random.key(0), (3, 2, 2, 1))
     sigma, variance = prior.schedule.sigma(t), prior.schedule.variance(t)
     keys = jax.random.split(jax.random.key(1), 3)
-    moved = follow(keys, prior, langevin_moves(sigma, h / variance[None], "unadjusted", "ddim"), depart(z), 0, 1).z
+    moved = followed(keys, prior, langevin_moves(sigma, h / variance[None], "unadjusted", "ddim"), z).z
     noise = jax.vmap(lambda key: jax.random.normal(jax.random.fold_in(key, 0), (2, 2, 1)))(keys)
     scale = jnp.sqrt(1 + sigma**2)
     np.testing.assert_allclose(moved / scale, code_jax.langevin_step(prior, z / scale, t, h, noise), atol=1e-6)
@@ -102,9 +103,8 @@ def test_a_quantile_has_the_type_of_its_values(dtype):
 def test_dynamic_threshold_leaves_small_predictions_alone_and_bounds_large_ones():
     prior = gaussian(jnp.zeros((4, 4, 1)), jnp.full((4, 4, 1), 0.5))
     wrapped = code_jax.DynamicThreshold(prior, 0.9, 1.3)
-    t = jnp.full(2, 400.0)
     sigma = prior.schedule.sigma(400.0)
     small, large = (scale * jax.random.normal(jax.random.key(0), (2, 4, 4, 1)) for scale in (0.1, 30.0))
-    np.testing.assert_allclose(wrapped.eps(small, t), prior.eps(small, t), atol=1e-6)
-    x0 = large * jnp.sqrt(1 + sigma**2) - sigma * wrapped.eps(large, t)
+    np.testing.assert_allclose(wrapped.eps_at(small, sigma), prior.eps_at(small, sigma), atol=1e-6)
+    x0 = large - sigma * wrapped.eps_at(large, sigma)
     assert float(jnp.abs(x0).max()) == pytest.approx(1.0, abs=1e-4)

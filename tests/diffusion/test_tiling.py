@@ -27,28 +27,28 @@ def on_canvas(images, side):
 @pytest.mark.parametrize(("size", "chunk"), [(SIZE, 5), ((8, 8), 3), ((8, 200), 4), ((64, 9), 1)])
 def test_a_pointwise_score_is_that_of_the_whole(size, chunk):
     x = jax.random.normal(jax.random.key(0), (2, *size, 3))
-    t = jnp.array([37.0, 600.0])
-    expected = pointwise((*size, 3)).eps(x, t)
+    t = jnp.array([0.1, 3.0])[:, None, None, None]
+    expected = pointwise((*size, 3)).eps_at(x, t)
     wide = tiled(pointwise((8, 8, 3)), size, chunk=chunk)
-    np.testing.assert_allclose(wide.eps(x, t), expected, rtol=0, atol=2e-6)
-    placed = tiled(pointwise((8, 8, 3)), size, canvas=48, chunk=chunk).eps(on_canvas(x, 48), t).reshape(2, -1, 3)
-    np.testing.assert_array_equal(placed[:, : np.prod(size)], wide.eps(x, t).reshape(2, -1, 3))
+    np.testing.assert_allclose(wide.eps_at(x, t), expected, rtol=0, atol=2e-6)
+    placed = tiled(pointwise((8, 8, 3)), size, canvas=48, chunk=chunk).eps_at(on_canvas(x, 48), t).reshape(2, -1, 3)
+    np.testing.assert_array_equal(placed[:, : np.prod(size)], wide.eps_at(x, t).reshape(2, -1, 3))
     assert not np.any(placed[:, np.prod(size) :])
 
 
 def test_the_score_is_the_weighted_mean_of_the_windows_of_a_network(tiny):
     """By the definition, window by window, for a score that is not pointwise."""
-    x, t = jax.random.normal(jax.random.key(1), (1, *SIZE, 3)), jnp.array([300.0])
+    x, t = jax.random.normal(jax.random.key(1), (1, *SIZE, 3)), jnp.float32(1.2)
     weight = np.sin(np.pi * (np.arange(8) + 0.5) / 8) ** 2
     total, weights = np.zeros((*SIZE, 3)), np.zeros((*SIZE, 1))
-    eps = jax.jit(tiny.eps)
+    eps = jax.jit(tiny.eps_at)
     for top in window_starts(SIZE[0], 8):
         for left in window_starts(SIZE[1], 8):
             part = np.s_[top : top + 8, left : left + 8]
             both = np.outer(weight, weight)[..., None]
             total[part] += both * np.asarray(eps(x[(0, *part)][None], t))[0]
             weights[part] += both
-    found = jax.jit(lambda wide, x, t: wide.eps(x, t))(tiled(tiny, SIZE, chunk=3), x, t)
+    found = jax.jit(lambda wide, x, t: wide.eps_at(x, t))(tiled(tiny, SIZE, chunk=3), x, t)
     np.testing.assert_allclose(found[0], total / weights, atol=2e-5)
 
 

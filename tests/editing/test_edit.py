@@ -10,10 +10,10 @@ import pytest
 import code_jax
 from code_jax.editing.edit import _edit, image_keys, number_of_moves, per_image, run_in_segments
 from code_jax.editing.moves import ode_moves
-from code_jax.editing.route import init, run
 from code_jax.models.config import UNet2DConfig
 from code_jax.models.unet import UNet2DModel
 from tests.oracles import gaussian, mixture
+from tests.routes import followed
 
 SMALL = code_jax.EditProgram(num_steps=6, langevin_steps=5, anneal_levels=2)
 
@@ -66,11 +66,9 @@ def test_every_latent_of_the_encoding_lies_within_its_bound(prior):
     sigmas = schedule.sigma(jnp.linspace(0, 500.0, 21))
     keys = jax.random.split(jax.random.key(0), len(x0))
     unclipped = 0
-    route = jax.tree.map(lambda column: jnp.tile(column, (len(x0), 1)), ode_moves(sigmas, "ddim", eta))
-    projections = route.projections(prior, None)
-    start = init(x0, jnp.full((len(x0), 1, 1, 1), sigmas[0]), route, projections)
+    route = ode_moves(sigmas, "ddim", eta)
     for k in range(1, 21):
-        state = run(keys, prior, route, projections, start, 0, k)
+        state = followed(keys, prior, route, x0, k)
         x, t = state.z / jnp.sqrt(1 + sigmas[k] ** 2), schedule.t_of_sigma(sigmas[k])
         bound = jnp.sqrt(schedule.alpha_bar(t)) + eta * jnp.sqrt(schedule.variance(t))
         assert float(jnp.abs(x).max()) <= float(bound) * (1 + 1e-5)
@@ -152,7 +150,9 @@ def test_edit_raises_the_likelihood_of_what_the_prior_finds_unlikely():
 
 def hlo(prior, config, count=2):
     images = jnp.zeros((count, *prior.image_shape))
-    return _edit.lower(image_keys(jax.random.key(0), images), prior, images, per_image(config, prior, count), None, None).compile()
+    return _edit.lower(
+        image_keys(jax.random.key(0), images), prior, images, per_image(config, prior, count), None, None
+    ).compile()
 
 
 def test_the_program_has_no_callback_no_collective_and_no_weights_in_it(unet_prior):
@@ -299,7 +299,7 @@ def test_a_scalar_key_is_folded_with_the_position(prior):
         ({"eta": 0.0}, "eta is 0.0"),
         ({"anneal_rate": 1.5}, "anneal_rate is 1.5"),
         ({"input_noise": -1.0}, "input_noise is -1.0"),
-        ({"dynamic_threshold": (0.98, 0.5)}, "s_max is 0.5"),
+        ({"dynamic_threshold": (0.98, 0.5)}, "dynamic_threshold is [0.98, 0.5]"),
     ],
 )
 def test_a_number_out_of_range_is_named(prior, numbers, named):

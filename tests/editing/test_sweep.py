@@ -32,19 +32,19 @@ def images_of(prior, count=3):
 
 def config_of(point):
     """A point's config as a user would write it."""
-    return CONFIG.replace(depth=point.depth, step_size=point.step_size, eta=point.eta, anneal_rate=point.anneal_rate)
+    return CONFIG.replace(**dict(point.numbers))
 
 
 def test_every_point_has_the_bytes_of_its_own_edit_at_the_micro_batch(tiny):
     x0, key = images_of(tiny), jax.random.key(3)
     result = code_jax.sweep(key, tiny, x0, GRID, CONFIG, micro_batch=3)
     assert result.images.shape == (16, 3, 8, 8, 3) and len(set(result.points)) == 16
-    for point, images, *facts in zip(result.points, result.images, *result.info[1:], strict=True):
+    for point, images, *facts in zip(result.points, result.images, *result.info, strict=True):
         alone = code_jax.edit(jax.random.fold_in(key, point.seed), tiny, x0, config_of(point))
         np.testing.assert_array_equal(images, alone.images)
-        for got, expected in zip(facts, alone.info[1:], strict=True):
+        for got, expected in zip(facts, alone.info, strict=True):
             np.testing.assert_array_equal(got, expected)
-    assert result.info.nfe == alone.info.nfe == 3 * 2 + 4 + 3 * 2 + 1
+    assert set(np.ravel(result.info.nfe)) == {3 * 2 + 4 + 3 * 2 + 1}
 
 
 @pytest.mark.parametrize(("method", "noise", "encodings"), [("code", 1.0, 2 * 2 * 2), ("code", 0.0, 2 * 2), ("sdedit", 1.0, 0)])
@@ -52,9 +52,10 @@ def test_encodings_are_shared_among_points_that_have_the_same_one(method, noise,
     prior = mixture(jnp.full((4, 4, 1), 0.4), 0.3)
     config = CONFIG.replace(input_noise=noise, program=dataclasses.replace(SMALL, method=method))
     x0, key = images_of(prior, 2), jax.random.key(1)
-    result = code_jax.sweep(key, prior, x0, GRID, config)
+    grid = GRID if encodings else code_jax.SweepGrid(depth=(0.2, 0.4, 0.6, 0.8), seeds=4)
+    result = code_jax.sweep(key, prior, x0, grid, config)
     up = 6 if encodings else 0
-    assert result.evaluations == 2 * (encodings * up + 16 * (result.info.nfe - up))
+    assert result.evaluations == 2 * (encodings * up + 16 * (int(result.info.nfe[0, 0]) - up))
     for point, images in zip(result.points, result.images, strict=True):
         own = config_of(point).replace(input_noise=noise, program=config.program)
         alone = code_jax.edit(jax.random.fold_in(key, point.seed), prior, x0, own).images
@@ -108,30 +109,26 @@ def test_keys_of_seeds_and_images_may_be_given(tiny):
     st.integers(1, 3),
 )
 def test_the_points_are_the_product_of_the_axes(steps, depths, etas, seeds):
-    schedule = code_jax.linear_schedule()
-    config = code_jax.preset("default", schedule)
     grid = code_jax.SweepGrid(step_size=steps, depth=depths, eta=etas, seeds=seeds)
-    points = grid.points(config, schedule)
+    points = grid.points()
     assert len(points) == len(set(points)) == grid.size
-    assert {point.depth for point in points} == set(depths or [0.2])
-    assert {point.eta for point in points} == {math.inf if eta is None else eta for eta in etas or [1.0]}
-    variance = {depth: float(schedule.variance(schedule.timestep(depth))) for depth in depths or [0.2]}
-    for point in points:
-        if steps:
-            assert point.step_size in steps
-        else:  # the preset's h/(1 − ᾱ) at every depth
-            assert point.step_size / variance[point.depth] == pytest.approx(0.2, rel=1e-5)
+    assert {point.seed for point in points} == set(range(seeds))
+    for name, values in (("step_size", steps), ("depth", depths), ("eta", [math.inf if eta is None else eta for eta in etas])):
+        assert {dict(point.numbers).get(name) for point in points} == set(values or [None])
 
 
-def test_a_relative_step_is_h_over_the_noise_variance():
-    schedule = code_jax.linear_schedule()
-    grid = code_jax.SweepGrid(relative_step=(0.01, 0.1), depth=(0.2, 0.8))
-    found = [(p.depth, p.step_size) for p in grid.points(code_jax.preset("local", schedule), schedule)]
+def test_a_relative_step_is_h_over_the_noise_variance_and_an_absolute_one_is_turned_into_it():
+    prior, depths = mixture(jnp.full((4, 4, 1), 0.4), 0.3), (0.2, 0.8)
     alphas = np.cumprod(1 - np.linspace(1e-4, 0.02, 1000))
     log_sigma = 0.5 * np.log((1 - alphas) / alphas)
-    variances = [1 / (1 + np.exp(-2 * np.interp(depth * 999, np.arange(1000), log_sigma))) for depth in (0.2, 0.8)]
-    expected = [(d, r * v) for d, v in zip((0.2, 0.8), variances, strict=True) for r in (0.01, 0.1)]
-    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    sigmas = [np.exp(np.interp(depth * 999, np.arange(1000), log_sigma)) for depth in depths]
+    grids = [code_jax.SweepGrid(relative_step=(0.01, 0.1), depth=depths), code_jax.SweepGrid(step_size=(0.01, 0.1), depth=depths)]
+    relative, absolute = (sweeping.at_points(code_jax.preset("local"), grid.points(), prior) for grid in grids)
+    for found in (relative, absolute):
+        np.testing.assert_allclose(found.sigma[:, 0], np.repeat(sigmas, 2), rtol=1e-5)
+    np.testing.assert_allclose(relative.relative_step[:, 0], [0.01, 0.1] * 2, rtol=1e-6)
+    variances = [sigma**2 / (1 + sigma**2) for sigma in sigmas]
+    np.testing.assert_allclose(absolute.relative_step[:, 0], [h / v for v in variances for h in (0.01, 0.1)], rtol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -147,6 +144,9 @@ def test_a_relative_step_is_h_over_the_noise_variance():
         ({"step_size": (1e-3,), "relative_step": (0.1,)}, {}, "give one of them"),
         ({}, {"micro_batch": 0}, "micro_batch is 0"),
         ({}, {"config": code_jax.EditConfig(depth=[0.5, 0.2])}, "depth is [0.5, 0.2]"),
+        ({"sigma": (0.5,), "depth": (0.2,)}, {}, "give one of them"),
+        ({"sigma": (0.5, 1e4)}, {}, "sigma is [10000.0]"),
+        ({"langevin_step": (0.5,)}, {}, "did you mean langevin_steps"),
         ({}, {"key": jax.random.split(jax.random.key(0), (3, 2))}, "keys of shape (3, 2)"),
         ({}, {"key": jnp.zeros(2, jnp.uint32)}, "typed PRNG key"),
         ({}, {"images": jnp.zeros((0, 8, 8, 3))}, "0 images"),
@@ -164,11 +164,11 @@ def test_out_of_memory_halves_the_micro_batch_that_was_not_given(monkeypatch):
     expected = code_jax.sweep(jax.random.key(2), prior, images_of(prior, 2), GRID, CONFIG, micro_batch=2)
     tried = []
 
-    def advance(keys, prior, travel, *numbers):
+    def advance(keys, prior, state, *numbers):
         tried.append(len(keys) // len(keys.devices()))
         if tried[-1] > 2:
             raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 1 bytes.")
-        return compiled(keys, prior, travel, *numbers)
+        return compiled(keys, prior, state, *numbers)
 
     compiled = sweeping.advance
     monkeypatch.setattr(sweeping, "advance", advance)
@@ -202,4 +202,4 @@ def test_progress_adds_up(tiny):
         after=lambda done, total: seen.append((done, total)),
     )
     assert sum(done for done, _ in seen) == seen[0][1]
-    assert number_of_moves(CONFIG)[1] * 16 > seen[0][1]
+    assert number_of_moves(tiny, CONFIG)[1] * 16 > seen[0][1]

@@ -3,21 +3,23 @@
 import math
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import code_jax
-from code_jax.corruptions.registry import NAMES
-from code_jax.editing.official import QUIRKS, plan_of
+from code_jax.corruptions.registry import FAMILIES, NAMES
+from code_jax.editing.methods.official import BASES, QUIRKS, plan_of
+from code_jax.evaluation.entry import entry_of, names, said
 from code_jax.evaluation.measures import COLUMNS, clipping
-from code_jax.evaluation.method import QUIRK_METHODS, Axes, method_of, said
 from code_jax.evaluation.pool import Pool, picked
 from code_jax.evaluation.protocol import blind, folds, oracle
-from code_jax.evaluation.run import Cell, Order
+from code_jax.evaluation.run import Cell, Plan
 from code_jax.evaluation.statistics import mean_and_deviation, moments_of, pooled_frechet
 from code_jax.evaluation.tables import family_accuracy, results_csv, row_of
+from tests.oracles import gaussian
 
-SCHEDULE = code_jax.linear_schedule()
+PRIOR = gaussian(jnp.zeros((4, 4, 3)), jnp.ones((4, 4, 3)))
 
 
 def test_the_oracle_takes_each_images_best_and_never_what_is_not_finite():
@@ -37,12 +39,15 @@ def test_the_folds_share_out_every_corruption_once():
     assert len(first) == 24 and len(second) == 23 and sorted(first + second) == sorted(NAMES)
 
 
-def test_pictures_are_handed_out_in_turn():
-    pool = Pool(np.zeros((10, 1, 1, 3), np.uint8), None)
-    turns = np.concatenate([picked(pool, place, 3, seed=4) for place in range(10)])
-    assert (np.bincount(turns, minlength=10) == 3).all()
-    assert picked(pool, 1, 3, 4).tolist() == turns[3:6].tolist()
-    assert picked(pool, 1, 3, 5).tolist() != turns[3:6].tolist()
+def test_what_a_corruption_gets_depends_on_its_own_name_alone():
+    pool, chosen = Pool(np.zeros((40, 1, 1, 3), np.uint8), None), list(NAMES)[::3]
+    fold_of = {name: name in folds(NAMES)[0] for name in NAMES}
+    assert {name: name in folds(chosen)[0] for name in chosen} == {name: fold_of[name] for name in chosen}
+    assert all(0 < sum(fold_of.get(name, 0) for name in of) < len(of) - 1 for of in FAMILIES.values() if len(of) > 2)
+    found = {name: tuple(picked(pool, name, 3, seed=4)) for name in NAMES}
+    assert len(set(found.values())) == len(NAMES) and all(len(set(of)) == 3 for of in found.values())
+    assert all(found[name] == tuple(picked(pool, name, 5, seed=4)[:3]) for name in NAMES)
+    assert tuple(picked(pool, "fog", 3, seed=5)) != found["fog"]
 
 
 def test_the_frechet_interval_is_the_bootstraps_by_hand():
@@ -106,35 +111,43 @@ def test_accuracy_is_by_family_over_pictures():
     assert found == {"weather": {"code": 0.5}, "bar_noise": {"code": 0.0}, "all": {"code": pytest.approx(0.4)}}
 
 
-def test_methods_clip_or_not_and_grids_are_theirs_alone():
-    axes = Axes(depth=(0.2, 0.4), relative_step=(0.01, 0.02), eta=1.5)
-    points = {name: method_of(name, axes, SCHEDULE).points for name in ("ddim", "ddim+cbc", "sdedit", "code-cbc", "code")}
-    assert {name: len(of) for name, of in points.items()} == {"ddim": 2, "ddim+cbc": 2, "sdedit": 2, "code-cbc": 4, "code": 4}
-    assert {name for name, of in points.items() if of[0].eta == 1.5} == {"ddim+cbc", "code"}
-    assert all(math.isinf(points[name][0].eta) for name in ("ddim", "sdedit", "code-cbc"))
-    code = method_of("code", axes, SCHEDULE)
-    assert said(code, code.points[3], SCHEDULE) == "depth 0.4, step 0.02, eta 1.5"
-    assert method_of("official", axes, SCHEDULE).nfe == 902 and method_of("official+cbc", axes, SCHEDULE).nfe == 903
-    assert method_of("official-silent_last_step", axes, SCHEDULE).nfe == 902 - 8
+def test_entries_clip_or_not_and_grids_are_theirs_alone():
+    values = {
+        "sigma": [0.5, 1.0],
+        "relative_step": [0.01, 0.02],
+        "eta": 1.5,
+        "sdedit.sigma": [0.3, 0.4, 0.5],
+        "ddim.num_steps": 7,
+    }
+    entries = {name: entry_of(name, values, PRIOR) for name in ("ddim", "ddim+cbc", "sdedit", "code-cbc", "code")}
+    counts = {name: len(of.points) for name, of in entries.items()}
+    assert counts == {"ddim": 2, "ddim+cbc": 2, "sdedit": 3, "code-cbc": 4, "code": 4}
+    assert {name for name, of in entries.items() if of.clips} == {"ddim+cbc", "code"}
+    assert entries["ddim"].nfe == 15 and entries["code"].nfe == 24
+    assert said(entries["code"], entries["code"].points[3], PRIOR) == "sigma 1.0, relative step 0.02"
+    published = {name: entry_of(name, {}, PRIOR) for name in ("official", "official+cbc", "official-silent_last_step")}
+    assert [of.nfe for of in published.values()] == [902, 903, 902 - 8] and all(of.costly for of in published.values())
 
 
 def test_every_quirk_is_left_out_once_where_it_matters():
-    left_out = [name.partition("-") for name in QUIRK_METHODS if "-" in name]
-    assert sorted(quirk for _, _, quirk in left_out) == sorted(QUIRKS)
-    for base, _, quirk in left_out:
-        plans = [plan_of(SCHEDULE, method_of(name, Axes(), SCHEDULE).config) for name in (base, f"{base}-{quirk}")]
-        of, without = (list(map(np.asarray, jax.tree.leaves(plan))) for plan in plans)
-        assert any(a.shape != b.shape or (a != b).any() for a, b in zip(of, without, strict=True)), quirk
+    left_out = {name.partition("-")[2]: name for name in names() if name.startswith("official-")}
+    assert sorted(left_out) == sorted(QUIRKS)
+    for quirk, name in left_out.items():
+        settings = [entry_of(each, {}, PRIOR).settings for each in (BASES.get(quirk, "official"), name)]
+        assert settings[0].without(quirk) == settings[1] and settings[0] != settings[1]
+        if quirk not in ("step_size_law", "noise_twice", "clip_by_index"):  # which are numbers, not moves
+            of, without = (jax.tree.leaves(plan_of(each)) for each in settings)
+            assert any(np.shape(a) != np.shape(b) or np.any(a != b) for a, b in zip(of, without, strict=True)), quirk
 
 
 @pytest.mark.parametrize("name", ["cod", "official-typo", "official+", ""])
-def test_an_unknown_method_is_named(name):
-    with pytest.raises(code_jax.UserError, match="is unknown; choose from"):
-        method_of(name, Axes(), SCHEDULE)
+def test_an_unknown_entry_is_named(name):
+    with pytest.raises(code_jax.UserError, match="is unknown"):
+        entry_of(name, {}, PRIOR)
 
 
 def test_one_corruption_alone_cannot_be_tuned_blindly():
-    grid = method_of("code", Axes(depth=(0.2, 0.4)), SCHEDULE)
+    grid = entry_of("code", {"sigma": [0.5, 1.0]}, PRIOR)
     with pytest.raises(code_jax.UserError, match="two at least"):
-        Order((grid,), ("fog",))
-    assert Order((grid,), ("fog",), protocols=("oracle",)).tunes == ()
+        Plan((grid,), ("fog",))
+    assert Plan((grid,), ("fog",), protocols=("oracle",)).tunes == ()

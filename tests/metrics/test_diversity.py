@@ -31,7 +31,7 @@ def test_any_metric_is_the_distance_and_the_order_of_samples_is_nothing():
 
 def test_independent_samples_of_a_gaussian_are_as_far_apart_as_its_deviation_says():
     prior, guidance = gaussian(jnp.zeros((32, 32, 3)), jnp.array(0.3)), jnp.zeros((1, 32, 32, 3))
-    config = code_jax.preset("default", prior.schedule, depth=1.0, method="sdedit")
+    config = code_jax.preset("default", "sdedit").replace(depth=1.0)
     config = config.with_program(num_steps=1000)
     samples = jnp.stack([code_jax.sdedit(jax.random.key(seed), prior, guidance, config).images for seed in range(3)])
     # d² = 2s² where nothing of the guidance is left; 3072 values and 1000 steps tell it to some percent.

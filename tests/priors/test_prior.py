@@ -16,5 +16,5 @@ def test_an_answer_of_another_shape_is_named(shape):
 def test_a_list_is_a_shape_too_and_a_prior_is_told_in_a_line(tiny):
     own = code_jax.Prior.from_function(lambda params, x, t: 0 * x, jnp.zeros(7), code_jax.linear_schedule(), [8, 8, 3])
     assert code_jax.edit(jax.random.key(0), own, jnp.zeros((1, 8, 8, 3))).images.shape == (1, 8, 8, 3)
-    assert repr(own) == "Prior(image_shape=(8, 8, 3), prediction_type='epsilon', 7 parameters)"
+    assert repr(own) == "Prior(image_shape=(8, 8, 3), VariancePreserving, 7 parameters)"
     assert len(repr(tiny)) < 100

@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 import code_jax
+from code_jax.diffusion.scaling import VariancePreserving
 from code_jax.priors.hash import prior_hash
 from tests.oracles import gaussian
 
@@ -18,7 +19,7 @@ def test_a_saved_prior_is_the_prior(tiny, tmp_path):
 @pytest.mark.parametrize(("steps", "first", "last"), [(1000, 1e-4, 0.02), (1000, 1.2345e-4, 0.01987), (100, 1.004e-3, 0.2004)])
 def test_a_saved_schedule_is_the_schedule(tiny, tmp_path, steps, first, last):
     schedule = code_jax.linear_schedule(steps, first, last)
-    code_jax.save_prior(tiny.replace(schedule=schedule), tmp_path / "prior")
+    code_jax.save_prior(tiny.replace(scaling=VariancePreserving(schedule)), tmp_path / "prior")
     again = code_jax.load_prior(tmp_path / "prior").schedule
     np.testing.assert_allclose(again.log_sigma, schedule.log_sigma, rtol=2e-5, atol=2e-5)
     assert again.last == schedule.last

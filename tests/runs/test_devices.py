@@ -18,19 +18,18 @@ PROGRAM = """
 import re
 import jax, jax.numpy as jnp
 import code_jax
-from code_jax.editing.config import canonical
 from code_jax.devices.mesh import local_devices, sharding
 from code_jax.editing.edit import advance, begin, image_keys, per_image
 from tests.conftest import ONE_LEVEL, tiny_prior
 
 prior = jax.device_put(tiny_prior(**ONE_LEVEL), sharding(local_devices()))
-config = code_jax.preset("default", prior.schedule).replace(dynamic_threshold=(0.98, 1.3))
+config = code_jax.preset().replace(dynamic_threshold=(0.98, 1.3))
 images = jnp.zeros((8, 8, 8, 3))
-operands = image_keys(jax.random.key(0), images), images, per_image(canonical(config), 8)
+operands = image_keys(jax.random.key(0), images), images, per_image(config, prior, 8)
 keys, images, config = jax.device_put(operands, sharding(local_devices(), "batch"))
-travel = begin(keys, prior, images, config)
-assert len(travel.z.sharding.device_set) == 4
-edit = advance.lower(keys, prior, travel, config, jnp.int32(0), jnp.int32(9)).compile().as_text()
+state = begin(keys, prior, images, config)
+assert len(state.z.sharding.device_set) == 4
+edit = advance.lower(keys, prior, state, config, None, jnp.int32(0), jnp.int32(9)).compile().as_text()
 mean = jax.jit(lambda x: x.mean(0)).lower(images).compile().as_text()
 kinds = "all-reduce|all-gather|all-to-all|collective-permute|collective-broadcast|reduce-scatter|send|recv"
 for text in (edit, mean):

@@ -102,7 +102,7 @@ def test_results_are_not_mixed_with_those_of_half_the_micro_batch(restore, small
 
 
 def test_auto_is_what_memory_holds_and_no_more_than_there_is_to_do(tiny, monkeypatch):
-    config = code_jax.preset("default", tiny.schedule)
+    config = code_jax.preset()
     each = working_memory(tiny, config, 8)
     weights = sum(leaf.nbytes for leaf in jax.tree.leaves(tiny.params))
     for pictures, results, expected in (
@@ -126,7 +126,7 @@ def test_auto_is_recorded_and_a_later_run_keeps_it(restore, monkeypatch):
 
 
 def test_memory_does_not_grow_with_steps(tiny):
-    config = code_jax.preset("default", tiny.schedule)
+    config = code_jax.preset()
 
     def memory(steps):
         program = config.program

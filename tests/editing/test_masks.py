@@ -10,7 +10,7 @@ from PIL import Image
 
 import code_jax
 from code_jax.editing.edit import image_keys, number_of_moves, run_in_segments, segments
-from code_jax.editing.region import feather
+from code_jax.editing.masks import feather
 from code_jax.priors.load import bundled_samples
 from tests.oracles import mixture
 
@@ -58,7 +58,7 @@ def test_the_inside_is_brought_into_line_with_the_outside():
     region = np.zeros((8, 8), bool)
     region[3:5, 3:5] = True
     wrong = jnp.where(region[..., None], -0.5, 0.5)[None]
-    edited = code_jax.edit(KEY, prior, wrong, code_jax.preset("global", schedule), region.astype(np.float32)).images[0, ..., 0]
+    edited = code_jax.edit(KEY, prior, wrong, code_jax.preset("global"), region.astype(np.float32)).images[0, ..., 0]
     conditional_mean = 0.5 * 60 * 0.5**2 / (60 * 0.5**2 + 0.05**2)
     assert np.abs(np.asarray(edited)[region] - conditional_mean).max() < 4 * 0.05
 
@@ -68,7 +68,7 @@ def test_the_border_is_as_smooth_as_its_surroundings_where_naive_pasting_leaves_
     images = code_jax.from_pil([Image.open(path) for path in bundled_samples()[:1] + bundled_samples()[-2:]])
     region = np.zeros((64, 64), bool)
     region[16:48, 16:48] = True
-    config = code_jax.preset("global", prior.schedule)
+    config = code_jax.preset("global")
     everywhere = np.ones_like(region)
     ours, whole = (code_jax.edit(KEY, prior, images, config, mask).images for mask in (region, everywhere))
     pasted = jnp.where(region[..., None], whole, images)
@@ -106,13 +106,13 @@ def test_another_mask_compiles_nothing_and_segments_give_the_bytes_of_one_call(t
     with jax.log_compiles(True), caplog.at_level("DEBUG", logger="jax"):
         whole.append(code_jax.edit(KEY, tiny, images, config, masks[1]).images)
     assert "Compiling" not in caplog.text
-    moves, _ = number_of_moves(config)
+    moves, _ = number_of_moves(tiny, config)
     keys, bounds = image_keys(KEY, images), np.array([0, 1, 7, moves])
     parts = run_in_segments(keys, tiny, images, config, bounds, lambda moves: None, masks[0]).images
     np.testing.assert_array_equal(parts, whole[0])
     assert not np.array_equal(whole[0], whole[1])
-    travel = next(iter(segments(keys, tiny, images, config, bounds, masks[0])))
-    np.testing.assert_array_equal(travel.region.image, images)
+    deepest, sigma = next(iter(segments(keys, tiny, images, config, bounds, masks[0]))).projected["region"]
+    np.testing.assert_allclose((deepest - images) / sigma, deepest * 0 + (deepest - images) / tiny.sigma_range[0])
 
 
 @pytest.mark.parametrize(
