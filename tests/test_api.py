@@ -12,8 +12,9 @@ import pytest
 import checkpoints_convert
 import code_jax
 from code_jax import metrics
-from code_jax.pictures.provenance import command_of, exif_with, png_text, read_facts
+from code_jax.pictures.provenance import exif_with, png_text, read_facts
 from code_jax.priors.hash import prior_hash
+from code_jax.runs.commands import command_of
 from code_jax.training.step import ema_update, loss, train_step
 
 MODULES = [

@@ -18,7 +18,7 @@ from PIL import Image
 import code_jax
 from code_jax.cli.main import main
 from code_jax.corruptions.registry import picture_seed
-from code_jax.runs.job import fold_keys, image_key
+from code_jax.editing.keys import fold_keys, image_key
 from tests.conftest import ONE_LEVEL, tiny_prior
 
 pytestmark = pytest.mark.usefixtures("quickly_compiled", "own_cache")

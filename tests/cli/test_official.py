@@ -8,8 +8,9 @@ from PIL import Image
 
 import code_jax
 from code_jax.cli.main import main
-from code_jax.pictures.provenance import command_of, read_facts
-from code_jax.runs.job import fold_keys, image_key
+from code_jax.editing.keys import fold_keys, image_key
+from code_jax.pictures.provenance import read_facts
+from code_jax.runs.commands import command_of
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 

@@ -12,8 +12,9 @@ from PIL import Image, PngImagePlugin
 
 import code_jax
 from code_jax.cli.main import main
-from code_jax.pictures.provenance import command_of, exif_with, png_text, read_facts
+from code_jax.pictures.provenance import exif_with, png_text, read_facts
 from code_jax.priors.hash import prior_hash
+from code_jax.runs.commands import command_of
 
 FAST = ["--ode-steps", "2", "--langevin-steps", "2", "--batch-size", "2"]
 
