@@ -16,7 +16,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from code_jax.demo.request import Order, command_line, python_of
@@ -26,7 +25,7 @@ from code_jax.editing.route import State
 from code_jax.editing.settings import Settings
 from code_jax.errors import UserError
 from code_jax.metrics import diversity, psnr
-from code_jax.pictures.arrays import from_uint8, to_uint8
+from code_jax.pictures.arrays import from_uint8, picture_of, to_uint8
 from code_jax.pictures.provenance import png_text
 
 Event = dict[str, Any]
@@ -93,9 +92,9 @@ def frames(stages: Sequence[str]) -> np.ndarray:
 
 
 def data_url(pixels: np.ndarray, text: PngInfo | None = None) -> str:
-    """A picture uint8 [H, W, 3] as a PNG in a data URL."""
+    """A picture uint8 [H, W, C] as a PNG in a data URL."""
     file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "PNG", pnginfo=text)
+    picture_of(pixels).save(file, "PNG", pnginfo=text)
     return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
 
 

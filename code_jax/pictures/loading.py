@@ -58,9 +58,9 @@ def read_bytes(path: Path) -> bytes:
         if status.st_size > _MOST_BYTES:
             raise PictureError(f"it is larger than {_MOST_BYTES >> 30} GiB")
         return path.read_bytes()
+    except PictureError:
+        raise
     except (OSError, ValueError) as error:  # a name may hold what no file's does
-        if isinstance(error, PictureError):
-            raise
         raise PictureError(getattr(error, "strerror", None) or str(error)) from error
 
 

@@ -2,6 +2,7 @@
 
 import io
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image, ImageCms, ImageOps
@@ -13,6 +14,7 @@ from code_jax.pictures.files import read_picture
 from code_jax.pictures.fitting import as_floats, fitted, region, resized
 from code_jax.pictures.loading import PictureError
 from code_jax.pictures.metadata import Metadata
+from tests import oracles
 from tests.runs import corpus
 from tests.runs.corpus import alpha_plane, chunk, deep_colour_png, deep_plane, encoded, scene
 from tests.runs.results import files
@@ -269,6 +271,28 @@ def test_results_have_their_originals_gray_depth_size_and_transparency(mode, fit
     if mode == "I;16":
         assert len(np.unique(np.asarray(result))) > 256  # more than 8 bits could tell
     assert np.any(np.asarray(result) != np.asarray(picture.crop(box).convert(expected)))
+
+
+@pytest.mark.parametrize("fit", ["resize", "tile"])
+def test_a_prior_of_one_channel_keeps_gray_and_one_of_four_makes_transparency(fit, tmp_path, restore, capsys):
+    for mode in ("L", "LA", "I;16", "RGBA", "RGB"):
+        scene(mode).save(tmp_path / f"{mode}.png")
+    inputs = [tmp_path / f"{mode}.png" for mode in ("L", "LA", "I;16", "RGBA", "RGB")]
+
+    def made(channels):
+        prior = oracles.gaussian(jnp.full((8, 8, channels), 0.1), jnp.float32(0.4))
+        status = restore(*inputs, "--out", tmp_path / str(channels), "--fit", fit, "--keep-size", "--compare", prior=prior)
+        written = [path for path in (tmp_path / str(channels)).glob("*.png") if path.stem != "contact_sheet"]
+        results = {path.stem: Image.open(io.BytesIO(path.read_bytes())) for path in written}
+        return status, {name: picture.mode for name, picture in results.items()}, results
+
+    status, modes, results = made(1)
+    assert status == 0 and modes == {mode: mode for mode in ("L", "LA", "I;16", "RGBA", "RGB")}
+    assert not np.ptp(np.asarray(results["RGB"]), axis=2).any()  # the prior knows no colour
+    status, modes, results = made(4)
+    assert status == 1 and modes == {"LA": "RGBA", "RGBA": "RGBA"}
+    assert np.any(np.asarray(results["RGBA"])[..., 3] != alpha_plane())  # which is the prior's too
+    assert capsys.readouterr().err.count("it has no transparency to be the fourth") == 3
 
 
 @pytest.mark.parametrize(("choice", "kind"), [("same", None), ("png", "PNG"), ("webp", "WEBP"), ("jpeg", "JPEG")])
