@@ -56,7 +56,7 @@ def add_to(commands: Any) -> None:
 
     run_of = parser.details("details of the run")
     add = run_of.add_argument
-    add("--features", default="landcover", metavar="landcover|inception", help="of the Frechet distance")
+    add("--features", default="photo", metavar="photo|landcover|inception", help="of the Frechet distance")
     add("--weights", type=Path, help="folder of downloaded weights")
     add("--bootstrap", type=count, default=200, help="resamples of the intervals (default: 200)")
     add("--keep", action="store_true", help="keep the restored pictures, for what is measured later")

@@ -12,30 +12,46 @@ from code_jax.errors import UserError
 from code_jax.metrics import (
     accuracy,
     corrupted_pixels,
+    deep_feature_distance,
     inception_features,
     l2,
     landcover,
     load_inception,
     load_landcover,
     load_lpips,
+    load_photo_directions,
+    load_photo_network,
     lpips,
+    photo_features,
     precision_recall,
+    project,
     psnr,
     ssim,
 )
 from code_jax.pictures.arrays import from_uint8
 
 CLIPPING = ("corrupted", "clipped", "precision", "recall")
-COLUMNS = ("psnr_source", "ssim_source", "lpips_source", "psnr_input", "ssim_input", "l2_input", "accuracy", *CLIPPING)
-FEATURES = ("landcover", "inception")
-_BATCH = 32  # pictures at a time, padded to it: one shape, compiled once
+COLUMNS = (
+    "psnr_source",
+    "ssim_source",
+    "deep_feature_distance",
+    "lpips_source",
+    "psnr_input",
+    "ssim_input",
+    "l2_input",
+    "accuracy",
+    *CLIPPING,
+)
+FEATURES = ("photo", "landcover", "inception")
+_BATCH = 8  # pictures at a time, padded to it: one shape, compiled once
 
 
 class Yardstick:
     """The networks and functions that measure.
 
     Args:
-        features: of the Fréchet distance: "landcover", the bundled classifier's, or "inception", whose weights the user has.
+        features: of the Fréchet distance: "photo", the bundled network's in its 64 principal directions, "landcover", the bundled
+            classifier's of satellite tiles, or "inception", whose weights the user has.
         weights: folder of downloaded weights; None is the cache's.
 
     Attributes:
@@ -46,11 +62,12 @@ class Yardstick:
         UserError: for unknown features, or where their weights are absent.
     """
 
-    def __init__(self, features: str = "landcover", weights: Path | None = None) -> None:
+    def __init__(self, features: str = "photo", weights: Path | None = None) -> None:
         if features not in FEATURES:
             raise UserError(f"features {features!r} are unknown; choose from {', '.join(FEATURES)}")
         self.features, self.absent = features, {}
         self._landcover = load_landcover()
+        self._photo, self._directions = load_photo_network(), load_photo_directions()
         self._inception = load_inception(weights) if features == "inception" else None
         self.classes = self._landcover.names
         try:
@@ -87,6 +104,7 @@ class Yardstick:
         found = {
             "psnr_source": psnr(images, clean),
             "ssim_source": ssim(images, clean),
+            "deep_feature_distance": deep_feature_distance(self._photo, images, clean),
             "lpips_source": nothing if self._lpips is None else lpips(self._lpips, images, clean),
             "psnr_input": psnr(images, given),
             "ssim_input": ssim(images, given),
@@ -99,7 +117,9 @@ class Yardstick:
     def _features(self, images: np.ndarray) -> np.ndarray:
         if self._inception is not None:
             return np.asarray(inception_features(self._inception, images))
-        return np.asarray(landcover(self._landcover, images)[1])
+        if self.features == "landcover":
+            return np.asarray(landcover(self._landcover, images)[1])
+        return np.asarray(project(photo_features(self._photo, images), self._directions))
 
 
 def clipping(

@@ -42,6 +42,7 @@ svg{display:block}td{white-space:nowrap}td.words{white-space:normal;text-align:l
 img{image-rendering:pixelated;width:128px}.sheet th{text-align:center;font-weight:normal}.sheet td{padding:0;border:0}
 h2{margin-top:2em}"""
 _HEADINGS = {
+    "deep_feature_distance": "deep features-source ↓",
     "lpips_source": "LPIPS-source ↓",
     "ssim_input": "SSIM-input ↑",
     "psnr_input": "PSNR-input, dB ↑",

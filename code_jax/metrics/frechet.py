@@ -47,7 +47,7 @@ def moments_update(moments: Moments, features: Any) -> Moments:
 
     Args:
         moments: of `moments_init`, or of this.
-        features: floating [B, D], such as those of `inception_features` or `landcover`.
+        features: floating [B, D], such as those of `photo_features`, `inception_features` or `landcover`.
 
     Returns:
         `Moments`, of float64.
@@ -129,6 +129,38 @@ def frechet_distance(a: Moments, b: Moments) -> float:
     overlap = np.linalg.svd(factor_a.T @ factor_b, compute_uv=False).sum()
     distance = np.sum((a.mean - b.mean) ** 2) + sum(map(np.trace, covariances)) - 2 * overlap
     return max(float(distance), 0.0)
+
+
+def frechet_floor(features: Any, count: int, draws: int = 10, seed: int = 0) -> float:
+    """The Fréchet distance of clean pictures to clean pictures: what perfect results would be at, which falls with their number.
+
+    To be stated beside every distance of `count` results to `count` clean pictures: the mean over random disjoint pairs of sets.
+
+    Args:
+        features: floating [N, D] of clean pictures.
+        count: of each set: two at least, and N/2 at most.
+        draws: pairs of sets.
+        seed: of the drawing.
+
+    Returns:
+        The mean squared distance, in the features' unit squared.
+
+    Raises:
+        UserError: for another count or number of draws, or features that are not finite.
+
+    Example:
+        >>> frechet_floor([[0.0], [2.0], [3.0], [5.0]], 2, draws=1) > 0
+        True
+    """
+    features, rng = np.asarray(features, np.float64), np.random.default_rng(seed)
+    if features.ndim != 2 or not 2 <= count <= len(features) // 2 or draws < 1:
+        raise UserError(f"no {draws} pairs of disjoint sets of {count} can be drawn from features of shape {features.shape}")
+    distances = []
+    for _ in range(draws):
+        order, empty = rng.permutation(len(features)), moments_init(features.shape[1])
+        halves = (moments_update(empty, features[rows]) for rows in (order[:count], order[count : 2 * count]))
+        distances.append(frechet_distance(*halves))
+    return float(np.mean(distances))
 
 
 def _factor(covariance: np.ndarray) -> np.ndarray:

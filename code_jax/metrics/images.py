@@ -1,4 +1,4 @@
-"""What every metric takes: floating images [B, H, W, C] in [−1, 1], checked once."""
+"""What every metric takes: floating images [B, H, W, C] in [−1, 1], checked once; and their size where a network states one."""
 
 from __future__ import annotations
 
@@ -39,3 +39,12 @@ def check_pair(a: Any, b: Any, *, channels: int | None = None, smallest: int = 1
     if a.shape != b.shape:
         raise UserError(f"images of shapes {a.shape} and {b.shape} cannot be compared; give two batches of one shape")
     return a, b
+
+
+def bicubic(images: jax.Array, height: int, width: int) -> jax.Array:
+    """Images [B, H, W, C] at another size as Pillow's BICUBIC on floats: Keys' kernel (a = −½), widened where it shrinks.
+
+    May overshoot the range of what it is given.
+    """
+    shape = (len(images), height, width, images.shape[3])
+    return jax.image.resize(images, shape, "cubic", precision=jax.lax.Precision.HIGHEST)

@@ -17,13 +17,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from code_jax.errors import UserError
-from code_jax.metrics.images import check_images
-from code_jax.metrics.weights import Published, check_state, read_published
+from code_jax.metrics.images import bicubic, check_images
+from code_jax.metrics.weights import Published, check_state, folded, read_published
 
 RESIZES = ("torch-fidelity", "clean-fid")
 FEATURES = 2048
 _SIZE = 299
-_NORM_EPS = 1e-3
 _FILE = Published(
     "FID",
     "weights-inception-2015-12-05-6726825d.pth",
@@ -84,7 +83,7 @@ def load_inception(folder: str | Path | None = None) -> dict[str, Any]:
 
 
 def inception_params(state: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """Parameters of `InceptionV3` from the state dict of torch-fidelity or pytorch-fid: W' = Wγ/√(v + ε), b' = β − mγ/√(v + ε).
+    """Parameters of `InceptionV3` from the state dict of torch-fidelity or pytorch-fid.
 
     Args:
         state: arrays by name, as those packages save them.
@@ -106,7 +105,7 @@ def inception_params(state: Mapping[str, np.ndarray]) -> dict[str, Any]:
     for part in ("weight", "bias", "running_mean", "running_var"):
         shapes |= {f"{name}.bn.{part}": layer["bias"].shape for name, layer in layers.items()}
     check_state(state, shapes, ("fc.", ".num_batches_tracked"))
-    return {name: _folded(state, name) for name in layers}
+    return {name: folded(state, f"{name}.conv", f"{name}.bn") for name in layers}
 
 
 class InceptionV3(nn.Module):
@@ -196,7 +195,7 @@ def _block_8(x: jax.Array, name: str, pool: Any) -> jax.Array:
 @functools.partial(jax.jit, static_argnames="resize")
 def _resized(images: jax.Array, resize: str) -> jax.Array:
     levels = jnp.round(jnp.clip(images, -1, 1) * 127.5 + 127.5)
-    return _bilinear(_bilinear(levels, 2), 1) if resize == "torch-fidelity" else _bicubic(levels)
+    return _bilinear(_bilinear(levels, 2), 1) if resize == "torch-fidelity" else jnp.clip(bicubic(levels, _SIZE, _SIZE), 0, 255)
 
 
 @jax.jit
@@ -213,18 +212,3 @@ def _bilinear(x: jax.Array, axis: int) -> jax.Array:
     share = (place - low).reshape([-1 if i == axis else 1 for i in range(x.ndim)])
     below, above = (jnp.take(x, index, axis=axis) for index in (low, high))
     return below + (above - below) * share
-
-
-def _bicubic(x: jax.Array) -> jax.Array:
-    """Pillow's on floats: Keys' kernel (a = −½), widened where it shrinks."""
-    shape = (len(x), _SIZE, _SIZE, x.shape[3])
-    return jnp.clip(jax.image.resize(x, shape, "cubic", precision=jax.lax.Precision.HIGHEST), 0, 255)
-
-
-def _folded(state: Mapping[str, np.ndarray], name: str) -> dict[str, jax.Array]:
-    scale, shift, mean, variance = (
-        state[f"{name}.bn.{part}"].astype(np.float64) for part in ("weight", "bias", "running_mean", "running_var")
-    )
-    gain = scale / np.sqrt(variance + _NORM_EPS)
-    kernel = state[f"{name}.conv.weight"].transpose(2, 3, 1, 0) * gain
-    return {"kernel": jnp.asarray(kernel, jnp.float32), "bias": jnp.asarray(shift - mean * gain, jnp.float32)}

@@ -189,7 +189,12 @@ def _lpips(network: Lpips, a: jax.Array, b: jax.Array) -> jax.Array:
     images = (jnp.concatenate([a, b]) - _SHIFT) / _SCALE
     distance = jnp.zeros(len(a))
     for x, weights in zip(Backbone(network.net).apply({"params": network.params}, images), network.linear, strict=True):
-        unit = x / (jnp.linalg.norm(x, axis=-1, keepdims=True) + 1e-10)
-        difference = (unit[: len(a)] - unit[len(a) :]) ** 2
-        distance += jnp.mean(jnp.sum(difference * weights, axis=-1), axis=(1, 2))
+        distance += jnp.mean(jnp.sum(unit_differences(x) * weights, axis=-1), axis=(1, 2))
     return distance
+
+
+def unit_differences(x: jax.Array) -> jax.Array:
+    """(f̂(a) − f̂(b))² [B, H, W, C] of activations [2B, H, W, C], those of the images a before those of b."""
+    unit = x / (jnp.linalg.norm(x, axis=-1, keepdims=True) + 1e-10)
+    a, b = jnp.split(unit, 2)
+    return (a - b) ** 2

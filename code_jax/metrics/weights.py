@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from code_jax.cache import cache_folder
@@ -58,3 +60,16 @@ def check_state(state: Mapping[str, np.ndarray], shapes: Mapping[str, tuple[int,
     if wrong:
         more = f" and {len(wrong) - 10} more" if len(wrong) > 10 else ""
         raise UserError(f"the weights do not fit the network: {'; '.join(wrong[:10])}{more}")
+
+
+def folded(state: Mapping[str, np.ndarray], convolution: str, norm: str) -> dict[str, jax.Array]:
+    """A convolution of a PyTorch state dict with the batch normalization after it folded in, as Flax has it, in float32.
+
+    W' = Wγ/√(v + ε) and b' = β − mγ/√(v + ε) with TensorFlow's ε = 10⁻³.
+    """
+    scale, shift, mean, variance = (
+        state[f"{norm}.{part}"].astype(np.float64) for part in ("weight", "bias", "running_mean", "running_var")
+    )
+    gain = scale / np.sqrt(variance + 1e-3)
+    kernel = state[f"{convolution}.weight"].transpose(2, 3, 1, 0) * gain
+    return {"kernel": jnp.asarray(kernel, jnp.float32), "bias": jnp.asarray(shift - mean * gain, jnp.float32)}

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import code_jax
-from code_jax.metrics import Moments, frechet_distance, moments_init, moments_merge, moments_update
+from code_jax.metrics import Moments, frechet_distance, frechet_floor, moments_init, moments_merge, moments_update
 
 
 def gather(*batches):
@@ -112,3 +112,20 @@ def test_sets_that_have_no_distance_are_refused():
         frechet_distance(gather([[0.0], [1.0]]), gather([[0.0, 1.0], [1.0, 0.0]]))
     with pytest.raises(code_jax.UserError, match="of 1 and of 2 features"):
         moments_merge(moments_init(1), moments_init(2))
+
+
+def test_the_floor_is_of_disjoint_sets_and_falls_with_their_number():
+    rng = np.random.default_rng(3)
+    features = rng.standard_normal((400, 2))
+    floors = [frechet_floor(features, count, draws=20) for count in (10, 50, 200)]
+    assert floors[0] > 2 * floors[1] > 4 * floors[2] > 0
+    # Means of n unit Gaussians are 2D/n apart in the mean of the squares; the covariances add about D/(2n).
+    assert floors[1] == pytest.approx(2.5 * 2 / 50, rel=0.3)
+    twins = np.repeat(features[:1], 4, axis=0)
+    assert frechet_floor(twins, 2) == 0 and frechet_floor(features, 50) == frechet_floor(features, 50)
+
+
+@pytest.mark.parametrize(("count", "draws"), [(1, 1), (6, 1), (5, 0)])
+def test_a_floor_of_other_counts_is_refused(count, draws):
+    with pytest.raises(code_jax.UserError, match=f"no {draws} pairs of disjoint sets of {count}"):
+        frechet_floor(np.zeros((10, 2)), count, draws=draws)
