@@ -52,6 +52,7 @@ METHODS = [
 ]
 # What only computes: any argument of the right type gives a result.
 NEVER_RAISES = {"clip_to_confidence", "langevin_step", "moments_init", "loss", "train_step", "ema_update"}
+NEVER_RAISES |= {"load_photo_network", "load_photo_directions"}
 NEVER_RAISES |= {"prior_hash", "png_text", "exif_with", "command_of", "bundled_samples"}
 UNKEYED = {"train_step"}  # what the program is made of comes first
 

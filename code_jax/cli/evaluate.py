@@ -98,7 +98,7 @@ def run(args: argparse.Namespace) -> int:
     from code_jax.evaluation.records import Records
     from code_jax.evaluation.report import write_report
     from code_jax.evaluation.run import Plan, evaluate
-    from code_jax.evaluation.statistics import moments_of
+    from code_jax.evaluation.statistics import floor_said, moments_of
     from code_jax.evaluation.workshop import Workshop
     from code_jax.interruption import Interruption
     from code_jax.runs.folder import claimed
@@ -120,9 +120,9 @@ def run(args: argparse.Namespace) -> int:
         if results is None:
             print("interrupted: the same command with --resume goes on from here")
             return 128 + (interruption.signal or 0)
-        reference = moments_of(yardstick.features_of(data.pixels))
-        facts = _facts(args, micro_batch, prior, data, tuning)
-        rows = write_report(args.out, results, reference, yardstick, facts, args.bootstrap, args.seed)
+        clean = yardstick.features_of(data.pixels)
+        facts = _facts(args, micro_batch, prior, data, tuning) | {"Fréchet floor": floor_said(clean)}
+        rows = write_report(args.out, results, moments_of(clean), yardstick, facts, args.bootstrap, args.seed)
     _print(rows, args.out)
     return 1 if any(row.broken for of in rows.values() for row in of) else 0
 

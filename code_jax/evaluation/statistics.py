@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from code_jax.metrics import Moments, frechet_distance, moments_init, moments_update
+from code_jax.metrics import Moments, frechet_distance, frechet_floor, moments_init, moments_update
 
 
 class Interval(NamedTuple):
@@ -33,6 +33,14 @@ def mean_and_deviation(values: Sequence[float]) -> tuple[float, float]:
 def moments_of(features: np.ndarray) -> Moments:
     """The moments of features [N, D]; rows that are not finite are left out."""
     return moments_update(moments_init(features.shape[1]), features[np.isfinite(features).all(axis=1)])
+
+
+def floor_said(features: np.ndarray) -> str:
+    """The Fréchet distance of features [N, D] of clean pictures among themselves, in words."""
+    count = len(features) // 2
+    if count < 2:
+        return f"not measured: {len(features)} clean pictures are no two halves of two at least"
+    return f"{frechet_floor(features, count):.2f} between random halves of the clean pictures, {count} each"
 
 
 def pooled_frechet(features: np.ndarray, reference: Moments, resamples: int, seed: int) -> Interval:

@@ -15,7 +15,7 @@ from code_jax.evaluation.measures import COLUMNS, clipping
 from code_jax.evaluation.pool import Pool, picked
 from code_jax.evaluation.protocol import blind, folds, oracle
 from code_jax.evaluation.run import Cell, Plan
-from code_jax.evaluation.statistics import mean_and_deviation, moments_of, pooled_frechet
+from code_jax.evaluation.statistics import floor_said, mean_and_deviation, moments_of, pooled_frechet
 from code_jax.evaluation.tables import family_accuracy, results_csv, row_of
 from tests.oracles import gaussian
 
@@ -63,6 +63,11 @@ def test_the_frechet_interval_is_the_bootstraps_by_hand():
     assert found.low == pytest.approx(max(distance(features) + again[1] - np.mean(again), 0), rel=1e-9)
     assert found.high == pytest.approx(distance(features) + again[39] - np.mean(again), rel=1e-9)
     assert math.isnan(pooled_frechet(features, moments_of(reference), 0, seed=7).low)
+
+
+def test_the_floor_is_told_with_its_counts_or_why_there_is_none():
+    assert floor_said(np.zeros((5, 2))) == "0.00 between random halves of the clean pictures, 2 each"
+    assert floor_said(np.zeros((3, 2))) == "not measured: 3 clean pictures are no two halves of two at least"
 
 
 def cell(method, corruption, psnr, accuracy=np.nan, features=None):
