@@ -43,7 +43,7 @@ COLUMNS = (
     *CLIPPING,
 )
 FEATURES = ("photo", "landcover", "inception")
-_BATCH = 8  # pictures at a time, padded to it: one shape, compiled once
+_BATCH = 4  # pictures at a time, padded to it: one shape, compiled once
 
 
 class Yardstick:

@@ -56,7 +56,7 @@ def main() -> None:
     keep_compiled()
     use_cores()
     prior = code_jax.load_prior(args.prior)
-    yardstick, corruptions = Yardstick(), tuple(args.corruptions.split(","))
+    yardstick, corruptions = Yardstick("landcover"), tuple(args.corruptions.split(","))
     pool = read_pool(args.data, prior.image_shape[0], yardstick.classes, HELD_OUT)
     reference = moments_of(yardstick.features_of(pool.pixels))
     args.cache.mkdir(parents=True, exist_ok=True)

@@ -95,6 +95,9 @@ def test_a_cell_is_what_the_library_gives(prior, folders, whole):
         seen = code_jax.from_uint8(code_jax.to_uint8(result.images))
         expected = np.mean(np.asarray(code_jax.metrics.psnr(seen, code_jax.from_uint8(other))))
         assert float(row[f"psnr_{name}"]) == pytest.approx(expected, rel=1e-4)
+    metrics = code_jax.metrics
+    apart = metrics.deep_feature_distance(metrics.load_photo_network(), seen, code_jax.from_uint8(clean))
+    assert float(row["deep_feature_distance"]) == pytest.approx(np.mean(np.asarray(apart)), rel=1e-3)
     assert int(row["nfe"]) == result.info.nfe[0] and int(row["memory_bytes"]) > 0 and row["lpips_source"] == ""
     inputs = rows["oracle", "inputs", "5", "contrast"]
     mse = np.mean((given.astype(float) - clean) ** 2, axis=(1, 2, 3))
@@ -198,7 +201,7 @@ def test_the_markdown_names_figures_that_stand_alone_and_show_no_picture(whole):
         assert drawing.tag == "{http://www.w3.org/2000/svg}svg"
         assert {part.tag.rpartition("}")[2] for part in drawing.iter()} == {"svg", "title", "rect", "text", "path", "circle"}
     page = (out / "report.html").read_text(encoding="utf-8")
-    for fact in ("command", "seed", "versions", "prior"):
+    for fact in ("command", "seed", "versions", "prior", "Fréchet floor"):
         (value,) = re.findall(rf"^- {fact}: `(.+)`$", text, re.M)
         assert f"<code>{html.escape(value)}</code>" in page
 
