@@ -27,8 +27,8 @@ class Directions(NamedTuple):
 def principal_directions(moments: Moments, count: int = 64) -> Directions:
     """The directions in which a set of features varies most: the first eigenvectors of its covariance.
 
-    A Fréchet distance in all of a network's D features takes more pictures than D before it says anything; in K ≪ D directions
-    that were fitted once, on other pictures, some times K are enough, and distances of different runs compare.
+    Fewer pictures than features leave a Fréchet distance little but its bias. In K ≪ D directions, fitted once on other
+    pictures, it takes as many pictures as K features do, and distances of different runs compare.
 
     Args:
         moments: of the set, by `moments_update`.

@@ -55,7 +55,7 @@ class EfficientNetLite0(nn.Module):
 class Depthwise(nn.Module):
     """A convolution of each channel by itself, padded as TensorFlow does ("SAME"), as a sum of shifted products.
 
-    Measured on two AVX2 cores, 8 images: XLA's convolution with a group for each channel takes 4 to 90 times as long.
+    On CPUs XLA's convolution with a group for each channel takes many times as long.
     """
 
     size: int

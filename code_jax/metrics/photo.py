@@ -20,7 +20,7 @@ from code_jax.metrics.images import bicubic, check_images, check_pair
 from code_jax.metrics.lpips import unit_differences
 
 _SMALLEST = 32
-_FOLDER = resources.files("code_jax") / "metrics" / "efficientnet-lite0"
+FOLDER = resources.files("code_jax") / "metrics" / "efficientnet-lite0"
 
 
 class PhotoNetwork(flax.struct.PyTreeNode):
@@ -46,8 +46,8 @@ def load_photo_network() -> PhotoNetwork:
         >>> network.names[483]
         'castle'
     """
-    names = json.loads((_FOLDER / "classes.json").read_text(encoding="utf-8"))
-    state = safetensors.numpy.load((_FOLDER / "weights.safetensors").read_bytes())
+    names = json.loads((FOLDER / "classes.json").read_text(encoding="utf-8"))
+    state = safetensors.numpy.load((FOLDER / "weights.safetensors").read_bytes())
     params = {name: jnp.asarray(np.asarray(tensor, np.float32)) for name, tensor in state.items()}
     return PhotoNetwork(flax.traverse_util.unflatten_dict(params, sep="/"), tuple(names))
 
@@ -65,7 +65,7 @@ def load_photo_directions() -> Directions:
         >>> load_photo_directions().basis.shape
         (1280, 64)
     """
-    state = safetensors.numpy.load((_FOLDER / "directions.safetensors").read_bytes())
+    state = safetensors.numpy.load((FOLDER / "directions.safetensors").read_bytes())
     return Directions(state["mean"], state["basis"])
 
 

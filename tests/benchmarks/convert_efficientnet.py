@@ -22,7 +22,7 @@ import safetensors.numpy
 
 from checkpoints_convert.pytorch import read_state_dict
 from code_jax.metrics.efficientnet import SIZE, EfficientNetLite0
-from code_jax.metrics.photo import _FOLDER
+from code_jax.metrics.photo import FOLDER
 from code_jax.metrics.weights import check_state, folded
 
 NORMS = {
@@ -58,7 +58,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--weights", type=Path, required=True)
     parser.add_argument("--names", type=Path, required=True)
-    parser.add_argument("--out", type=Path, default=Path(str(_FOLDER)))
+    parser.add_argument("--out", type=Path, default=Path(str(FOLDER)))
     args = parser.parse_args()
     params, names = params_of(read_state_dict(args.weights)), json.loads(args.names.read_text(encoding="utf-8"))
     halves = jax.tree.map(lambda leaf: np.asarray(leaf, np.float16), params)

@@ -18,7 +18,7 @@ from PIL import Image
 import code_jax
 from code_jax.metrics import load_photo_network, moments_init, moments_update, photo_features, principal_directions
 from code_jax.metrics.efficientnet import FEATURES
-from code_jax.metrics.photo import _FOLDER
+from code_jax.metrics.photo import FOLDER
 from code_jax.training.data import read_pictures
 
 SIDE, BATCH = 64, 32
@@ -39,7 +39,7 @@ def main() -> None:
     parser.add_argument("--portraits", required=True)
     parser.add_argument("--photos", required=True)
     parser.add_argument("--count", type=int, default=4400, help="of each kind")
-    parser.add_argument("--out", type=Path, default=Path(str(_FOLDER)))
+    parser.add_argument("--out", type=Path, default=Path(str(FOLDER)))
     args = parser.parse_args()
     portraits = read_pictures(args.portraits, SIDE)[1]
     chosen = np.random.default_rng(0).permutation(len(portraits))[: args.count]
