@@ -96,7 +96,7 @@ def read_facts(file: Any) -> dict[str, Any]:
     try:
         facts = json.loads(text) if isinstance(text, str) else None
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{name} says of its origin what is no JSON: {error}") from error
+        raise UserError(f"{name} was not written by code_jax, or damaged since: what it says of its origin is no JSON") from error
     if not isinstance(facts, dict):
         raise UserError(f"{name} says nothing of its origin: it was not written by code_jax, or saved again by another program")
     for field, holds in _FIELDS.items():
