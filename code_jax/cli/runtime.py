@@ -11,7 +11,7 @@ import threading
 
 INTERRUPTED = "code-jax: interrupted; what was written so far is whole"
 _SLOW_TO_IMPORT = ("jax", "flax.linen", "diffrax", "safetensors.numpy", "PIL.Image")
-_FLAGS = {  # those that change a run's bytes, as they are by default
+_FLAGS = {  # those that change a run's bytes, or stop it, as they are by default
     "jax_enable_x64": False,
     "jax_numpy_dtype_promotion": "standard",
     "jax_default_matmul_precision": None,
@@ -19,6 +19,10 @@ _FLAGS = {  # those that change a run's bytes, as they are by default
     "jax_threefry_partitionable": True,
     "jax_random_seed_offset": 0,
     "jax_disable_jit": False,
+    "jax_debug_nans": False,  # what is not finite is named, picture by picture
+    "jax_debug_infs": False,
+    "jax_numpy_rank_promotion": "allow",
+    "jax_transfer_guard": "allow",  # pictures come from the host
 }
 
 
@@ -42,7 +46,7 @@ def import_libraries() -> None:
 
 
 def set_flags() -> None:
-    """Sets the flags that results depend on, whatever the environment says: what a command makes is its arguments' alone."""
+    """Sets the flags that a run depends on, whatever the environment says: what a command makes is its arguments' alone."""
     import jax
 
     for name, value in _FLAGS.items():
