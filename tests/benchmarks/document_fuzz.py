@@ -174,9 +174,8 @@ def main() -> None:
         mock.patch("code_jax.priors.load.load_prior", lambda name, **options: prior),
         mock.patch.dict(os.environ, {"XDG_CACHE_HOME": str(Path(work) / "cache")}),
     ):
-        quietly(
-            ["corrupt", str(make_pictures(Path(work) / "first", 1)), "--out", str(Path(work) / "warm"), "--corruption", "fog"]
-        )
+        first, warm = make_pictures(Path(work) / "first", 1), str(Path(work) / "warm")
+        quietly(["corrupt", str(first), "--out", warm, "--corruption", "fog"], 600)  # which imports
         watch = Watch(Path(work))
         ended = read_documents(Path(work), args.documents * 4 // 5, args.kinds.split(","), rng, args.patience) + read_records(
             Path(work), args.documents // 5, rng
