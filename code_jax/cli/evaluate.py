@@ -18,7 +18,7 @@ clipping), official, official+cbc, official+ddim, official-QUIRK (without one
 of its quirks); quirks (the published program without each in turn)."""
 _EPILOG = """examples:
   code-jax evaluate --data test.zip --out table --images 8
-  code-jax evaluate --data test.zip --out grid --set sigma=0.5,1 --tuning tune.zip
+  code-jax evaluate --data test.zip --out t --set sigma=0.5,1 --tuning tune.zip
   code-jax evaluate --data test.zip --out table --images 8 --resume
   code-jax evaluate --data test.zip --out quirks --images 2 --methods quirks
 """

@@ -194,7 +194,7 @@ def begin(keys: jax.Array, denoiser: Denoiser, images: jax.Array, settings: Sett
         shape, dtype = images.shape[1:], images.dtype
         return jax.vmap(lambda key: jax.random.normal(jax.random.fold_in(key, 2**31 - number), shape, dtype))(keys)
 
-    z, sigma = settings.method.start(settings, denoiser, images, draw)
+    z, sigma = (each.astype(images.dtype) for each in settings.method.start(settings, denoiser, images, draw))
     route = route_of(denoiser, settings)
     return routes.init(z, sigma, route, route.projections(denoiser, region))
 

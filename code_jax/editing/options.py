@@ -128,9 +128,9 @@ KINDS = ("variance_preserving", "unadjusted", "averaged")
 _TABLE = (
     Option("preset", str, None, "", "local: blur, speckle; global: fog, contrast", PRESETS, shown="NAME"),
     Option("sigma", numbers, _positive, "positive", "noise level, for images in [-1, 1]; or several, deepest first", shown="X,X"),
-    Option("depth", numbers, _share, "in (0, 1]", "the same as a fraction of the training timesteps", shown="X,X"),
+    Option("depth", numbers, _share, "in (0, 1]", "the same as a fraction of the training timesteps", shown="X,X", detail=True),
     Option("relative_step", numbers, _positive, "positive", "Langevin step h/(1 - alpha_bar), one or one a level", shown="X,X"),
-    Option("step_size", numbers, _positive, "positive", "the same as the absolute h", shown="X,X"),
+    Option("step_size", numbers, _positive, "positive", "the same as the absolute h", shown="X,X", detail=True),
     Option("eta", number_or_none, lambda v: v > 0, "positive, or none", "confidence of the clipping, or none", shown="X|none"),
     Option("langevin_steps", count, *_counts(0), "Langevin steps at each level", shown="N", whole=True),
     Option("num_steps", count, *_counts(1), "steps of the ODE each way", word="ode-steps", shown="N", whole=True),

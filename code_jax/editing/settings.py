@@ -18,7 +18,7 @@ from code_jax.editing import methods
 from code_jax.editing.options import OPTIONS
 from code_jax.errors import UserError, brief
 
-VERSION = 2
+SCHEMA = 2  # of what is written of settings
 DEFAULT_SIGMA, DEFAULT_STEP = 0.72, 0.2
 Number = Any  # a float, or an array where it is swept
 _INSTEAD = {"sigma": "depth", "depth": "sigma", "relative_step": "step_size", "step_size": "relative_step"}
@@ -164,13 +164,13 @@ def _levels(config: EditConfig, denoiser: Denoiser) -> tuple[jax.Array, jax.Arra
         sigma = jnp.atleast_1d(jnp.asarray(DEFAULT_SIGMA if config.sigma is None else config.sigma, float))
         _decreasing("sigma", sigma)
         _reached(sigma, denoiser)
-    if config.step_size is not None:
-        timesteps_of(denoiser, "step_size", "relative_step")
-        step = jnp.asarray(config.step_size, float) * (1 + sigma**-2)
-    else:
-        step = jnp.asarray(DEFAULT_STEP if config.relative_step is None else config.relative_step, float)
+    stated = DEFAULT_STEP if config.relative_step is None else config.relative_step
+    step = jnp.asarray(stated if config.step_size is None else config.step_size, float)
     if step.ndim and step.shape not in ((1,), sigma.shape):
         raise UserError(f"{step.size} step sizes for {sigma.size} levels; give one, or one for each")
+    if config.step_size is not None:
+        timesteps_of(denoiser, "step_size", "relative_step")
+        step = step * (1 + sigma**-2)  # h/(1 − ᾱ)
     return sigma, jnp.broadcast_to(step, sigma.shape)
 
 
@@ -220,23 +220,23 @@ def to_plain(settings: Settings, denoiser: Denoiser | None = None) -> dict[str, 
         denoiser: where it is given, defaults are filled in, and levels are stated as σ and r.
 
     Returns:
-        ``version``, ``method``, and a value for each of the method's options that is not left out; infinity is "none".
+        ``schema``, ``method``, and a value for each of the method's options that is not left out; infinity is "none".
     """
     method = settings.method
     resolved = settings if denoiser is None else method.canonical(settings, denoiser)
     values = {name: "none" if value == math.inf else value for name, value in method.describe(resolved).items()}
-    return {"version": VERSION, "method": method.name} | {name: value for name, value in values.items() if value is not None}
+    return {"schema": SCHEMA, "method": method.name} | {name: value for name, value in values.items() if value is not None}
 
 
 def from_plain(plain: Mapping[str, Any]) -> Any:
-    """The settings that `to_plain` told of, of this version or of version 1; what it did not name has its default.
+    """The settings that `to_plain` told of, of this schema or of the first, which had none; what it did not name has its default.
 
     Raises:
-        UserError: for another version, or a value that cannot be.
+        UserError: for another schema, or a value that cannot be.
     """
-    version = plain.get("version", 1)
-    if version not in (1, VERSION):
-        raise UserError(f"these are settings of version {brief(version)}; this program reads 1 and {VERSION}")
+    schema = plain.get("schema", 1)
+    if schema not in (1, SCHEMA):
+        raise UserError(f"these are settings of schema {brief(schema)}; this program reads 1 and {SCHEMA}")
     method = methods.find(plain.get("method", "code"))
     given = {name: plain[name] for name in method.options if plain.get(name) is not None}
     return method.configure({name: math.inf if value == "none" else value for name, value in given.items()})

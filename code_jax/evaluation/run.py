@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from code_jax.corruptions.registry import NAMES
 from code_jax.editing.sweep import SweepPoint
 from code_jax.errors import UserError
 from code_jax.evaluation.entry import Entry, said
@@ -49,9 +50,10 @@ class Plan:
         for protocol in self.protocols:
             if protocol not in PROTOCOLS:
                 raise UserError(f"protocol {protocol!r} is unknown; choose from {', '.join(PROTOCOLS)}")
-        if self.tunes and len(self.corruptions) < 2:
+        if self.tunes and not all(folds(self.corruptions)):
             raise UserError(
-                "the blind protocol chooses settings on other corruptions; give two at least, or grids of one setting"
+                "the blind protocol chooses settings on the other fold's corruptions, and these are all of one; "
+                f"add one, such as {_other_fold(self.corruptions)}, or give grids of one setting"
             )
 
     @property
@@ -264,3 +266,9 @@ class _Run:
         line = "".join(f", {name} {value:g}" for name, value in level.items()) if 1 < len(alike) < len(method.points) else ""
         words = said(method, point, self.workshop.prior)
         return Setting(method.name, method.name + line, words, fidelity if math.isfinite(fidelity) else 0.0, features)
+
+
+def _other_fold(corruptions: Sequence[str]) -> str:
+    """A corruption of the fold that these are not in."""
+    first, second = folds(NAMES)
+    return second[0] if set(corruptions) <= set(first) else first[0]

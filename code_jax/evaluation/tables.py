@@ -122,7 +122,7 @@ def differences(cells: Sequence[Cell], method: str, base: str) -> dict[str, tupl
 def title_of(method: str) -> str:
     """A method's name in a table."""
     base, _, quirk = method.partition("-")
-    return TITLES.get(method) or f"{TITLES[base]} without {quirk}"
+    return TITLES.get(method) or (f"{TITLES[base]} without {quirk}" if base in TITLES else method)
 
 
 def _broken(cell: Cell) -> int:

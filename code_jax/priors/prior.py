@@ -140,7 +140,7 @@ class Prior(flax.struct.PyTreeNode):
 
     def eps_at(self, z: jax.Array, sigma: jax.Array, condition: Condition = None) -> jax.Array:
         """ε [B, H, W, C] of z = x/√ᾱ at σ [] or [B, 1, 1, 1]; score(x) = −ε/√(1 − ᾱ)."""
-        return self.scaling.eps(self._call, z, sigma, condition)
+        return self.scaling.eps(self._call, z, sigma, condition).astype(z.dtype)
 
     def eps(self, x: jax.Array, t: jax.Array, condition: Condition = None) -> jax.Array:
         """ε_θ(x_t, t) [B, H, W, C] for x_t in VP scale at float timesteps t [B] in [0, T − 1]; score = −ε/√(1 − ᾱ_t)."""

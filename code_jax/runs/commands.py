@@ -35,7 +35,7 @@ def command_of(facts: Mapping[str, Any], picture: str = "INPUT", mask: str = "MA
         return " ".join(map(_quoted, words))
     words = ["code-jax", "restore", _path(picture), "--out", _path(out)]
     for name, value in facts.get("settings", {}).items():
-        if value is not None and value is not False and name != "version":
+        if value is not None and value is not False and name != "schema":
             flag = OPTIONS[name].flag if name in OPTIONS else f"--{name.replace('_', '-')}"
             words += [flag] if value is True else [flag, _word(value)]
     if "mask_hash" in facts:

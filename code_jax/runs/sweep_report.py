@@ -90,7 +90,7 @@ def write_report(
                     "command": command_of(facts, str(swept.path), out=str(out / "reproduced" / f"{p:04d}")),
                 }
             )
-    axes = [*dict(points[0].numbers), "seed"]
+    axes = [*reversed(dict(points[0].numbers)), "seed"]
     _write_csv(out / "sweep.csv", rows)
     for number, sheet in enumerate(_sheets(inputs, rows, axes), 1):
         write_picture(sheet, out / ("contact_sheet.png" if number == 1 else f"contact_sheet_{number}.png"))

@@ -54,12 +54,10 @@ def test_the_table_names_the_machine_and_counts_the_evaluations(tmp_path, capsys
 
 @pytest.mark.parametrize("points", [1, 60, 200])
 def test_the_sweeps_have_steps_that_a_user_would_try(points):
-    schedule = code_jax.linear_schedule()
-    config = code_jax.preset()
     for grid in default_grids(points):
-        swept = grid.points(config, schedule)
+        swept = grid.points()
         assert len(swept) == max(points, 10 if grid.seeds == 2 else 2)
-        relative = [point.step_size / schedule.variance(schedule.timestep(point.depth)) for point in swept]
+        relative = [dict(point.numbers)["relative_step"] for point in swept]
         assert 0.0049 < min(relative) <= max(relative) < 0.41
 
 

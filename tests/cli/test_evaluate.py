@@ -23,9 +23,20 @@ from tests.conftest import ONE_LEVEL, tiny_prior
 
 pytestmark = pytest.mark.usefixtures("quickly_compiled", "own_cache")
 
-FAST = ["--ode-steps", "1", "--langevin-steps", "2", "--sdedit-steps", "2", "--batch-size", "2", "--bootstrap", "2"]
-TABLE = ["--methods", "inputs,sdedit,code", "--corruptions", "fog,contrast", "--images", "2", *FAST]
-GRID = ["--depth", "0.2,0.5", "--severity", "5,1"]
+FAST = [
+    "--set",
+    "num_steps=1",
+    "--set",
+    "langevin_steps=2",
+    "--set",
+    "sdedit.num_steps=2",
+    "--batch-size",
+    "2",
+    "--bootstrap",
+    "2",
+]
+TABLE = ["--methods", "inputs,sdedit,code", "--corruptions", "fog,snow", "--images", "2", *FAST]
+GRID = ["--set", "sigma=0.7,3.4", "--severity", "5,1"]
 
 
 @pytest.fixture(scope="module")
@@ -87,8 +98,8 @@ def test_a_cell_is_what_the_library_gives(prior, folders, whole):
     out, _ = whole
     rows = {(row["protocol"], row["method"], row["severity"], row["corruption"]): row for row in table(out)}
     assert len(rows) == 2 * 4 * 2 * 2  # protocols, methods with the clean sources, severities, corruptions
-    given, clean = pictures(folders, "contrast")
-    row = rows["blind", "code", "5", "contrast"]
+    given, clean = pictures(folders, "snow")
+    row = rows["blind", "code", "5", "snow"]
     sigma = float(re.match(r"sigma ([\d.]+)$", row["setting"]).group(1))
     result = restored_by_library(prior, given, sigma, 1.0)
     for name, other in (("source", clean), ("input", given)):
@@ -99,12 +110,12 @@ def test_a_cell_is_what_the_library_gives(prior, folders, whole):
     apart = metrics.deep_feature_distance(metrics.load_photo_network(), seen, code_jax.from_uint8(clean))
     assert float(row["deep_feature_distance"]) == pytest.approx(np.mean(np.asarray(apart)), rel=1e-3)
     assert int(row["nfe"]) == result.info.nfe[0] and int(row["memory_bytes"]) > 0 and row["lpips_source"] == ""
-    inputs = rows["oracle", "inputs", "5", "contrast"]
+    inputs = rows["oracle", "inputs", "5", "snow"]
     mse = np.mean((given.astype(float) - clean) ** 2, axis=(1, 2, 3))
     assert float(inputs["psnr_source"]) == pytest.approx(np.mean(10 * np.log10(255**2 / mse)), rel=1e-4)
     assert inputs["psnr_input"] == "inf" and float(rows["oracle", "clean", "5", "fog"]["accuracy"]) in (0, 0.5, 1)
     for severity in "51":
-        for corruption in ("fog", "contrast"):
+        for corruption in ("fog", "snow"):
             best, chosen = (float(rows[p, "code", severity, corruption]["psnr_source"]) for p in ("oracle", "blind"))
             assert best >= chosen
 
@@ -210,23 +221,23 @@ def test_official_and_the_curve_over_eta_have_their_place(prior, folders, tmp_pa
     names = "official,official-last_step_up,official-silent_last_step,official+cbc,official-clip_by_index"
     argv = words(prior, folders, tmp_path, "--methods", f"{names},code", "--eta-curve", "0.5,none")
     few = ["official.num_steps=10", "official.depth=1", "official.langevin_steps=4", "code.eta=0.2", "code.sigma=0.72"]
-    argv += ["--corruptions", "fog,masking_random_color", "--protocol", "blind", *(f"--set={value}" for value in few)]
+    argv += ["--corruptions", "snow,masking_random_color", "--protocol", "blind", *(f"--set={value}" for value in few)]
     assert main(argv) == 0
     rows = {(row["method"], row["corruption"]): row for row in table(tmp_path)}
-    plain, other = rows["official", "fog"], rows["official-last_step_up", "fog"]
+    plain, other = rows["official", "snow"], rows["official-last_step_up", "snow"]
     assert plain["nfe"] == str(9 + 8 + 9) and plain["psnr_source"] != other["psnr_source"]
     changes = {row[0]: row for row in next(of for of in markdown_tables(tmp_path) if of[0][0] == "quirk")[1:]}
     assert list(changes) == ["last_step_up", "silent_last_step", "clip_by_index"]
     between = [float(rows["official-last_step_up", name]["psnr_source"]) - float(rows["official", name]["psnr_source"])
-               for name in ("fog", "masking_random_color")]  # fmt: skip
+               for name in ("snow", "masking_random_color")]  # fmt: skip
     assert changes["last_step_up"][2] == f"{np.mean(between):+.3g} ± {np.std(between, ddof=1):.2g}"
     assert changes["silent_last_step"][-1] == "-4" and changes["clip_by_index"][1] == "published program with CBC"
     assert (
-        plain["precision"] == "" and rows["code", "fog"]["precision"] == ""
+        plain["precision"] == "" and rows["code", "snow"]["precision"] == ""
     )  # one does not clip, the other is corrupted throughout
     masked = rows["code", "masking_random_color"]
     given, clean = pictures(folders, "masking_random_color")
-    found = restored_by_library(prior, given, 0.2, 0.2).info.clipped_pixels
+    found = restored_by_library(prior, given, 0.72, 0.2).info.clipped_pixels
     truth = (np.abs(given.astype(int) - clean) > 1).any(axis=-1)
     hits = (np.asarray(found) & truth).sum(axis=(1, 2))
     assert 0 < float(masked["recall"]) == pytest.approx(np.mean(hits / truth.sum(axis=(1, 2))), rel=1e-4)
@@ -249,8 +260,8 @@ def test_official_and_the_curve_over_eta_have_their_place(prior, folders, tmp_pa
         (["--set", "eta=0"], "eta is 0.0"),
         (["--set", "code.sigmo=1"], "did you mean sigma"),
         (["--set", "ddim.langevin_steps=1", "--methods", "ddim"], "langevin_steps is no setting of the method ddim"),
-        (["--tuning-held-out", "9"], "9 pictures cannot be held out of 2"),
-        (["--corruptions", "fog"], "two at least"),
+        (["--tuning-held-out", "9", "--set", "sigma=0.7,3.4"], "9 pictures cannot be held out of 2"),
+        (["--corruptions", "fog", "--set", "sigma=0.7,3.4"], "all of one; add one, such as gaussian_noise"),
         (["--features", "dreams"], "features 'dreams' are unknown"),
         (["--features", "inception", "--weights", "/no/weights"], "is absent: download it"),
         (["--eta-curve", "1,2", "--methods", "sdedit"], "the curve over eta is of a method that clips"),
@@ -264,7 +275,7 @@ def test_a_wrong_value_is_one_line_and_status_2(prior, folders, tmp_path, capsys
 
 
 def test_blind_grids_need_tuning_pictures_and_priors_a_size(prior, tiny_folder, folders, tmp_path, capsys):
-    argv = [word for word in words(prior, folders, tmp_path)]
+    argv = [word for word in words(prior, folders, tmp_path, "--set", "sigma=0.7,3.4")]
     at = argv.index("--tuning")
     assert main(argv[:at] + argv[at + 2 :]) == 2
     assert "give --tuning" in capsys.readouterr().err

@@ -1,6 +1,8 @@
+import csv
 import hashlib
 import json
 import shlex
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -43,10 +45,10 @@ def test_restore_gives_the_librarys_result_and_its_own_command_gives_it_again(ti
 @pytest.mark.parametrize(
     ("argv", "named"),
     [
-        (["--solver", "heun"], "--solver is nothing to --method official"),
-        (["--relative-step", "0.1"], "--relative-step is nothing"),
-        (["--preset", "local"], "--preset is nothing"),
-        (["--step-size", "1e-3,1e-2"], "--step-size has 2 values"),
+        (["--solver", "heun"], "--solver is no setting of --method official"),
+        (["--relative-step", "0.1"], "--relative-step is no setting"),
+        (["--preset", "local"], "--preset is no setting"),
+        (["--step-size", "1e-3,1e-2"], "takes one step_size"),
         (["--depth", "0.1"], "latent is 1"),
         (["--depth", "0.5,0.4"], "corrected steps [3, 4] must decrease"),
         (["--depth", "1.5"], "depth is [1.5]"),
@@ -60,18 +62,13 @@ def test_a_wrong_value_is_one_line_and_status_2(tiny_folder, picture, tmp_path, 
     assert named in shown and shown.startswith("code-jax: error: ") and shown.count("\n") == 1
 
 
-def test_a_sweep_has_no_published_program(tiny_folder, picture, tmp_path, capsys):
-    argv = [
-        "sweep",
-        str(picture),
-        "--out",
-        str(tmp_path / "out"),
-        "--prior",
-        tiny_folder,
-        "--method",
-        "official",
-        "--depth",
-        "0.5",
-    ]
-    assert main(argv) == 2
-    assert "method 'official' is unknown" in capsys.readouterr().err
+def test_the_published_program_can_be_swept_and_its_quirks_left_out(tiny_folder, picture, tmp_path):
+    argv = ["sweep", str(picture), "--out", str(tmp_path / "out"), "--prior", tiny_folder, *FAST, "--step-size", "1e-4,1e-3"]
+    assert main([*argv, "--without-quirks", "all"]) == 0
+    with open(tmp_path / "out" / "sweep.csv", encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["step_size"] for row in rows] == ["0.0001", "0.001"]
+    _, *words = shlex.split(rows[1]["command"])
+    assert "--without-quirks" in words and main(words) == 0
+    again = Path(words[words.index("--out") + 1]) / "p.png"
+    np.testing.assert_array_equal(np.asarray(Image.open(again)), np.asarray(Image.open(rows[1]["output"])))

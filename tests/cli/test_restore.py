@@ -65,7 +65,7 @@ def test_bad_files_are_named_and_the_rest_is_restored(tiny_folder, pictures, tmp
     assert lines["empty.png"]["status"] == "failed" and lines["empty.png"]["error"]
     good = lines["p0.png"]
     assert good["status"] == "done" and good["nfe"] == 2 + 2 + 2 + 1 and good["micro_batch"] == 4 and good["seed"] == 0
-    assert good["settings"]["num_steps"] == 2 and good["settings"]["depth"] > 0 and good["settings"]["step_size"] > 0
+    assert good["settings"]["num_steps"] == 2 and good["settings"]["sigma"] > 0 and good["settings"]["relative_step"] > 0
 
 
 @pytest.mark.parametrize(
@@ -83,8 +83,8 @@ def test_bad_files_are_named_and_the_rest_is_restored(tiny_folder, pictures, tmp
         (["--seed", "-1"], "--seed is -1"),
         (["--ode-steps", "many"], "'many'"),
         (["--prior", "no-such-prior"], "no-such-prior"),
-        (["--depth", "0.5,0.2", "--step-size", "1,2,3"], "3 step sizes for 2 depths"),
-        (["--dynamic-threshold", "0.9"], "QUANTILE,S_MAX"),
+        (["--depth", "0.5,0.2", "--step-size", "1,2,3"], "3 step sizes for 2 levels"),
+        (["--dynamic-threshold", "0.9"], "it must be two numbers"),
         (["--surprise"], "--surprise"),
     ],
 )
@@ -120,8 +120,8 @@ def test_what_is_not_finite_is_a_failure_and_no_picture(tiny_folder, pictures, t
     argv = ["--langevin", "unadjusted", "--relative-step", "1e30", "--langevin-steps", "9"]
     assert main(["restore", str(pictures), "--out", str(tmp_path / "out"), "--prior", tiny_folder, *FAST, *argv]) == 1
     assert not bytes_of(tmp_path / "out")
-    said = [line for line in capsys.readouterr().err.splitlines() if "the result is not finite: the step size " in line]
-    assert len(said) == 5 and all("is beyond its limit" in line for line in said)
+    said = [line for line in capsys.readouterr().err.splitlines() if "the result is not finite: relative step " in line]
+    assert len(said) == 5 and all("is beyond the limit" in line for line in said)
 
 
 def test_samples_sheet_and_clean_sources(tiny_folder, pictures, tmp_path, capsys):

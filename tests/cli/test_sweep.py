@@ -15,7 +15,7 @@ from PIL import Image
 import code_jax
 from code_jax.cli.main import main
 from code_jax.cli.sweep import _axis, _etas
-from code_jax.runs.job import image_key
+from code_jax.editing.keys import image_key
 
 FAST = ["--ode-steps", "2", "--solver", "ddim", "--langevin-steps", "2"]
 SAMPLE = "code_jax/priors/samples/blur_16.png"
@@ -112,7 +112,7 @@ def test_what_is_not_finite_and_what_is_no_picture_is_said(tiny_folder, pictures
     argv = ["--langevin", "unadjusted", "--langevin-steps", "9", "--relative-step", "0.05,1e30", "--ode-steps", "2"]
     assert main(["sweep", str(pictures), "--out", str(tmp_path / "out"), "--prior", tiny_folder, *argv]) == 1
     shown = capsys.readouterr()
-    assert "cut.png" in shown.err and "2 of 2 points" not in shown.err and "1 of 2 points" in shown.err
+    assert "cut.png" in shown.err and "of 2 points, at some: relative step 1e+30 is beyond the limit" in shown.err
     assert "not finite 2, failed 1" in shown.out
     rows = table(tmp_path / "out")
     assert [row["finite"] for row in rows] == ["True", "False"] * 2
@@ -135,7 +135,7 @@ def test_what_is_not_finite_and_what_is_no_picture_is_said(tiny_folder, pictures
         (["--depth", "nan"], "'nan' is not a finite number"),
         (["--eta", "none,0"], "eta is 0.0"),
         (["--anneal-rate", "2"], "anneal_rate is 2.0"),
-        (["--step-size", "1e-3", "--relative-step", "0.1"], "not allowed with"),
+        (["--step-size", "1e-3", "--relative-step", "0.1"], "give one of them"),
         (["--batch-size", "0"], "--batch-size is 0"),
         (["--seed", "-1"], "--seed is -1"),
         (["--reference", "no/such/place"], "no/such/place"),

@@ -79,7 +79,7 @@ def test_sliders_and_sweeps_compile_nothing_anew(offers, form, caplog):
         other = result_of(restore_events(read_order(moved, offers)))
         list(sweep_events(read_order(moved, offers), [0.5, 0.15], [0.01, 0.2]))
     assert "Compiling" not in caplog.text
-    assert "--depth 0.77" in other["command"] and "--eta none" in other["command"]
+    assert "--sigma " in other["command"] and "--eta none" in other["command"]
     with jax.log_compiles(True), caplog.at_level("DEBUG", logger="jax"):
         list(restore_events(read_order(form | {"langevin-steps": "3"}, offers)))
     assert "Compiling" in caplog.text  # the log would have told
@@ -142,7 +142,7 @@ def test_an_order_that_is_closed_leaves_the_device_to_the_next(offers, form):
         ({"prior": "/etc"}, "'/etc' is not offered"),
         ({"depth": "2"}, r"depth is \[2.0\]"),
         ({"depth": "deep"}, "'deep'"),
-        ({"relative-step": "-1"}, "step_size is"),
+        ({"relative-step": "-1"}, "relative_step is"),
         ({"eta": "0"}, "eta is 0.0"),
         ({"seed": "-1"}, "--seed is -1"),
         ({"samples": "17"}, "samples is 17"),

@@ -134,13 +134,13 @@ def test_a_result_that_is_not_finite_fails_alone(pictures, tmp_path, restore, ca
     shown = capsys.readouterr()
     assert "restored 10, failed 2" in shown.out
     for name in ("p02x.png", "p07x.png"):
-        assert f"{name}': the result is not finite: try a smaller --depth" in shown.err
+        assert f"{name}': the result is not finite: try a smaller noise level" in shown.err
     decoded = {name: np.asarray(Image.open(tmp_path / "out" / name)) for name in files(tmp_path / "out")}
     without = {name: np.asarray(Image.open(tmp_path / "without" / name)) for name in files(tmp_path / "without")}
     assert decoded.keys() == without.keys()
     assert all(np.array_equal(decoded[name], without[name]) for name in decoded)
     failed = [line for line in lines(tmp_path / "out") if line["status"] == "failed"]
-    assert len(failed) == 2 and all(line["output"] is None and line["settings"]["depth"] == 0.1 for line in failed)
+    assert len(failed) == 2 and all(line["output"] is None and line["settings"]["sigma"] < 0.4 for line in failed)
 
 
 @pytest.mark.parametrize(

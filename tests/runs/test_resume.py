@@ -92,7 +92,7 @@ def test_more_inputs_join_and_a_manifest_of_nonsense_is_no_obstacle(made, restor
     [
         (("--seed", "1"), "seed was 0, is 1"),
         (("--eta", "1.5"), "eta was "),
-        (("--depth", "0.3"), "depth was 0.2, is 0.3"),
+        (("--sigma", "0.5"), "sigma was 0.72, is 0.5"),
         (("--samples", "2"), "samples was 1, is 2"),
         (("--fit", "crop"), "fit was resize, is crop"),
         (("--format", "webp"), "format was None, is webp"),
