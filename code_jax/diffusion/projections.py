@@ -50,7 +50,7 @@ class ConfidenceClip(flax.struct.PyTreeNode):
 
     def project(self, step: Step, z: jax.Array, memory: jax.Array) -> tuple[jax.Array, jax.Array]:
         """z within its bound."""
-        bound = self.data_range.astype(z.dtype) + self.margin[:, step.number].reshape(-1, 1, 1, 1)
+        bound = (self.data_range + self.margin[:, step.number].reshape(-1, 1, 1, 1)).astype(z.dtype)
         return jnp.clip(z, -bound, bound), memory | (jnp.abs(z) > bound)
 
 

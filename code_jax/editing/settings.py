@@ -25,13 +25,11 @@ _INSTEAD = {"sigma": "depth", "depth": "sigma", "relative_step": "step_size", "s
 
 
 class Settings(Protocol):
-    """The settings of any method: a pytree whose leaves are numbers, and which method they are of.
+    """The settings of any method: a pytree whose leaves are numbers, and which method they are of."""
 
-    Attributes:
-        dynamic_threshold: (quantile, s_max) of `DynamicThreshold`, or None.
-    """
-
-    dynamic_threshold: tuple[Number, Number] | None
+    @property
+    def dynamic_threshold(self) -> tuple[Number, Number] | None:
+        """(quantile, s_max) of `DynamicThreshold`, or None."""
 
     @property
     def method(self) -> methods.Method:

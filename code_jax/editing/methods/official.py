@@ -152,7 +152,7 @@ class Rewind(flax.struct.PyTreeNode):
         """z, or the code where it is to be gone back to."""
         kept, departs, rescale = (each.reshape(-1, 1, 1, 1) for each in (self.kept, self.departure, self.rescale))
         code = jnp.where(step.number == kept, z, memory)
-        return jnp.where(step.number == departs, rescale * code, z), code
+        return jnp.where(step.number == departs, rescale.astype(z.dtype) * code, z), code
 
 
 SILENT = AFFINE._replace(name="silent", of=unthresholded)
