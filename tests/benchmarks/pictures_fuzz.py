@@ -114,13 +114,15 @@ def main() -> None:
 
         def count(what: str, read: Callable[[], int]) -> None:
             nonlocal slow, tracebacks, slowest
-            begun = time.monotonic()
+            begun, computing = time.monotonic(), time.process_time()
             try:
                 ends[f"{what} {('read', 'failed', 'refused')[read()]}"] += 1
             except Exception:
                 tracebacks += 1
                 traceback.print_exc()
             seconds = time.monotonic() - begun
+            if seconds > SLOW:
+                print(f"slow: {what}, {seconds:.1f} s, {time.process_time() - computing:.1f} s of them computing")
             slow, slowest = slow + (seconds > SLOW), max(slowest, seconds)
 
         for i in range(args.files):
