@@ -42,7 +42,7 @@ def dense(features: int, name: str, dtype: Dtype) -> nn.Dense:
 
 
 class GroupNorm(nn.Module):
-    """Normalizes over pixels and groups of channels (Wu & He 2018), with statistics in float32.
+    """Normalizes over pixels and groups of channels (Wu & He 2018), in float32 whatever the dtype, however far the mean.
 
     Sums are taken over pixels first and over a group's channels last, and the normalization is one multiplication and addition a
     channel: both run along the channels, which lie together in memory, and fuse with what comes before and after.
@@ -63,6 +63,9 @@ class GroupNorm(nn.Module):
             groups = values.mean(tuple(range(1, x.ndim - 1))).reshape(-1, self.groups, channels // self.groups).mean(-1)
             return groups.repeat(channels // self.groups, -1).reshape(-1, *(1,) * (x.ndim - 2), channels)
 
+        exact -= mean(
+            exact
+        )  # E[x²] − E[x]² below loses the digits of a mean that is large; what rounding left of it, it takes off
         centre, square = mean(exact), mean(exact * exact)
         factor = scale * jax.lax.rsqrt(jnp.maximum(square - centre * centre, 0) + self.eps)
         return (exact * factor + (bias - centre * factor)).astype(self.dtype)

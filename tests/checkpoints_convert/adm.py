@@ -85,12 +85,18 @@ class Stem(nn.Conv2d):
 
 
 class ADM(nn.Module):
-    """``attention`` lists the levels that attend; ``outputs`` is 6 where the variance is learned."""
+    """``attention`` lists the levels that attend, each in `heads` heads, or in heads of `head` channels where that is None;
+    ``outputs`` is 6 where the variance is learned."""
 
     def __init__(
-        self, channels=(64, 128), *, blocks=1, attention=(1,), head=64, order="legacy", modulate=True, resnet=True, outputs=6
-    ):
+        self, channels=(64, 128), *, blocks=1, attention=(1,), head=64, heads=None, order="legacy", modulate=True, resnet=True,
+        outputs=6,
+    ):  # fmt: skip
         super().__init__()
+
+        def attend(wide):
+            return Attention(wide, wide // heads if heads else head, order)
+
         width, time = channels[0], 4 * channels[0]
         self.width = width
         self.time_embed = nn.Sequential(nn.Linear(width, time), nn.SiLU(), nn.Linear(time, time))
@@ -99,7 +105,7 @@ class ADM(nn.Module):
         for level, wide in enumerate(channels):
             for _ in range(blocks):
                 parts = [Residual(features, wide, time, modulate)]
-                parts += [Attention(wide, head, order)] if level in attention else []
+                parts += [attend(wide)] if level in attention else []
                 features = wide
                 self.input_blocks.append(nn.ModuleList(parts))
                 left.append(features)
@@ -110,14 +116,14 @@ class ADM(nn.Module):
         self.middle_block = nn.ModuleList(
             [
                 Residual(features, features, time, modulate),
-                Attention(features, head, order),
+                attend(features),
                 Residual(features, features, time, modulate),
             ]
         )
         for level, wide in reversed(list(enumerate(channels))):
             for i in range(blocks + 1):
                 parts = [Residual(features + left.pop(), wide, time, modulate)]
-                parts += [Attention(wide, head, order)] if level in attention else []
+                parts += [attend(wide)] if level in attention else []
                 features = wide
                 if level and i == blocks:
                     parts.append(Residual(features, features, time, modulate, "up") if resnet else Up(features))

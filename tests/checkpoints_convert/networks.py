@@ -11,12 +11,14 @@ NETWORKS = {
     "new-order": {"attention": (0, 1), "blocks": 2, "order": "new", "head": 32},
     "convolutions": {"modulate": False, "resnet": False, "outputs": 3, "head": 32},
     "one-level": {"channels": (64,), "attention": (0,)},
+    "heads-of-two-sizes": {"attention": (0, 1), "heads": 4},
 }
 
 
 def facts(options: dict) -> dict:
     """What `GuidedDiffusion` must be told of a network."""
-    return {"image_size": SIZE, "head_channels": options.get("head", 64), "attention_order": options.get("order", "legacy")}
+    heads = {"num_heads": options["heads"]} if "heads" in options else {"head_channels": options.get("head", 64)}
+    return {"image_size": SIZE, "attention_order": options.get("order", "legacy")} | heads
 
 
 def inputs() -> tuple[np.ndarray, np.ndarray]:

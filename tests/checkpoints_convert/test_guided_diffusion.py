@@ -59,7 +59,7 @@ def test_a_file_of_torch_save_converts_by_command_and_answers_as_pytorch(name, z
 
 
 @pytest.mark.parity
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", [name for name in NETWORKS if name != "heads-of-two-sizes"])
 def test_diffusers_reads_what_was_converted_and_agrees(name, golden, tmp_path):
     import torch
     from diffusers import UNet2DModel
@@ -88,6 +88,32 @@ def test_the_published_networks_are_recognized_at_their_size():
     dropped = 3 * (9 * 128 + 1)  # the learned variance's half of the last convolution
     assert sum(leaf.size for leaf in jax.tree.leaves(prior.params)) == sum(tensor.size for tensor in state.values()) - dropped
     assert prior.image_shape == (256, 256, 3) and prior.function.network.config.layers_per_block == 1
+
+
+def test_heads_of_two_sizes_are_kept_by_our_format_and_refused_for_diffusers(golden, tmp_path):
+    state = state_of(golden, "heads-of-two-sizes")
+    prior = converted(state, **facts(NETWORKS["heads-of-two-sizes"]))
+    code_jax.save_prior(prior, tmp_path / "ours", format="orbax")
+    assert_close(code_jax.load_prior(tmp_path / "ours"), golden["heads-of-two-sizes"])
+    with pytest.raises(code_jax.UserError, match="heads of different sizes"):
+        code_jax.save_prior(prior, tmp_path / "theirs")
+    assert not list((tmp_path / "theirs").iterdir())
+    with pytest.raises(AssertionError):  # what a guess of 64 channels would give
+        assert_close(converted(state, image_size=SIZE, head_channels=64), golden["heads-of-two-sizes"])
+
+
+def test_as_many_heads_of_one_size_are_the_same_network(golden):
+    state = state_of(golden, "legacy")
+    by_number, by_size = (converted(state, image_size=SIZE, **heads) for heads in ({"num_heads": 2}, {"head_channels": 64}))
+    assert by_number.function == by_size.function
+
+
+def test_heads_are_asked_for_and_not_guessed(golden, tmp_path, capsys):
+    safetensors.numpy.save_file(state_of(golden, "legacy"), tmp_path / "model.safetensors")
+    assert main(["convert", str(tmp_path / "model.safetensors"), str(tmp_path / "ours"), "--image-size=16"]) == 2
+    error = capsys.readouterr().err
+    assert "--head-channels" in error and "--num-heads" in error and error.count("\n") == 1
+    assert not (tmp_path / "ours").exists()
 
 
 def test_the_wrong_order_of_attention_is_another_network(golden):
@@ -127,6 +153,7 @@ def test_the_schedule_is_as_told(golden, tmp_path):
         ({"time_embed.0.weight": (256, 128)}, {}, "128 sinusoids"),
         ({}, {"head_channels": 96}, "head_channels 96"),
         ({}, {"head_channels": 0}, "head_channels is 0"),
+        ({}, {"num_heads": 2}, "both given"),
         ({}, {"attention_order": "newest"}, "newest"),
         ({}, {"noise_schedule": "sigmoid"}, "sigmoid"),
         ({}, {"image_size": -16}, "-16"),
