@@ -98,7 +98,7 @@ def _write_json(path: Path, content: Any) -> None:
 
 def _check_pipeline(folder: Path) -> None:
     """Raises UserError where ``model_index.json``, or a part beside the network, tells of more than a prior of pixels."""
-    index = read_json(folder / "model_index.json") if (folder / "model_index.json").is_file() else {}
+    index = read_json(folder / "model_index.json") if (folder / "model_index.json").exists() else {}
     name = index.get("_class_name")
     if isinstance(name, str) and name in _FOREIGN_PIPELINES:
         raise UserError(f"{folder} is a {name}: {_FOREIGN_PIPELINES[name]}; give a pipeline of pixels such as DDPMPipeline")
