@@ -1,0 +1,148 @@
+"""Mutates priors' files in every format and loads them: no traceback, no hang, no child process, memory within bounds.
+
+    python -m tests.benchmarks.prior_fuzz [--files 2000] [--seed 0]
+
+JSON documents get hostile values at any depth, other files the damages of `tests.benchmarks.batch_fuzz`; the hash of our own
+checkpoints is written anew, as a forger would.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import shutil
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.numpy
+
+import code_jax
+from checkpoints_convert.checkpoint import _content_hash
+from code_jax.priors.read import read_weights_file
+from tests.benchmarks.batch_fuzz import mutated
+from tests.checkpoints_convert.test_pytorch import archive, pickled, storage, tensor
+from tests.conftest import tiny_prior
+
+LIMIT, MEMORY = 10.0, 2 << 30  # seconds a file, bytes in all
+HOSTILE = [
+    None,
+    True,
+    "",
+    "x" * 10**5,
+    [],
+    {},
+    [[]] * 3,
+    0,
+    -1,
+    1,
+    2**63,
+    10**400,
+    1e308,
+    float("nan"),
+    float("-inf"),
+    [10**12] * 9,
+]
+
+
+def mutated_json(content: Any, rng: np.random.Generator) -> str:
+    """A document with a few places given hostile values, dropped or nested."""
+    content = json.loads(json.dumps(content))
+    for _ in range(rng.integers(1, 4)):
+        place = content
+        while True:
+            key = list(place)[rng.integers(len(place))] if isinstance(place, dict) else int(rng.integers(len(place)))
+            if not isinstance(place[key], dict | list) or not place[key] or rng.integers(3) == 0:
+                break
+            place = place[key]
+        place[key] = HOSTILE[rng.integers(len(HOSTILE))]
+    text = json.dumps(content)
+    return text if rng.integers(10) else text.replace("{", '{"a":' * int(rng.integers(1, 10**5)) + "{", 1)
+
+
+def damage(path: Path, rng: np.random.Generator) -> None:
+    """Writes a damaged version of a file in its place."""
+    data = path.read_bytes()
+    if path.suffix == ".json" and rng.integers(4):
+        path.write_text(mutated_json(json.loads(data), rng))
+    elif path.suffix == ".safetensors" and rng.integers(2):
+        length = int.from_bytes(data[:8], "little")
+        header = mutated_json(json.loads(data[8 : 8 + length]), rng).encode()
+        path.write_bytes(len(header).to_bytes(8, "little") + header + data[8 + length :])
+    else:
+        path.write_bytes(mutated(data, rng)[1])
+
+
+def seal(folder: Path) -> None:
+    """Gives our checkpoint the hash of what it holds now, where its description can still hold one."""
+    try:
+        content = json.loads((folder / "prior.json").read_text())
+        content.pop("sha256", None)
+        content["sha256"] = _content_hash(folder, content)
+        (folder / "prior.json").write_text(json.dumps(content))
+    except (ValueError, AttributeError, TypeError, RecursionError):
+        return
+
+
+def sources(folder: Path) -> dict[str, Callable[[Path], Any]]:
+    """Whole priors in `folder`, by name, and what loads each."""
+    tiny = tiny_prior()
+    code_jax.save_prior(tiny, folder / "diffusers")
+    code_jax.save_prior(tiny, folder / "ours", format="orbax")
+    code_jax.save_prior(tiny, folder / "pickled")
+    weights = folder / "pickled" / "unet" / "diffusion_pytorch_model.safetensors"
+    state = safetensors.numpy.load_file(weights)
+    weights.unlink()
+    tensors = {
+        name: tensor(values.shape, tuple(s // 4 for s in values.strides), kept=storage(str(i), values.size))
+        for i, (name, values) in enumerate(state.items())
+    }
+    contents = {str(i): values.tobytes() for i, values in enumerate(state.values())}
+    archive(weights.with_suffix(".bin"), pickled(tensors), contents)
+    (folder / "file").mkdir()
+    shutil.copy(weights.with_suffix(".bin"), folder / "file" / "model.pt")
+    load = code_jax.load_prior
+    return {"diffusers": load, "ours": load, "pickled": load, "file": lambda there: read_weights_file(there / "model.pt")}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--files", type=int, default=2000)
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args()
+    rng = np.random.default_rng(args.seed)
+    ends: Counter[str] = Counter()
+    slowest = 0.0
+    with tempfile.TemporaryDirectory() as work:
+        known = sources(Path(work) / "whole")
+        for _ in range(args.files):
+            name = list(known)[rng.integers(len(known))]
+            there = Path(work) / "damaged"
+            shutil.copytree(Path(work) / "whole" / name, there)
+            files = sorted(path for path in there.rglob("*") if path.is_file() and path.stat().st_size)
+            damage(files[rng.integers(len(files))], rng)
+            if name == "ours":
+                seal(there)
+            begun = time.monotonic()
+            try:
+                known[name](there)
+                ends[f"{name}: loaded"] += 1
+            except code_jax.UserError as error:
+                assert "\n" not in str(error) and len(str(error)) < 1500, error
+                ends[f"{name}: refused"] += 1
+            slowest = max(slowest, time.monotonic() - begun)
+            shutil.rmtree(there)
+    peak = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    print(f"{args.files} damaged priors: {', '.join(f'{end} {count}' for end, count in sorted(ends.items()))}")
+    children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
+    print(f"no traceback; slowest {slowest:.1f} s, peak memory {peak >> 20} MiB, {children:.1f} s in child processes")
+    assert slowest < LIMIT and peak < MEMORY and not children
+
+
+if __name__ == "__main__":
+    main()
