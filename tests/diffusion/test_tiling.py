@@ -94,15 +94,15 @@ def test_a_tiled_edit_shows_no_borders_and_pasted_edits_do():
 
 
 def test_a_tiled_edit_in_float64_is_that_in_float32():
-    images = jax.random.uniform(jax.random.key(5), (1, *SIZE, 3), minval=-1)
+    given = jax.random.uniform(jax.random.key(5), (1, *SIZE, 3), minval=-1)
     config = code_jax.EditConfig(0.4, 0.01, program=code_jax.EditProgram(num_steps=2, langevin_steps=0), input_noise=0.0)
 
-    def run():
-        return code_jax.edit(jax.random.key(0), tiled(pointwise((8, 8, 3)), SIZE, chunk=3), images, config).images
+    def run(dtype):
+        return code_jax.edit(jax.random.key(0), tiled(pointwise((8, 8, 3)), SIZE, chunk=3), given.astype(dtype), config).images
 
-    single = run()
+    single = run(np.float32)
     with jax.enable_x64(True):
-        double = run()
+        double = run(np.float64)
     assert double.dtype == np.float64
     np.testing.assert_allclose(single, double, atol=1e-5)
 
