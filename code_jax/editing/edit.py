@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from code_jax.devices.flags import own_flags
 from code_jax.diffusion.denoiser import Condition, Denoiser
 from code_jax.diffusion.projections import Composite
 from code_jax.diffusion.thresholding import thresholded
@@ -54,6 +55,7 @@ class EditResult(NamedTuple):
     info: EditInfo
 
 
+@own_flags()
 def edit(
     key: jax.Array, prior: Denoiser, images: jax.Array, config: Settings | None = None, mask: Any | None = None,
     condition: Condition = None,
@@ -254,7 +256,9 @@ def _one_route(settings: Settings, denoiser: Denoiser) -> Route:
 def finish(state: State, denoiser: Denoiser) -> EditResult:
     """The result of a finished route."""
     images, clipped, finite, pixels = _ended(state, denoiser.data_range)
-    return EditResult(images, EditInfo(state.nfe, clipped, state.squared_eps, finite, pixels))
+    with jax.debug_nans(False):  # which here says that there is nothing to say
+        squared = jnp.where(state.squared_eps < 0, jnp.nan, state.squared_eps)
+    return EditResult(images, EditInfo(state.nfe, clipped, squared, finite, pixels))
 
 
 def image_keys(key: jax.Array, images: jax.Array) -> jax.Array:

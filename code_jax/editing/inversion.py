@@ -9,6 +9,7 @@ from collections.abc import Mapping
 import jax
 import jax.numpy as jnp
 
+from code_jax.devices.flags import own_flags
 from code_jax.diffusion.denoiser import Denoiser
 from code_jax.diffusion.levels import noise_levels
 from code_jax.diffusion.thresholding import thresholded
@@ -19,6 +20,7 @@ from code_jax.editing.route import Route, State, init, run
 from code_jax.editing.settings import EditConfig, EditProgram, Number, canonical
 
 
+@own_flags()
 def encode(
     prior: Denoiser, x0: jax.Array, *, depth: Number | None = None, sigma: Number | None = None, solver: str = "ddim",
     num_steps: int = 200, grid: str = "time", eta: Number | None = None,
@@ -57,6 +59,7 @@ def encode(
     return _encode(prior, check_images(prior, x0), config)
 
 
+@own_flags()
 def decode(
     prior: Denoiser, x_t: jax.Array, *, depth: Number | None = None, sigma: Number | None = None, solver: str = "ddim",
     num_steps: int = 200, grid: str = "time", dynamic_threshold: tuple[Number, Number] | None = None, final: bool = True,
@@ -88,6 +91,7 @@ def decode(
     return _decode(prior, check_images(prior, x_t), config, final)
 
 
+@own_flags()
 def round_trip(
     prior: Denoiser, x0: jax.Array, *, depth: Number | None = None, sigma: Number | None = None, solver: str = "reversible_heun",
     num_steps: int = 200, grid: str = "geometric", dynamic_threshold: tuple[Number, Number] | None = None,

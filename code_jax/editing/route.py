@@ -37,7 +37,7 @@ class State(flax.struct.PyTreeNode):
         z: x/√ᾱ, [B, H, W, C].
         sigma: its level, [B, 1, 1, 1].
         nfe: network evaluations made, int32 [B].
-        squared_eps: mean ε² per dimension at the last correction; about 1 on a typical latent, NaN before there is one. [B].
+        squared_eps: mean ε² per dimension at the last correction; about 1 on a typical latent, negative before there is one. [B].
         memory: what the solver remembers.
         projected: what each projection remembers, by its name in `ORDER`.
     """
@@ -155,8 +155,8 @@ class Route(flax.struct.PyTreeNode):
 def init(z: jax.Array, sigma: jax.Array, route: Route, projections: Mapping[str, Projection]) -> State:
     """The start of a route [B, K], at z [B, H, W, C] and σ [B, 1, 1, 1]."""
     projected = {name: projection.init(z, sigma) for name, projection in projections.items()}
-    nan = jnp.full(len(z), jnp.nan, z.dtype)
-    return State(z, sigma, jnp.zeros(len(z), jnp.int32), nan, find_solver(route.solver).init(z), projected)
+    none = jnp.full(len(z), -1, z.dtype)
+    return State(z, sigma, jnp.zeros(len(z), jnp.int32), none, find_solver(route.solver).init(z), projected)
 
 
 def run(

@@ -19,6 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from code_jax.devices.flags import own_flags
 from code_jax.devices.memory import out_of_memory
 from code_jax.devices.mesh import devices_for, sharding
 from code_jax.diffusion.denoiser import Denoiser
@@ -117,6 +118,7 @@ class SweepResult(NamedTuple):
     micro_batch: int
 
 
+@own_flags()
 def sweep(
     key: jax.Array, prior: Denoiser, images: jax.Array, grid: SweepGrid | Sequence[SweepPoint], config: Settings | None = None, *,
     micro_batch: int | None = None, after: Callable[[int, int], None] | None = None,
