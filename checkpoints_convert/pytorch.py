@@ -44,7 +44,8 @@ def read_state_dict(path: str | Path) -> dict[str, np.ndarray]:
         raise UserError(f"{path} {error}") from None
     # zipfile reports damage in all of these ways.
     except (OSError, ValueError, EOFError, RuntimeError, struct.error, zipfile.BadZipFile, OverflowError) as error:
-        raise UserError(f"{path} is not a whole PyTorch file: {str(error).splitlines()[0] if str(error) else 'cut'}") from error
+        reason = str(error).splitlines()[0][:200] if str(error) else "cut"  # zipfile quotes a header whole
+        raise UserError(f"{path} is not a whole PyTorch file: {reason}") from error
 
 
 def _read_zip(file: BinaryIO, size: int) -> dict[str, np.ndarray]:
