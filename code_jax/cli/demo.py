@@ -6,12 +6,16 @@ import argparse
 import importlib.util
 from typing import Any
 
-from code_jax.cli.runtime import keep_compiled
+from code_jax.cli.runtime import keep_compiled, set_flags
 from code_jax.errors import UserError
 
 _EPILOG = """examples:
   code-jax demo
   code-jax demo --prior eurosat-64 --prior run/prior --port 8000
+  code-jax demo --host 0.0.0.0            from a phone in the same network
+  code-jax demo --allow-host NAME         through a proxy (Colab's, say) that knows this machine by NAME
+
+With --host or --allow-host the printed address holds a random token, and nobody gets in without it.
 """
 
 
@@ -20,7 +24,8 @@ def add_to(commands: Any) -> None:
     parser = commands.add_parser("demo", help="open a web page on this machine", epilog=_EPILOG)
     add = parser.add_argument
     add("--prior", action="append", help="one to offer; may be repeated (default: eurosat-64)")
-    add("--host", default="127.0.0.1", metavar="ADDRESS", help="default: 127.0.0.1, this machine alone")
+    add("--host", default="127.0.0.1", metavar="ADDRESS", help="listen there (default: 127.0.0.1, this machine alone)")
+    add("--allow-host", action="append", default=[], metavar="NAME", help="a proxy's name for this machine; may be repeated")
     add("--port", type=int, default=7860, help="default: 7860; 0 takes a free one")
     add("--precision", default="float32", metavar="float32|bfloat16", help="inside the network")
     parser.set_defaults(run=run)
@@ -35,8 +40,12 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(f"--port is {args.port}; it must be from 0 to 65535")
 
     from code_jax.demo.server import serve
-    from code_jax.priors.load import load_prior
 
-    keep_compiled()
     names = list(dict.fromkeys(args.prior or ["eurosat-64"]))
-    return serve({name: load_prior(name, precision=args.precision) for name in names}, args.precision, args.host, args.port)
+    return serve(names, args.precision, args.host, args.port, args.allow_host, prepare)
+
+
+def prepare() -> None:
+    """What every command asks of JAX, in the process that computes for the page."""
+    set_flags()
+    keep_compiled()

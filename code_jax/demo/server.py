@@ -1,162 +1,136 @@
-"""The web server of the page: static files, the options, and a stream of events for each order.
-
-Every answer forbids the browser any address but this one (Content-Security-Policy), and requests that were meant for another host
-are refused, so that no other web page can use this server.
-"""
+"""The web server of the page: static files, what may be chosen, and a stream of events for each order."""
 
 from __future__ import annotations
 
 import json
-import logging
-import sys
-from collections.abc import Callable, Iterator, Mapping
+import secrets
+import socket
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import jax
 import uvicorn
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
-from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-import code_jax
-from code_jax.demo.events import Event, data_url, restore_events, sweep_events
-from code_jax.demo.request import Offer, Order, read_order
-from code_jax.editing.config import METHODS, PRESETS
+from code_jax.demo.door import LOOPBACK, Door, named_host, new_token
+from code_jax.demo.foreman import Foreman
 from code_jax.errors import UserError
-from code_jax.priors.hash import prior_hash
 from code_jax.priors.load import bundled_samples
-from code_jax.priors.prior import Prior
 
 _PAGE = Path(__file__).parent / "page"
 _LARGEST = 64 * 2**20  # bytes of a request
-_POLICY = "default-src 'self'; img-src 'self' data: blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-_log = logging.getLogger(__name__)
+_MOST_CONNECTIONS = 64
+_KINDS = ("picture", "cost", "restore", "sweep")
 
 
-def application(priors: Mapping[str, Prior], precision: str, hosts: list[str]) -> Starlette:
-    """The page for these priors; `hosts` are the names by which it may be asked for ("*" is any)."""
-    offers = {name: Offer(name, prior, prior_hash(prior), precision) for name, prior in priors.items()}
+def application(foreman: Foreman, name: str, proxies: Sequence[str] = (), token: str | None = None) -> Starlette:
+    """The page, for whom `Door` lets in."""
+    start = secrets.token_hex(8)  # a page sees by it that the server was started anew
 
     def options(request: Request) -> Response:
-        return JSONResponse(
-            {
-                "version": code_jax.__version__,
-                "device": jax.devices()[0].device_kind,
-                "priors": {name: list(offer.prior.image_shape) for name, offer in offers.items()},
-                "presets": {name: chosen._asdict() for name, chosen in PRESETS.items()},
-                "methods": METHODS,
-                "samples": [path.name for path in bundled_samples()],
-                "corruptions": _corruptions(),
-            }
-        )
+        return JSONResponse(foreman.options | {"start": start})
 
-    async def picture(request: Request) -> Response:
-        return await _stream(request, offers, lambda order, form: iter([{"event": "input", "picture": data_url(order.pixels)}]))
+    def order(kind: str) -> Callable[[Request], Any]:
+        async def answer(request: Request) -> Response:
+            return await _stream(request, foreman, kind)
 
-    async def restore(request: Request) -> Response:
-        return await _stream(request, offers, lambda order, form: restore_events(order))
-
-    async def sweep(request: Request) -> Response:
-        def events(order: Order, form: Mapping[str, Any]) -> Iterator[Event]:
-            return sweep_events(order, _numbers(form, "depths"), _numbers(form, "relative-steps"))
-
-        return await _stream(request, offers, events)
+        return answer
 
     routes = [
         Route("/options", options),
-        Route("/picture", picture, methods=["POST"]),
-        Route("/restore", restore, methods=["POST"]),
-        Route("/sweep", sweep, methods=["POST"]),
+        *(Route(f"/{kind}", order(kind), methods=["POST"]) for kind in _KINDS),
         Mount("/samples", StaticFiles(directory=bundled_samples()[0].parent)),
         Mount("/", StaticFiles(directory=_PAGE, html=True)),
     ]
-    return Starlette(routes=routes, middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=hosts), Middleware(_Confined)])
+    return Starlette(routes=routes, middleware=[Middleware(Door, name=name, proxies=proxies, token=token)])
 
 
-def serve(priors: Mapping[str, Prior], precision: str, host: str, port: int) -> int:
-    """Serves until interrupted; prints the address when it can be opened."""
-    local = host in ("127.0.0.1", "localhost")
+def serve(names: Sequence[str], precision: str, host: str, port: int, allowed: Sequence[str], prepare: Callable[[], None]) -> int:
+    """Serves until interrupted; prints the address when it can be opened.
+
+    Args:
+        names: of the priors that are offered.
+        precision: inside the networks.
+        host, port: where to listen.
+        allowed: names of hosts by which the page may be asked for, as of a proxy.
+        prepare: called in the process that computes, before anything is compiled.
+
+    Raises:
+        UserError: if a prior, the address or a name cannot be used.
+    """
+    hosts = [named_host(name) for name in allowed]
+    local = host in LOOPBACK and not hosts
+    token = None if local else new_token()
+    listening = _listen(host, port)
+    foreman = Foreman(names, precision, prepare)
     config = uvicorn.Config(
-        application(priors, precision, ["127.0.0.1", "localhost"] if local else ["*"]),
-        host=host, port=port, log_level="warning", timeout_graceful_shutdown=2, server_header=False,
+        application(foreman, host, hosts, token), log_level="warning", timeout_graceful_shutdown=1, server_header=False,
+        proxy_headers=False, ws="none", limit_concurrency=_MOST_CONNECTIONS,
     )  # fmt: skip
-    try:
-        socket = config.bind_socket()
-        socket.listen(config.backlog)
-    except SystemExit:
-        raise UserError(f"cannot listen at {host}:{port}: it is taken, or not this machine's; try --port 0") from None
+    address = f"{_reachable(host)}:{listening.getsockname()[1]}"
+    print(f"the demo is at http://{address}/{f'{token}/' if token else ''} (Ctrl-C ends it)", flush=True)
+    for name in hosts:
+        print(f"by the name {name}: the same path, /{token}/", flush=True)
     if not local:
-        print(f"code-jax: warning: everyone who can reach {host} can use this page", file=sys.stderr)
-    print(f"the demo is at http://{host}:{socket.getsockname()[1]}/ (Ctrl-C ends it)", flush=True)
-    uvicorn.Server(config).run(sockets=[socket])
+        print("whoever has this address can use the page; nobody else can", flush=True)
+    try:
+        uvicorn.Server(config).run(sockets=[listening])
+    finally:
+        foreman.close()
     return 0
 
 
-class _Confined:
-    """Adds the headers that keep a page's requests to its own address."""
-
-    def __init__(self, app: Any) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        async def confined(message: Any) -> None:
-            if message["type"] == "http.response.start":
-                headers = {"content-security-policy": _POLICY, "referrer-policy": "no-referrer", "cache-control": "no-store"}
-                message["headers"] += [(name.encode(), value.encode()) for name, value in headers.items()]
-            await send(message)
-
-        await self._app(scope, receive, confined)
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((host, port), family=family, backlog=128)
+    except OSError:
+        raise UserError(f"cannot listen at {host}:{port}: it is taken, or not this machine's; try --port 0") from None
 
 
-async def _stream(
-    request: Request, offers: Mapping[str, Offer], events: Callable[[Order, Mapping[str, Any]], Iterator[Event]]
-) -> Response:
-    """Answers with a line of JSON an event; a user's mistake is the event ``error``."""
-    body = b""
+def _reachable(host: str) -> str:
+    """An address by which others reach what listens at `host`, as a URL has it."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        if host == "0.0.0.0":
+            try:
+                probe.connect(("192.0.2.1", 9))  # sends nothing: it asks which of this machine's addresses would be used
+                host = probe.getsockname()[0]
+            except OSError:
+                host = "127.0.0.1"
+    return f"[{host}]" if ":" in host else host
+
+
+async def _stream(request: Request, foreman: Foreman, kind: str) -> Response:
+    """Answers with a line of JSON an event, ``end`` the last of a whole answer; a user's mistake is the event ``error``."""
+    body = bytearray()
     async for chunk in request.stream():
         body += chunk
         if len(body) > _LARGEST:
             return JSONResponse({"event": "error", "message": f"the picture is larger than {_LARGEST >> 20} MB"}, 413)
 
-    def lines() -> Iterator[str]:
+    async def lines() -> AsyncIterator[str]:
         try:
             form = _form(body)
-            for event in events(read_order(form, offers), form):
-                yield json.dumps(event) + "\n"
         except UserError as error:
             yield json.dumps({"event": "error", "message": str(error)}) + "\n"
-        except Exception as error:
-            _log.exception("an order failed")
-            message = f"{type(error).__name__} in code_jax: the terminal where code-jax demo runs says more"
-            yield json.dumps({"event": "error", "message": message}) + "\n"
+            return
+        async for event in foreman.events(kind, form):
+            yield json.dumps(event) + "\n"
+        yield '{"event": "end"}\n'
 
     return StreamingResponse(lines(), media_type="application/x-ndjson")
 
 
-def _form(body: bytes) -> dict[str, Any]:
+def _form(body: bytearray) -> dict[str, Any]:
     try:
         form = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         form = None
     if not isinstance(form, dict):
         raise UserError("the request is no form: a JSON object is wanted")
     return form
-
-
-def _numbers(form: Mapping[str, Any], name: str) -> list[float]:
-    try:
-        return [float(part) for part in str(form.get(name, "")).replace(",", " ").split()]
-    except ValueError:
-        raise UserError(f"{name} is {form[name]!r}; give numbers such as 0.2 0.4 0.6") from None
-
-
-def _corruptions() -> list[str]:
-    """Names of the corruptions that a page may offer."""
-    from code_jax.corruptions import NAMES
-
-    return list(NAMES)

@@ -1,9 +1,9 @@
 """The page in headless Chromium: what a person does with it, and which requests that makes."""
 
-import base64
-import io
 import json
-import shutil
+import signal
+import time
+import urllib.parse
 
 import numpy as np
 import pytest
@@ -12,259 +12,273 @@ from PIL import Image
 import code_jax
 from code_jax.pictures.provenance import read_facts
 from code_jax.priors.load import bundled_samples
+from tests.demo.browser import ESCAPE, LEFT, PHONE, RIGHT, SPACE, TAB, WIDE, Page
+from tests.demo.conftest import demo
 
 pytestmark = pytest.mark.browser
 
-WIDE, PHONE = (1400, 900), (390, 844)
-
-
-class Page:
-    """One browser with the page open; its network and console are logged."""
-
-    def __init__(self, address):
-        from selenium import webdriver
-
-        options = webdriver.ChromeOptions()
-        for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"):
-            options.add_argument(argument)
-        options.binary_location = shutil.which("chromium") or shutil.which("google-chrome")
-        options.set_capability("goog:loggingPrefs", {"performance": "ALL", "browser": "ALL"})
-        self.driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(shutil.which("chromedriver")))
-        self.resize(*WIDE)
-        self.address, self._requests = address, []
-        self.driver.get(address)
-        self.wait(lambda: self.all("#pictures button"))
-
-    def all(self, selector):
-        return self.driver.find_elements("css selector", selector)
-
-    def one(self, selector):
-        return self.driver.find_element("css selector", selector)
-
-    def wait(self, condition, seconds=120):
-        from selenium.webdriver.support.ui import WebDriverWait
-
-        return WebDriverWait(self.driver, seconds, poll_frequency=0.05).until(lambda _: condition())
-
-    def run(self, script, *arguments):
-        return self.driver.execute_script(script, *arguments)
-
-    def resize(self, width, height):
-        metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500}
-        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-
-    def set(self, control, value):
-        events = "for (const name of ['input', 'change']) arguments[0].dispatchEvent(new Event(name, {bubbles: true}))"
-        self.run(f"arguments[0].value = arguments[1]; {events}", self.one(f"#{control}"), value)
-
-    def value(self, control):
-        return self.one(f"#{control}").get_property("value")
-
-    def upload(self, path):
-        self.one("#file").send_keys(str(path))
-
-    def shown(self):
-        return self.run("return document.querySelector('#easel').hidden ? null : document.querySelector('#picture').toDataURL()")
-
-    def status(self, panel="restore"):
-        return self.one(f"#panel-{panel} .status").text
-
-    def press(self, panel="restore", until="done"):
-        self.one(f"#{panel}").click()
-        self.wait(lambda: self.status(panel) in ("done", "failed", "cancelled"))
-        assert self.status(panel) == until
-
-    def picture(self, selector, attribute="src"):
-        url = self.one(selector).get_attribute(attribute)
-        return np.asarray(Image.open(io.BytesIO(base64.b64decode(url.partition(",")[2]))))
-
-    def drag(self, points):
-        from selenium.webdriver import ActionChains
-
-        box, canvas = self.one("#canvases").rect, self.one("#canvases")
-        at = [((x - 0.5) * box["width"], (y - 0.5) * box["height"]) for x, y in points]
-        actions = ActionChains(self.driver, duration=50).move_to_element_with_offset(canvas, *map(int, at[0])).click_and_hold()
-        for x, y in at[1:]:
-            actions = actions.move_to_element_with_offset(canvas, int(x), int(y))
-        actions.release().perform()
-
-    def requests(self):
-        for entry in self.driver.get_log("performance"):
-            message = json.loads(entry["message"])["message"]
-            if message["method"] == "Network.requestWillBeSent":
-                self._requests.append(message["params"]["request"]["url"])
-        return self._requests
-
-    def close(self):
-        errors = [entry["message"] for entry in self.driver.get_log("browser") if entry["level"] == "SEVERE"]
-        requests = self.requests()
-        self.driver.quit()
-        assert not errors
-        assert requests and all(url.startswith((self.address, "data:", "blob:")) for url in requests), requests
-
 
 @pytest.fixture
-def page(address):
-    page = Page(address)
+def page(address, tmp_path_factory):
+    page = Page(address, tmp_path_factory.mktemp("downloads"))
     yield page
     page.close()
 
 
 def choose_tiny(page, tiny_folder):
     page.set("prior", tiny_folder)
-    page.set("ode-steps", 3)
-    page.set("langevin-steps", 3)
+    page.set("num_steps", 3)
+    page.set("langevin_steps", 3)
 
 
-def noise(tmp_path, seed):
+def noise(tmp_path, seed, size=(8, 8)):
     path = tmp_path / f"{seed}.png"
-    Image.fromarray(np.random.default_rng(seed).integers(0, 256, (8, 8, 3), np.uint8)).save(path)
+    Image.fromarray(np.random.default_rng(seed).integers(0, 256, (*size, 3), np.uint8)).save(path)
     return path
 
 
-def test_upload_restore_compare_and_download(page):
+@pytest.fixture
+def ready(page, tiny_folder, tmp_path):
+    """The page with the tiny prior and a small picture."""
+    choose_tiny(page, tiny_folder)
+    page.upload(noise(tmp_path, 0))
+    page.ready()
+    return page
+
+
+def test_upload_restore_compare_and_save(page):
     given = np.asarray(Image.open(bundled_samples()[-1]))
     page.upload(bundled_samples()[-1])
-    page.wait(page.shown)
-    page.set("depth-slider", 0.25)
-    assert page.value("depth") == "0.25"
+    page.ready()
+    np.testing.assert_array_equal(page.picture("#picture"), given)
+    page.set("sigma-slider", 0)
+    assert page.value("sigma") == "1"
     page.press()
     np.testing.assert_array_equal(page.picture("#before"), given)
     result = page.picture("#after")
     assert np.abs(result.astype(int) - given).mean() > 2
-    captions = [caption.text for caption in page.all("#strip figcaption")]
+    captions = [caption.get_property("textContent") for caption in page.all("#latents figcaption")]
     assert captions == ["encoding", "correction", "decoding"]
-    assert len(page.all("#strip img")) == 1 + 4 + 3 + 4  # the input, then four of a stage, or all of it
+    assert len(page.all("#latents img")) == 1 + 4 + 3 + 4  # the input, then four of a stage, or all of it
 
-    page.set("compare-slider", 20)
-    clip = "return getComputedStyle(document.querySelector('#after')).clipPath"
-    assert page.run(clip) == "inset(0px 0px 0px 20%)"
-
-    file = io.BytesIO(base64.b64decode(page.one("#download").get_attribute("href").partition(",")[2]))
+    file = page.saved("#download")
+    assert file.name == f"{bundled_samples()[-1].stem}_restored.png"
     np.testing.assert_array_equal(np.asarray(Image.open(file)), result)
     facts = read_facts(file)
-    assert facts["settings"]["depth"] == 0.25 and facts["settings"]["prior"] == "eurosat-64" and facts["seed"] == 0
-    assert "--depth 0.25" in page.one("#command").text and "depth=0.25" in page.one("#python").text
+    assert facts["settings"]["sigma"] == 1.0 and facts["settings"]["prior"] == "eurosat-64" and facts["seed"] == 0
+    assert "--sigma 1.0" in page.text("command") and "'sigma': 1.0" in page.text("python")
+
+
+def test_a_photograph_is_restored_at_its_own_size_and_looked_at_in_its_own_pixels(page, tiny_folder, tmp_path):
+    choose_tiny(page, tiny_folder)
+    path = noise(tmp_path, 7, (90, 161))
+    page.upload(path)
+    page.ready()
+    assert page.text("cost").startswith("161×90 pixels, 10 evaluations of ") and "windows each, about" in page.text("cost")
+    np.testing.assert_array_equal(page.picture("#picture"), np.asarray(Image.open(path)))
+    page.press()
+    result = np.asarray(Image.open(page.saved("#download")))
+    assert result.shape == (90, 161, 3)
+    np.testing.assert_array_equal(page.picture("#after"), result)
+    assert "--fit tile" in page.text("command")
+
+    page.click("#real-view")
+    assert page.text("zoom") == "100 %"
+    for _ in range(6):
+        page.click("#closer")
+    page.one("#stage").send_keys(RIGHT)
+    divide, box = page.place(0.5, 0)[0], page.run("return document.querySelector('#layers').getBoundingClientRect().toJSON()")
+    assert box["width"] > 161 * 8 and box["width"] / box["height"] == pytest.approx(161 / 90, rel=1e-3)
+    share = page.run("return getComputedStyle(document.querySelector('#after')).clipPath").split()[-1].rstrip("%)")
+    assert box["x"] + float(share) / 100 * box["width"] == pytest.approx(divide, abs=0.6)  # cut where the divider is
+    page.click("#fit-view")
+    assert page.run("return document.querySelector('#layers').getBoundingClientRect().width") < 161 * 8
 
 
 @pytest.mark.parametrize("size", [WIDE, PHONE])
-def test_nothing_runs_over_the_edge_of_a_wide_or_a_phones_window(page, tiny_folder, size, tmp_path):
-    page.resize(*size)
-    choose_tiny(page, tiny_folder)
-    page.upload(noise(tmp_path, 0))
-    page.wait(page.shown)
-    page.press()
-    assert page.run("return document.documentElement.scrollWidth") <= size[0]
-    page.one("#tab-sweep").click()
-    page.press("sweep")
-    assert page.run("return document.documentElement.scrollWidth") <= size[0]
-    for selector in ("#sweep", "#cells", "#depths"):
-        box = page.one(selector).rect
-        assert box["x"] >= 0 and box["width"] > 0
+def test_nothing_runs_over_the_edge_and_restore_stays_within_reach(ready, size):
+    ready.resize(*size)
+    ready.press("four")
+    for details in ready.all("details"):
+        ready.run("arguments[0].open = true", details)
+    ready.press("sweep")
+    assert ready.run("return document.documentElement.scrollWidth") <= size[0]
+    for place in ("0", "document.body.scrollHeight / 2", "document.body.scrollHeight"):
+        ready.run(f"scrollTo(0, {place})")
+        box = ready.run("return document.querySelector('#restore').getBoundingClientRect().toJSON()")
+        assert size[1] * 0.8 < box["top"] and box["bottom"] <= size[1] and box["height"] >= 30
+    small = """return [...document.querySelectorAll("button, a, select, input:not([type=radio])")]
+        .filter((each) => each.checkVisibility() && each.getBoundingClientRect().height < 24).map((each) => each.id)"""
+    assert set(ready.run(small)) <= {"download-input", "download-mask"}  # links in a line of text
 
 
-def test_a_sweep_fills_its_grid_and_a_click_takes_a_cell_over(page, tiny_folder, tmp_path):
-    choose_tiny(page, tiny_folder)
-    page.upload(noise(tmp_path, 1))
-    page.wait(page.shown)
-    page.one("#tab-sweep").click()
-    page.set("depths", "0.2, 0.55")
-    page.set("relative-steps", "0.01 0.1 0.3")
-    page.press("sweep")
-    assert len(page.all("#cells tr")) == 3 and len(page.all("#cells td img")) == 6
-    cell = page.picture("#cells tr:nth-child(3) td:nth-child(3) img")
-    page.one("#cells tr:nth-child(3) td:nth-child(3) button").click()
-    assert (page.value("depth"), page.value("relative-step")) == ("0.55", "0.1")
-    np.testing.assert_array_equal(page.picture("#after"), cell)
-    page.press()
-    np.testing.assert_array_equal(page.picture("#after"), cell)
+def test_a_sweep_fills_its_grid_and_a_click_takes_a_cell_over(ready):
+    ready.set("sigmas", "0.2, 0.55")
+    ready.set("relative-steps", "0.01 0.1 0.3")
+    ready.press("sweep")
+    assert len(ready.all("#cells tr")) == 3 and len(ready.all("#cells td img")) == 6
+    cell = ready.picture("#cells tr:nth-child(3) td:nth-child(3) img")
+    ready.click("#cells tr:nth-child(3) td:nth-child(3) button")
+    assert (ready.value("sigma"), ready.value("relative_step")) == ("0.55", "0.1")
+    np.testing.assert_array_equal(ready.picture("#after"), cell)
+    ready.press()
+    np.testing.assert_array_equal(ready.picture("#after"), cell)
 
 
-def test_samples_are_chosen_among_and_their_diversity_is_told(page, tiny_folder, tmp_path):
-    choose_tiny(page, tiny_folder)
-    page.upload(noise(tmp_path, 4))
-    page.wait(page.shown)
-    page.set("samples", 3)
-    page.press()
-    facts = page.one("#facts").text
-    pictures = [page.picture(f"#chosen button:nth-child({k}) img") for k in (1, 2, 3)]
-    told = float(facts.splitlines()[facts.splitlines().index("diversity: RMS difference of the 3 samples") + 1])
+def test_four_are_made_and_one_is_picked(ready):
+    ready.press("four")
+    pictures = [ready.picture(f"#picks button:nth-child({k}) img") for k in (1, 2, 3, 4)]
+    facts = dict(zip(*[iter(child.get_property("textContent") for child in ready.all("#facts > *"))] * 2, strict=True))
+    told = float(facts["diversity: RMS difference of the 4 samples"])
     expected = code_jax.metrics.diversity(code_jax.from_uint8(np.stack(pictures)[:, None]))[0]
     assert told == pytest.approx(float(expected), abs=1e-4) and "fidelity: PSNR to the input" in facts
-    np.testing.assert_array_equal(page.picture("#after"), pictures[0])
-    page.one("#chosen button:nth-child(3)").click()
-    np.testing.assert_array_equal(page.picture("#after"), pictures[2])
-    assert page.one("#download").get_attribute("download") == "result_3.png"
-    assert "--samples 3" in page.one("#command").text and len(page.all("#strip img")) == 1 + 3 + 3 + 4
-    np.testing.assert_array_equal(page.picture("#strip figure:last-child div > div:last-child img"), pictures[2])
+    np.testing.assert_array_equal(ready.picture("#after"), pictures[0])
+    ready.click("#picks button:nth-child(3)")
+    np.testing.assert_array_equal(ready.picture("#after"), pictures[2])
+    file = ready.saved("#download")
+    assert file.name == "0_restored_3.png" and read_facts(file)["sample"] == 2
+    assert ready.value("samples") == "1" and "--samples 3" in ready.text("command")
+    ready.set("sigma", 0.9)
+    ready.press()
+    assert len(ready.all("#strip button")) == 2
+    ready.click("#strip button:nth-child(2)")  # the one before
+    np.testing.assert_array_equal(ready.picture("#after"), pictures[0])
+    ready.click("#reuse")
+    assert ready.value("sigma") == "0.72" and ready.value("samples") == "4"
 
 
-def test_all_controls_have_names_and_the_page_is_worked_by_keys(page, tiny_folder, tmp_path):
+def test_progress_shows_the_picture_on_its_way_evaluations_and_time_left(ready):
+    ready.set("langevin_steps", 20_000)
+    ready.click("#restore")
+    ready.wait(lambda: "left" in ready.text("left"))
+    assert ready.text("left").startswith("evaluation ") and "of 20007, " in ready.text("left")
+    assert ready.picture("#live").shape == (8, 8, 3) and 0 < ready.one("#progress").get_property("value") < 1
+    assert ready.seen("cancel") and not ready.seen("restore") and ready.text("status") == "restoring"
+    began = time.monotonic()
+    ready.press("cancel", until="cancelled")
+    assert time.monotonic() - began < 2 and not ready.seen("live") and not ready.seen("outcome")
+    ready.set("langevin_steps", 3)
+    assert ready.text("status") == ""  # with the next action
+    ready.press()
+
+
+def test_every_control_is_reached_and_left_by_keys_with_its_focus_in_sight(ready):
+    ready.press("four")
+    for details in ready.all("details"):
+        ready.run("arguments[0].open = true", details)
+    reachable = """return [...document.querySelectorAll("button, input, select, a[href], summary, [tabindex]")]
+        .filter((each) => each.checkVisibility() && !each.disabled && (each.type !== "radio" || each.checked)).length"""
+    ready.run("document.activeElement.blur(); window.seen = new Set()")
+    focus = """const at = document.activeElement;
+        if (at === document.body || seen.has(at)) return [seen.size, true];
+        seen.add(at);
+        const shown = at.closest(".file, .chip") ?? at;
+        return [seen.size, getComputedStyle(shown).outlineStyle === "solid"
+            || at.matches("input[type=color], input[type=range], input[type=number]") && at.matches(":focus-visible")];"""
+    count, before = 0, -1
+    while count != before:
+        before = count
+        ready.keys(TAB)
+        count, visible = ready.run(focus)
+        assert visible, ready.focused
+    assert count == ready.run(reachable)
     unnamed = """return [...document.querySelectorAll("button, input, select, a, [tabindex], canvas:not([aria-hidden])")]
         .filter((each) => !(each.labels?.length || each.ariaLabel || each.textContent.trim() || each.title))
         .map((each) => each.outerHTML)"""
-    assert page.run(unnamed) == []
-    choose_tiny(page, tiny_folder)
-    page.upload(noise(tmp_path, 5))
-    page.wait(page.shown)
-    page.one("#restore").send_keys("\n")
-    page.wait(lambda: page.status() == "done")
-    page.one("#compare-slider").send_keys("\ue014" * 3)  # the right arrow key
-    assert page.value("compare-slider") == "53"
-    page.one("#tab-restore").send_keys("\ue014")
-    assert page.one("#panel-sweep").is_displayed() and page.run("return document.activeElement.id") == "tab-sweep"
-    assert page.run("return document.querySelector('#message').role") == "alert"
+    assert ready.run(unnamed) == []
+
+
+def test_the_page_is_worked_by_keys(ready):
+    ready.one("#restore").send_keys("\n")
+    ready.ends()
+    assert ready.focused == "restore"
+    ready.one("#compare-slider").send_keys(RIGHT * 3)
+    assert ready.value("compare-slider") == "53"
+    ready.one("#compare-slider").send_keys(LEFT)
+    assert ready.value("compare-slider") == "52"
+    ready.one("#enlarge").send_keys("\n")
+    assert ready.run("return document.querySelector('#large').open") and ready.focused == "stage"
+    ready.keys("+")
+    ready.keys(ESCAPE)
+    ready.wait(lambda: not ready.run("return document.querySelector('#large').open"))
+    assert ready.focused == "enlarge" and ready.seen("stage")
+    ready.run("document.querySelector('[value=mask]').focus()")
+    ready.keys(SPACE)
+    ready.set("brush", 3)
+    ready.one("#stage").send_keys(LEFT, SPACE)
+    assert "Only what is red will change" in ready.text("mask-state")
+    ready.keys(ESCAPE)
+    assert ready.run("return document.querySelector('[name=tool]:checked').value") == "look"
+    ready.run("arguments[0].focus()", ready.one("#restore"))
+    ready.set("sigma", -1)
+    ready.wait(lambda: ready.seen("message"))
+    ready.keys(ESCAPE)
+    assert not ready.seen("message")
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_axe_finds_nothing_to_object_to(ready, dark):
+    from axe_core_python.selenium import Axe
+
+    ready.colours(dark)
+    ready.run("document.querySelector('[value=stroke]').click()")
+    for moment in ("painting", "after a sweep", "four to pick from", "a message"):
+        if moment == "after a sweep":
+            ready.press("sweep")
+        if moment == "four to pick from":
+            ready.press("four")
+            for details in ready.all("details"):
+                ready.run("arguments[0].open = true", details)
+        if moment == "a message":
+            ready.set("sigma", -1)
+            ready.wait(lambda: ready.seen("message"))
+        found = Axe().run(ready.driver)["violations"]
+        assert [(each["id"], [node["html"] for node in each["nodes"]]) for each in found] == [], moment
 
 
 def test_a_bad_file_and_a_bad_setting_are_messages_and_the_page_goes_on(page, tiny_folder, tmp_path):
     choose_tiny(page, tiny_folder)
-    page.press(until="failed")
-    assert page.one("#message").text == "no picture: drop one on the page, or pick a sample"
+    page.click("#restore")
+    assert page.text("message-text") == "no picture: drop one on the page, or pick a sample"
     (tmp_path / "text.png").write_text("no picture at all")
     page.upload(tmp_path / "text.png")
-    page.wait(lambda: "the picture is no picture" in page.one("#message").text)
-    assert page.shown() is None
+    page.wait(lambda: "the picture is no picture" in page.text("message-text"))
+    assert not page.seen("stage-frame")
     page.upload(noise(tmp_path, 2))
-    page.wait(page.shown)
-    assert not page.one("#message").is_displayed()
-    page.set("depth", 7)
+    page.ready()
+    assert not page.seen("message")
+    page.set("sigma", -1)
+    page.wait(lambda: page.text("message-text") == "sigma is [-1.0]; it must be positive")  # before it is started
     page.press(until="failed")
-    assert page.one("#message").text == "depth is [7.0]; it must be in (0, 1]"
-    page.set("depth", 0.5)
+    assert page.text("message-text") == "sigma is [-1.0]; it must be positive"
+    page.set("sigma", 0.5)
+    page.wait(lambda: not page.seen("message"))
+    assert page.text("status") == ""
     page.press()
-    assert not page.one("#message").is_displayed()
 
 
-def test_what_runs_is_cancelled(page, tiny_folder, tmp_path):
-    choose_tiny(page, tiny_folder)
-    page.upload(noise(tmp_path, 3))
-    page.wait(page.shown)
-    page.one("#tab-sweep").click()
-    page.set("depths", " ".join(str(k / 11) for k in range(1, 11)))
-    page.set("relative-steps", " ".join(str(k / 11) for k in range(1, 11)))
-    page.one("#sweep").click()
-    page.wait(lambda: page.all("#cells td img"))
-    page.one("#panel-sweep .cancel").click()
-    page.wait(lambda: page.status("sweep") == "cancelled")
-    assert len(page.all("#cells td img")) < 100
-    page.one("#tab-restore").click()
-    page.press()
+def test_what_the_command_line_would_warn_of_is_shown_before(ready):
+    ready.set("relative_step", 3)
+    ready.wait(lambda: "is beyond the limit" in ready.text("warnings"))
+    ready.set("relative_step", 0.1)
+    ready.wait(lambda: not ready.text("warnings"))
 
 
 def test_two_people_at_once_get_their_own(address, tiny_folder, tmp_path):
-    pages = [Page(address), Page(address)]
+    pages = [Page(address, tmp_path), Page(address, tmp_path)]
     alone = []
     for seed, page in enumerate(pages):
         choose_tiny(page, tiny_folder)
         page.upload(noise(tmp_path, seed))
-        page.wait(page.shown)
+        page.ready()
         page.set("seed", seed)
-        page.set("depth", 0.3 + seed / 3)
+        page.set("sigma", 0.3 + seed / 3)
         page.press()
         alone.append(page.picture("#after"))
-    for _ in range(3):
+    for _ in range(2):
         for page in pages:
-            page.run("document.querySelector('#after').removeAttribute('src'); document.querySelector('#restore').click()")
+            page.run("document.querySelector('#after').removeAttribute('src')")
+            page.click("#restore")
         for page, expected in zip(pages, alone, strict=True):
             page.wait(lambda page=page: page.one("#after").get_attribute("src"))
             np.testing.assert_array_equal(page.picture("#after"), expected)
@@ -273,25 +287,138 @@ def test_two_people_at_once_get_their_own(address, tiny_folder, tmp_path):
         page.close()
 
 
-def test_strokes_guide_and_a_mask_limits(page):
-    page.one("#pictures button[title='contrast_32.png']").click()
-    page.wait(page.shown)
-    page.set("ode-steps", 4)
-    page.set("langevin-steps", 4)
-    plain = page.shown()
-    page.drag([(0.2, 0.3), (0.8, 0.3)])
-    assert page.shown() != plain
-    page.one("input[value=mask]").click()
+def test_strokes_guide_a_mask_limits_and_both_are_undone_and_redone(page):
+    page.click("#samples-of-ours button[title='contrast_32.png']")
+    page.ready()
+    page.set("num_steps", 4)
+    page.set("langevin_steps", 4)
+    plain = page.picture("#picture")
+    page.run("document.querySelector('[value=stroke]').click()")
+    page.drag([(0.4, 0.3), (0.6, 0.3)])
+    painted = page.picture("#picture")
+    assert np.all(painted[int(0.3 * 64), 32] == [0x2E, 0x6B, 0x2E])
+    page.run("document.querySelector('[value=mask]').click()")
     page.set("brush", 12)
-    page.drag([(0.2, 0.6), (0.8, 0.6)])
+    page.drag([(0.4, 0.6), (0.6, 0.6)])
+    page.keys("\ue009", "z", "\ue000")  # Ctrl+Z: the mask
+    assert not page.text("mask-state")
+    page.click("#undo")  # the stroke
+    np.testing.assert_array_equal(page.picture("#picture"), plain)
+    page.click("#undo")  # a setting
+    assert page.value("langevin_steps") == "3" and page.value("num_steps") == "4"
+    for _ in range(3):
+        page.click("#redo")
+    assert page.value("langevin_steps") == "4" and page.text("mask-state")
+    assert page.one("#redo").get_property("disabled")
+    np.testing.assert_array_equal(page.picture("#picture"), painted)
     page.press()
     before, after = page.picture("#before"), page.picture("#after")
-    stroke = np.array([0x2E, 0x6B, 0x2E])
-    assert np.all(before[int(0.3 * 64), 32] == stroke)
-    mask = page.picture("#download-mask", "href")[..., 0] > 127
+    np.testing.assert_array_equal(before, painted)
+    mask = np.asarray(Image.open(page.saved("#download-mask")).convert("L")) > 127
     assert 100 < mask.sum() < 2000 and mask[int(0.6 * 64), 32] and not mask[5, 5]
     np.testing.assert_array_equal(after[~mask], before[~mask])
     assert np.mean(np.any(after != before, axis=-1)[mask]) > 0.5
-    assert "--mask MASK" in page.one("#command").text
-    page.one("#clear").click()
-    page.wait(lambda: page.shown() == plain)
+    assert "--mask MASK" in page.text("command")
+    page.run("document.querySelector('[value=erase]').click()")
+    page.set("brush", 32)
+    page.drag([(0.3, 0.6), (0.7, 0.6)])
+    page.click("#clear")
+    np.testing.assert_array_equal(page.picture("#picture"), plain)
+
+
+def test_a_corruption_is_a_demonstration_beside_its_clean_source(page):
+    page.click("#samples-of-ours button")
+    page.ready()
+    clean = page.picture("#picture")
+    assert page.value("corruption") == ""
+    page.set("corruption", "contrast")
+    page.wait(lambda: not np.array_equal(page.picture("#picture"), clean))
+    damaged = page.picture("#picture")
+    page.ready()
+    page.press()
+    np.testing.assert_array_equal(page.picture("#clean-source"), clean)
+    np.testing.assert_array_equal(page.picture("#clean-input"), damaged)
+    np.testing.assert_array_equal(page.picture("#clean-result"), page.picture("#after"))
+    assert page.seen("clean-beside") and "PSNR to the clean source" in page.text("facts")
+    page.set("against", "clean")
+    page.wait(lambda: np.array_equal(page.picture("#before"), clean))
+    page.click("#samples-of-ours button:nth-child(2)")
+    page.ready()
+    assert page.value("corruption") == "" and not page.seen("clean-beside")
+
+
+def test_several_pictures_are_a_queue(page, tiny_folder, tmp_path):
+    choose_tiny(page, tiny_folder)
+    (tmp_path / "bad.png").write_text("no picture at all")
+    page.upload(noise(tmp_path, 1), tmp_path / "bad.png", noise(tmp_path, 2))
+    page.ready()
+    assert page.text("restore-all") == "Restore all 3"
+    page.click("#restore-all")
+    states = lambda: [each.get_property("textContent") for each in page.all("#queue-list small")]  # noqa: E731
+    page.wait(lambda: states() == ["done", "failed", "done"])
+    assert len(page.all("#strip button")) == 2
+    assert page.saved("#download").name == "2_restored.png"
+
+
+def test_settings_are_saved_and_loaded(ready, tmp_path):
+    ready.set("sigma", 0.41)
+    ready.set("eta", "")
+    ready.set("seed", 9)
+    file = ready.saved("#save-settings")
+    settings = json.loads(file.read_text())["settings"]
+    assert settings["sigma"] == "0.41" and settings["eta"] == "none" and settings["seed"] == "9"
+    ready.set("preset", "global")
+    assert ready.value("eta") == "1.5" and ready.value("sigma") == "1.24"
+    ready.one("#load-settings").send_keys(str(file))
+    ready.wait(lambda: ready.value("sigma") == "0.41")
+    assert (ready.value("eta"), ready.value("preset")) == ("", "default")
+    ready.click("#undo")
+    assert ready.value("sigma") == "1.24"
+    for text, said in [("{", "it is no file of settings"), ('{"settings": {"a": 1}}', "unknown setting a"), ("[]", "no settings"),
+                       ('{"settings": {"prior": "x"}}', "its prior x is not offered here")]:  # fmt: skip
+        (tmp_path / "wrong.json").write_text(text)
+        ready.one("#load-settings").send_keys(str(tmp_path / "wrong.json"))
+        ready.wait(lambda said=said: said in ready.text("message-text"))
+    assert ready.value("sigma") == "1.24"
+
+
+def test_a_finger_scrolls_while_looking_and_paints_while_painting(ready):
+    ready.resize(*PHONE)
+    ready.run("document.querySelector('#stage').scrollIntoView({block: 'center'})")
+    offset = lambda: ready.run("return scrollY")  # noqa: E731
+    down = [(0.5, 0.8 - 0.05 * k) for k in range(10)]
+    before = offset()
+    ready.swipe(down)
+    ready.wait(lambda: offset() > before + 50)
+    ready.run(
+        "document.querySelector('[value=mask]').click(); document.querySelector('#stage').scrollIntoView({block: 'center'})"
+    )
+    before = offset()
+    ready.swipe(down)
+    ready.wait(lambda: ready.text("mask-state"))
+    assert offset() == before
+    assert ready.seen("drop") and ready.one("#camera").get_attribute("capture") == "environment"
+
+
+def test_after_a_restart_of_the_server_the_page_says_so_and_goes_on(tiny_folder, cache, tmp_path):
+    with demo("--prior", tiny_folder, cache=cache) as (address, server):
+        page = Page(address, tmp_path)
+        page.upload(noise(tmp_path, 6))
+        page.ready()
+        page.press()
+        expected = page.picture("#after")
+        page.set("langevin_steps", 20_000)
+        page.click("#restore")
+        page.wait(lambda: "left" in page.text("left"))
+        server.send_signal(signal.SIGKILL)
+        page.wait(lambda: "cannot be reached" in page.text("message-text") and page.text("status") == "waiting for the server")
+        server.wait()
+        port = str(urllib.parse.urlsplit(address).port)
+        with demo("--prior", tiny_folder, "--port", port, cache=cache):
+            page.wait(lambda: "started anew" in page.text("message-text"))
+            page.wait(lambda: "left" in page.text("left"))
+            page.press("cancel", until="cancelled")
+            page.set("langevin_steps", 3)
+            page.press()
+            np.testing.assert_array_equal(page.picture("#after"), expected)
+            page.close(unreachable=True)

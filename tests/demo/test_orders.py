@@ -2,6 +2,7 @@
 
 import base64
 import io
+import json
 import shlex
 
 import jax
@@ -9,9 +10,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import code_jax.demo.events
 from code_jax.cli.main import main
-from code_jax.demo.events import data_url, frames, itinerary, restore_events, sweep_events
-from code_jax.demo.request import Offer, python_of, read_order
+from code_jax.demo.events import KINDS, data_url, frames, itinerary, restore_events, sweep_events
+from code_jax.demo.offers import options_of
+from code_jax.demo.order import Offer, Pace, python_of
+from code_jax.demo.request import read_order
+from code_jax.editing import methods
+from code_jax.editing.options import read_options
+from code_jax.editing.settings import to_plain
 from code_jax.errors import UserError
 from code_jax.metrics import diversity, psnr
 from code_jax.pictures.arrays import from_uint8
@@ -28,12 +35,12 @@ pytestmark = pytest.mark.usefixtures("quickly_compiled", "own_cache")
 @pytest.fixture(scope="module")
 def offers(tiny_folder):
     prior = load_prior(tiny_folder)
-    return {tiny_folder: Offer(tiny_folder, prior, prior_hash(prior), "float32")}
+    return {tiny_folder: Offer(tiny_folder, prior, prior_hash(prior), "float32", Pace())}
 
 
 @pytest.fixture
 def form(tiny_folder):
-    return FAST | {"prior": tiny_folder, "picture": data_url(NOISE), "depth": "0.3", "relative-step": "0.04", "eta": "1.7"}
+    return FAST | {"prior": tiny_folder, "picture": data_url(NOISE), "sigma": "1.1", "relative-step": "0.04", "eta": "1.7"}
 
 
 def pixels_of(url):
@@ -41,20 +48,24 @@ def pixels_of(url):
 
 
 def result_of(events):
-    return [event for event in events if event["event"] == "result"][-1]
+    return [event for event in events if event and event["event"] == "result"][-1]
 
 
-@pytest.mark.parametrize(("masked", "samples"), [(False, 1), (True, 2)])
-def test_the_page_the_command_line_and_the_python_call_give_the_same_bytes(offers, form, tmp_path, masked, samples):
-    mask = np.zeros((8, 8, 3), np.uint8)
+@pytest.mark.parametrize(
+    ("fit", "masked", "samples"), [("resize", False, 1), ("resize", True, 2), ("tile", False, 1), ("tile", True, 1)]
+)
+def test_the_page_the_command_line_and_the_python_call_give_the_same_bytes(offers, form, tmp_path, fit, masked, samples):
+    picture = NOISE if fit == "resize" else np.random.default_rng(1).integers(0, 256, (11, 19, 3), np.uint8)
+    mask = np.zeros(picture.shape, np.uint8)
     mask[2:6, 2:6] = 255
     form |= {"mask": data_url(mask)} if masked else {}
+    form |= {"picture": data_url(picture), "fit": fit}
     order = read_order(form | {"samples": str(samples)}, offers)
     result = result_of(restore_events(order))
     assert result["sample"] == samples - 1
     (tmp_path / "result.png").write_bytes(base64.b64decode(result["picture"].partition(",")[2]))
 
-    Image.fromarray(NOISE).save(tmp_path / "input.png")
+    Image.fromarray(picture).save(tmp_path / "input.png")
     Image.fromarray(mask).save(tmp_path / "mask.png")
     named = {"INPUT": str(tmp_path / "input.png"), "MASK": str(tmp_path / "mask.png"), "DIR": str(tmp_path / "out")}
     assert main([named.get(word, word) for word in shlex.split(result["command"])[1:]]) == 0
@@ -67,19 +78,19 @@ def test_the_page_the_command_line_and_the_python_call_give_the_same_bytes(offer
     np.testing.assert_array_equal(pixels_of(result["picture"]), np.asarray(Image.open(tmp_path / "python.png")))
     assert result["python"] == python_of(order._replace(sample=samples - 1))
     if masked:
-        np.testing.assert_array_equal(pixels_of(result["picture"])[mask == 0], NOISE[mask == 0])
+        np.testing.assert_array_equal(pixels_of(result["picture"])[mask == 0], picture[mask == 0])
 
 
 def test_sliders_and_sweeps_compile_nothing_anew(offers, form, caplog):
     list(restore_events(read_order(form, offers)))
     list(sweep_events(read_order(form, offers), [0.2], [0.05]))
-    moved = form | {"depth": "0.77", "relative-step": "0.003", "eta": "none", "seed": "8"}
+    moved = form | {"sigma": "6.5", "relative-step": "0.003", "eta": "none", "seed": "8"}
     moved["picture"] = data_url(NOISE[::-1])
     with jax.log_compiles(True), caplog.at_level("DEBUG", logger="jax"):
         other = result_of(restore_events(read_order(moved, offers)))
         list(sweep_events(read_order(moved, offers), [0.5, 0.15], [0.01, 0.2]))
     assert "Compiling" not in caplog.text
-    assert "--sigma " in other["command"] and "--eta none" in other["command"]
+    assert "--sigma 6.5" in other["command"] and "--eta none" in other["command"]
     with jax.log_compiles(True), caplog.at_level("DEBUG", logger="jax"):
         list(restore_events(read_order(form | {"langevin-steps": "3"}, offers)))
     assert "Compiling" in caplog.text  # the log would have told
@@ -89,10 +100,10 @@ def test_a_cell_of_a_sweep_is_the_result_of_its_settings(offers, form):
     events = list(sweep_events(read_order(form, offers), [0.2, 0.6], [0.01, 0.1]))
     cells = {(event["row"], event["column"]): event for event in events if event["event"] == "result"}
     assert set(cells) == {(0, 0), (0, 1), (1, 0), (1, 1)}
-    taken = result_of(restore_events(read_order(form | {"depth": "0.6", "relative-step": "0.01"}, offers)))
+    taken = result_of(restore_events(read_order(form | {"sigma": "0.6", "relative-step": "0.01"}, offers)))
     assert cells[1, 0]["picture"] == taken["picture"] and cells[1, 0]["command"] == taken["command"]
     done = [event["done"] for event in events if event["event"] == "progress"]
-    assert done == sorted(done) and done[-1] == events[-2]["of"]
+    assert done == sorted(done) and done[-1] == 4 * 7
 
 
 def test_the_strip_shows_each_stage_from_the_input_to_the_result(offers, form):
@@ -103,10 +114,10 @@ def test_the_strip_shows_each_stage_from_the_input_to_the_result(offers, form):
     assert list(dict.fromkeys(stages)) == ["encoding", "correction", "decoding"] and stages == sorted(
         stages, key=["encoding", "correction", "decoding"].index
     )
-    sigmas, moves = itinerary(order.offer.prior.schedule, order.config)
+    sigmas, moves, evaluations = itinerary(order.offer.prior, order.config)
+    assert evaluations.tolist() == list(range(8 + 6 + 8 + 1 + 1))
     assert len(moves) == 8 + 6 + 8 + 1 and set(frames(moves)) >= {0, 8, 14, 23}
-    schedule = order.offer.prior.schedule
-    assert max(event["sigma"] for event in strip) == pytest.approx(float(schedule.sigma(schedule.timestep(0.3))), rel=1e-5)
+    assert max(event["sigma"] for event in strip) == pytest.approx(1.1)
     assert sigmas[0] == pytest.approx(0.01, rel=1e-2) and strip[-1]["sigma"] == 0
     assert psnr(from_uint8(pixels_of(strip[0]["picture"])[None]), from_uint8(NOISE[None]))[0] > 35  # the input with 0.01 of noise
     np.testing.assert_array_equal(pixels_of(strip[-1]["picture"]), pixels_of(result["picture"]))
@@ -124,8 +135,9 @@ def test_samples_differ_and_their_diversity_is_that_of_their_pictures(offers, fo
     assert fidelities == [f"{float(psnr(result, from_uint8(NOISE[None]))[0]):.2f} dB" for result in results]
     first = result_of(restore_events(read_order(form, offers)))
     np.testing.assert_array_equal(from_uint8(pixels_of(first["picture"])[None]), results[0])
-    done = [event["done"] for event in events if event["event"] == "latent"]
-    assert done == sorted(done) and done[-1] == events[1]["of"]
+    progress = [event for event in events if event["event"] == "progress"]
+    done = [event["done"] for event in progress]
+    assert done == sorted(done) and done[-1] == progress[0]["of"] and progress[-1]["seconds_left"] == 0
 
 
 def test_an_order_that_is_closed_leaves_the_device_to_the_next(offers, form):
@@ -140,13 +152,19 @@ def test_an_order_that_is_closed_leaves_the_device_to_the_next(offers, form):
     ("changes", "named"),
     [
         ({"prior": "/etc"}, "'/etc' is not offered"),
-        ({"depth": "2"}, r"depth is \[2.0\]"),
-        ({"depth": "deep"}, "'deep'"),
-        ({"relative-step": "-1"}, "relative_step is"),
+        ({"sigma": "", "depth": "2"}, r"depth is \[2.0\]"),
+        ({"depth": "0.5"}, "sigma and depth are both given"),
+        ({"sigma": "deep"}, "'deep'"),
+        ({"fit": "tile", "method": "smooth"}, "method 'smooth'"),
+        ({"fit": "squash"}, "fit 'squash'"),
+        ({"picture": None, "size": [0, 8]}, r"size is \[0, 8\]"),
+        ({"picture": None, "size": [10_000, 10_000]}, "50 million"),
+        ({"method": "official", "mask": "data:,"}, "official takes no mask"),
+        ({"relative-step": "-1"}, r"relative_step is \[-1.0\]"),
         ({"eta": "0"}, "eta is 0.0"),
-        ({"seed": "-1"}, "--seed is -1"),
+        ({"seed": "-1"}, "seed is -1"),
         ({"samples": "17"}, "samples is 17"),
-        ({"samples": "0"}, "--samples is 0"),
+        ({"samples": "0"}, "samples is 0"),
         ({"ode-steps": "0"}, "num_steps is 0"),
         ({"preset": "heavy"}, "heavy"),
         ({"picture": "data:image/png;base64,bm8gcGljdHVyZQ=="}, "the picture cannot be read: not a picture"),
@@ -175,5 +193,36 @@ def test_a_cut_picture_and_a_bomb_are_named(offers, form):
 def test_a_grid_has_bounds_and_a_result_that_is_not_finite_is_named(offers, form):
     with pytest.raises(UserError, match="0 cells"):
         list(sweep_events(read_order(form, offers), [], [0.1]))
-    with pytest.raises(UserError, match="depth is"):
+    with pytest.raises(UserError, match="sigma is"):
         list(sweep_events(read_order(form, offers), [0.5, 1.5], [0.1]))
+
+
+def test_what_a_person_is_told_before_starting(offers, form):
+    """The cost is what the run will count, a window each; warnings are the command line's; the size is the picture's own."""
+    form = {**form, "picture": None, "size": [20, 30], "fit": "tile", "samples": "2", "relative-step": "3"}
+    before, *_, after = filter(None, KINDS["cost"](form, offers))
+    assert before["evaluations"] == 2 * (2 + 2 + 2 + 1) and before["windows"] == 4 * 7 and before["size"] == (20, 30)
+    assert len(before["warnings"]) == 1 and "beyond the limit" in before["warnings"][0]
+    assert after["seconds"] == pytest.approx(14 * 28 * offers[form["prior"]].pace.seconds)
+    assert [event["seconds"] for event in KINDS["cost"](form, offers) if event] == [after["seconds"]]
+
+
+def test_compiled_programs_are_bounded(offers, form, monkeypatch):
+    monkeypatch.setattr(code_jax.demo.events, "_MOST_PROGRAMS", 2)
+    cleared = []
+    monkeypatch.setattr(jax, "clear_caches", lambda: cleared.append(True))
+    for steps in ("2", "3", "2", "4", "2"):
+        code_jax.demo.events._bound_programs(jax.tree.structure(read_order(form | {"ode-steps": steps}, offers).config))
+    assert len(cleared) == 1 and len(code_jax.demo.events._programs) <= 2
+
+
+def test_what_is_offered_comes_from_the_methods_themselves(offers):
+    told = json.loads(json.dumps(options_of(offers)))
+    for name, offered in told["methods"].items():
+        method = methods.find(name)
+        assert set(offered["controls"]) <= set(method.options) & set(told["controls"])
+        for preset, values in offered["presets"].items():
+            chosen = {"preset": preset} if preset else {}
+            texts = {key: ",".join(map(str, value)) if isinstance(value, list) else str(value) for key, value in values.items()}
+            given = read_options(texts, offered["controls"]) | chosen
+            assert to_plain(method.configure(given)) == to_plain(method.configure(chosen))
