@@ -42,6 +42,15 @@ def read_archive(path: Path, endings: frozenset[str]) -> Iterator[tuple[str, byt
                 yield name, _read(archive, entry, inside)
 
 
+def read_entry(path: Path, name: str) -> bytes | PictureError:
+    """The bytes of an entry that `read_archive` named, or why they cannot be read any more."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return _read(archive, archive.getinfo(name), PurePosixPath(name.replace("\\", "/")))
+    except _DAMAGE as error:
+        return PictureError(f"its archive cannot be read: {error}")
+
+
 def _read(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, inside: PurePosixPath) -> bytes | PictureError:
     if inside.is_absolute() or ".." in inside.parts or inside.parts[0].endswith(":"):
         return PictureError("its name leads out of the archive")

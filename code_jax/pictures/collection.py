@@ -7,7 +7,7 @@ from collections.abc import Container, Iterator
 from pathlib import Path
 
 from code_jax.errors import UserError
-from code_jax.pictures.archive import read_archive
+from code_jax.pictures.archive import read_archive, read_entry
 from code_jax.pictures.decode import Picture, decode_picture
 from code_jax.pictures.loading import PictureError, read_bytes
 
@@ -29,6 +29,16 @@ def read_collection(source: Path) -> Iterator[tuple[str, Picture | PictureError]
             yield name, data if isinstance(data, PictureError) else decode_picture(data, name)
         except PictureError as error:
             yield name, error
+
+
+def read_one(source: Path, name: str) -> Picture:
+    """One picture of a folder or archive by the name that `read_collection` gave it; raises PictureError if it cannot be read."""
+    if source.is_dir():
+        return decode_picture(read_bytes(source / name), name)
+    data = read_entry(source, name)
+    if isinstance(data, PictureError):
+        raise data
+    return decode_picture(data, name)
 
 
 def find_pictures(

@@ -37,11 +37,16 @@ def prior_hash(prior: Prior) -> str:
         "scaling": [type(prior.scaling).__name__, prior.prediction_type],
     }
     digest = hashlib.sha256(json.dumps(config, sort_keys=True).encode())
-    for path, leaf in jax.tree_util.tree_leaves_with_path((prior.params, prior.scaling)):
+    add_leaves(digest, (prior.params, prior.scaling))
+    return digest.hexdigest()
+
+
+def add_leaves(digest: hashlib._Hash, tree: Any) -> None:
+    """Adds the path, dtype, shape and bits of every array of a pytree to a digest."""
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
         values = np.ascontiguousarray(leaf)
         digest.update(f"\n{jax.tree_util.keystr(path)} {values.dtype} {values.shape}\n".encode())
         digest.update(values.reshape(-1).view(np.uint8).data)
-    return digest.hexdigest()
 
 
 def _describe(function: Any) -> Any:

@@ -21,7 +21,9 @@ _FILES = {  # what a command writes whatever its inputs are called
     "corrupt": ("manifest.jsonl", "contact_sheet.png"),
     "sweep": ("sweep.csv", "plot.png", "contact_sheet.png", "cells"),
     "evaluate": ("results.csv", "report.md", "report.html", "records"),
+    "train": ("training.json", "checkpoints", "damaged", "losses.csv", "losses.png", "samples", "prior"),
 }
+_ALONE = ("train",)  # whose folder begins empty: what else is in it is taken for another program's training
 
 
 def check_folder(out: Path, command: str, settings: Mapping[str, Any] | None = None) -> None:
@@ -35,7 +37,7 @@ def check_folder(out: Path, command: str, settings: Mapping[str, Any] | None = N
     settings = json.loads(json.dumps(settings or {}, default=str))  # as a marker gives it back
     made = made_by(out)
     if made is None:
-        for name in _FILES[command]:
+        for name in (each for each in _names(out) if each[0] != ".") if command in _ALONE else _FILES[command]:
             path = out / name
             if os.path.lexists(path) and not (os.path.isfile(path) and os.path.getsize(path) == 0):
                 raise UserError(f"{str(path)!r} is there already, and code-jax {command} did not make it; choose another --out")
@@ -69,6 +71,10 @@ def claimed(out: Path, command: str, settings: Mapping[str, Any] | None = None) 
     with locked(out / LOCK):
         claim(out, command, settings)
         yield
+
+
+def _names(out: Path) -> list[str]:
+    return sorted(os.listdir(out)) if out.is_dir() else []
 
 
 def made_by(out: Path) -> dict[str, Any] | None:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import functools
-import hashlib
-import io
 import itertools
 import signal
 import sys
@@ -22,24 +19,22 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from code_jax.diffusion.levels import timesteps_of
-from code_jax.diffusion.schedule import NoiseSchedule
-from code_jax.durable import write_durably
-from code_jax.editing.inversion import decode
 from code_jax.errors import UserError
 from code_jax.models.config import UNet2DConfig
 from code_jax.models.unet import UNet2DModel
-from code_jax.pictures.arrays import picture_of, to_uint8
+from code_jax.pictures.files import write_picture
 from code_jax.priors.hash import prior_hash
 from code_jax.priors.prior import Prior
 from code_jax.progress import clock
-from code_jax.training.checkpoints import Checkpoints, check_description
-from code_jax.training.data import batches, held_out, read_pictures
+from code_jax.training.checkpoints import Checkpoints, check_description, set_damaged_aside
+from code_jax.training.log import Log
 from code_jax.training.recipe import Recipe
-from code_jax.training.step import init_state, loss, train_step
+from code_jax.training.sources import Dataset
+from code_jax.training.step import TrainState, init_state, train_step
+from code_jax.training.validation import Validation, levels
 
-BINS = 10
-_VALIDATED = 200
-_COLUMNS = ("step", "pictures", "seconds", "train_loss", "validation_loss", *(f"bin_{i}" for i in range(BINS)))
+VALIDATED = 100
+_LATE = 8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,7 +43,6 @@ class Run:
 
     Attributes:
         seed: of weights, order, timesteps and noise.
-        held_out: pictures kept out of the training, by the hash of their names.
         every: steps between checkpoints, each with a validation and a sample grid.
         keep: how many of the last checkpoints stay, beside the best.
         seconds: stop after so long and leave a checkpoint; None is never.
@@ -57,7 +51,6 @@ class Run:
     """
 
     seed: int = 0
-    held_out: int = 1000
     every: int = 500
     keep: int = 2
     seconds: float | None = None
@@ -66,57 +59,41 @@ class Run:
 
 
 class Trained(NamedTuple):
-    """Steps done, the step of lowest validation loss and its weights as a `Prior`, and the signal that ended the training."""
+    """How a training ended.
+
+    Attributes:
+        steps: done in all.
+        best_step: the checkpoint of lowest validation loss; None if there is none.
+        prior: of its weights.
+        signal: that ended the training, or None.
+        diverged: the step whose loss or weights were not finite, which ended it, or None.
+    """
 
     steps: int
-    best_step: int
+    best_step: int | None
     prior: Prior
     signal: int | None
+    diverged: int | None
 
 
-class Data(NamedTuple):
-    """Pictures uint8 [N, S, S, C] to train and to validate on, and a digest of their names and values."""
-
-    train: np.ndarray
-    validation: np.ndarray
-    digest: str
-
-
-def read_data(source: str | Path, size: int, held: int, channels: int = 3) -> Data:
-    """The pictures of a folder or zip, `held` of them held out (at most a fifth).
-
-    Raises:
-        UserError: if there are fewer than two pictures.
-    """
-    names, pictures = read_pictures(source, size, channels)
-    if len(names) < 2:
-        raise UserError(f"{str(source)!r} holds 1 readable picture; a training needs at least 2, one of them to validate on")
-    mask = held_out(names, min(held, max(len(names) // 5, 1)))
-    digest = hashlib.sha256("\0".join(names).encode("utf-8", "surrogateescape"))
-    digest.update(pictures.tobytes())
-    return Data(pictures[~mask], pictures[mask], digest.hexdigest())
-
-
-def train(
-    folder: Path, source: str | Path, network: UNet2DConfig, recipe: Recipe, run: Run, init: Prior | None = None
-) -> Trained:
-    """Trains a prior on the pictures of a folder or zip; writes checkpoints, ``losses.csv`` and ``samples/`` to `folder`.
+def train(folder: Path, data: Dataset, network: UNet2DConfig, recipe: Recipe, run: Run, init: Prior | None = None) -> Trained:
+    """Trains a prior on pictures of its shape; leaves checkpoints, ``losses.csv``, its chart and ``samples/`` in `folder`.
 
     The weights are a function of data, network, recipe, seed, `init` and the number of devices: a training that was killed and
     resumed gives those of one that was not, bit for bit on CPU.
 
     Raises:
-        UserError: for data, settings or a folder that do not fit.
+        UserError: for data, settings or a folder that do not fit, and if no checkpoint can be written.
     """
-    schedule, model = _schedule_of(recipe, init), UNet2DModel(network)
+    schedule = recipe.noise_schedule() if init is None else timesteps_of(init, "training", "a prior that has them")
+    model = UNet2DModel(network)
     devices = jax.devices()
     if recipe.batch_size % len(devices):
         raise UserError(f"batch_size {recipe.batch_size} is not a multiple of the {len(devices)} devices")
-    data = read_data(source, network.sample_size[0], run.held_out, network.in_channels)
     folder.mkdir(parents=True, exist_ok=True)
     description = {
         "network": network.to_diffusers(), "recipe": dataclasses.asdict(recipe), "seed": run.seed, "precision": run.precision,
-        "data": data.digest, "init": None if init is None else prior_hash(init), "devices": len(devices),
+        "data": data.describe(), "init": None if init is None else prior_hash(init), "devices": len(devices),
     }  # fmt: skip
     check_description(folder, description, resume=run.resume)
 
@@ -128,85 +105,66 @@ def train(
     state = jax.device_put(init_state(recipe, params), everywhere)
     prior = Prior.from_network(model, params, schedule, recipe.prediction_type).with_precision(run.precision)
     step_fn = jax.jit(functools.partial(train_step, prior.function, recipe), donate_argnums=1)
-    validate = Validation(prior, recipe, data.validation, fixed_key)
+    validate = Validation(prior, next(data.batches(run.seed, VALIDATED, held=True)), fixed_key)
+    set_damaged_aside(folder, state)
 
     with Checkpoints(folder, run.keep) as checkpoints, _signals() as caught:
-        first = (checkpoints.latest() if run.resume else None) or 0
+        first = checkpoints.latest() or 0
         if first:
             state = checkpoints.restore(first, state)
-        print(
-            f"{len(data.train)} pictures, {len(data.validation)} held out, from step {first} to {recipe.steps}", file=sys.stderr
-        )
-        log, pace = Log(folder / "losses.csv", first), Pace(recipe, first, run.seconds)
-        values: list[jax.Array] = []
-        order = batches(run.seed, len(data.train), recipe.batch_size, first)
-        for step, indices in enumerate(itertools.islice(order, max(recipe.steps - first, 0)), first + 1):
-            state, value = step_fn(step_key, state, schedule, jax.device_put(data.train[indices], shared))
-            values.append(value)
+        counts = (sum(map(len, side)) for side in (data.trained, data.held))
+        print("{} pictures, {} held out, from step {} to {}".format(*counts, first, recipe.steps), file=sys.stderr)
+        log, pace, losses = Log(folder, levels(prior), first), Pace(recipe, first, run.seconds), Losses(first)
+        batches = data.batches(run.seed, recipe.batch_size, first)
+        for step, images in enumerate(itertools.islice(batches, max(recipe.steps - first, 0)), first + 1):
+            state, value = step_fn(step_key, state, schedule, jax.device_put(images, shared))
+            losses.add(value)
+            if losses.diverged is not None:
+                break
             stop = step == recipe.steps or pace.over() or bool(caught)
             pace.tick(step, value)
             if stop or step % run.every == 0:
-                bins, mean = validate.bins(state.ema), float(np.mean(jax.device_get(values)))
-                checkpoints.save(state, float(bins.mean()))
-                log.write(step, step * recipe.batch_size, pace.seconds(), mean, bins)
-                validate.samples(state.ema, folder / "samples" / f"{step:07d}.png")
-                values = []
-                pace.say(f"step {step}: training loss {mean:.5f}, validation loss {bins.mean():.5f}")
+                mean, by_level = losses.mean(), validate.losses(state.ema)
+                if losses.diverged is None and not (np.isfinite(by_level).all() and _all_finite(state)):
+                    losses.diverged = step
+                if losses.diverged is not None:
+                    break
+                checkpoints.save(state, float(by_level.mean()))
+                log.write(step, step * recipe.batch_size, pace.seconds(), mean, by_level)
+                write_picture(validate.samples(state.ema), folder / "samples" / f"{step:07d}.png")
+                pace.say(f"step {step}: training loss {mean:.5f}, validation loss {by_level.mean():.5f}")
             if stop:
                 break
         best = checkpoints.best()
-        prior = prior.replace(params=checkpoints.restore(best, state).ema).with_precision("float32")
-        return Trained(int(state.step), best, prior, caught[0] if caught else None)
+        if best is not None:
+            prior = prior.replace(params=checkpoints.restore(best, state).ema).with_precision("float32")
+        return Trained(int(state.step), best, prior, caught[0] if caught else None, losses.diverged)
 
 
-class Validation:
-    """The loss on held-out pictures at fixed noise in ten bins of t, and a grid of samples from fixed latents."""
+class Losses:
+    """The losses of the steps since the last checkpoint, looked at a few steps late so that no device waits.
 
-    def __init__(self, prior: Prior, recipe: Recipe, pictures: np.ndarray, key: jax.Array) -> None:
-        noise_key, latent_key = jax.random.split(key)
-        count = max(len(pictures[:_VALIDATED]), BINS)
-        chosen = np.resize(pictures[:_VALIDATED], (count, *pictures.shape[1:]))
-        self._prior, self._x0 = prior, jnp.asarray(chosen, jnp.float32) / 127.5 - 1
-        self._schedule = timesteps_of(prior, "training", "a prior that has them")
-        self._t = jnp.linspace(0, self._schedule.num_timesteps - 1, count).round()
-        self._noise = jax.random.normal(noise_key, self._x0.shape)
-        self._latents = jax.random.normal(latent_key, (16, *prior.image_shape))
-        self._loss = jax.jit(functools.partial(loss, prior.function, recipe))
+    Attributes:
+        diverged: the first step whose loss was not finite, or None.
+    """
 
-    def bins(self, params: object) -> np.ndarray:
-        """Mean loss of each tenth of the timesteps, the cleanest first. [10]."""
-        parts = [
-            self._loss(params, self._schedule, self._x0[i : i + 50], self._t[i : i + 50], self._noise[i : i + 50])
-            for i in range(0, len(self._x0), 50)
-        ]
-        return np.array([part.mean() for part in np.array_split(np.concatenate(parts), BINS)])
+    def __init__(self, first: int) -> None:
+        self.diverged: int | None = None
+        self._first, self._values = first, list[jax.Array]()
 
-    def samples(self, params: object, path: Path) -> None:
-        """Writes a grid of 4×4 samples, 25 DDIM steps from noise."""
-        images = decode(self._prior.replace(params=params), self._latents, depth=1.0, solver="ddim", num_steps=25)
-        grid = to_uint8(images).reshape(4, 4, *self._prior.image_shape)
-        path.parent.mkdir(exist_ok=True)
-        picture_of(np.concatenate([np.concatenate(row, axis=1) for row in grid])).save(path)
+    def add(self, value: jax.Array) -> None:
+        """The next step's."""
+        self._values.append(value)
+        if len(self._values) > _LATE and not np.isfinite(self._values[-_LATE]):
+            self.mean()
 
-
-class Log:
-    """``losses.csv``: a row a checkpoint. Rows after the step that the training goes on from are dropped."""
-
-    def __init__(self, path: Path, first: int) -> None:
-        rows: list[list[str]] = []
-        if path.is_file():
-            with open(path, newline="") as file:
-                rows = [row for row in list(csv.reader(file))[1:] if len(row) == len(_COLUMNS) and int(row[0]) <= first]
-        text = io.StringIO(newline="")
-        csv.writer(text).writerows([_COLUMNS, *rows])
-        write_durably(path, text.getvalue().encode())
-        self._path, self._before = path, float(rows[-1][2]) if rows else 0.0
-
-    def write(self, step: int, pictures: int, seconds: float, train_loss: float, bins: np.ndarray) -> None:
-        """Adds a row; seconds go on from those of the runs before."""
-        numbers = (f"{value:.6g}" for value in (train_loss, bins.mean(), *bins))
-        with open(self._path, "a", newline="") as file:
-            csv.writer(file).writerow([step, pictures, round(self._before + seconds, 1), *numbers])
+    def mean(self) -> float:
+        """Of all since it was asked for last."""
+        values = np.asarray(jax.device_get(self._values))
+        if self.diverged is None and not np.isfinite(values).all():
+            self.diverged = self._first + 1 + int(np.argmin(np.isfinite(values)))
+        self._first, self._values = self._first + len(values), []
+        return float(values.mean())
 
 
 class Pace:
@@ -266,5 +224,6 @@ def _signals() -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-def _schedule_of(recipe: Recipe, init: Prior | None) -> NoiseSchedule:
-    return recipe.noise_schedule() if init is None else timesteps_of(init, "training", "a prior that has them")
+@jax.jit
+def _all_finite(state: TrainState) -> jax.Array:
+    return jnp.all(jnp.array([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(state)]))

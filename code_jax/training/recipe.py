@@ -15,6 +15,7 @@ from code_jax.models.config import UNet2DConfig
 
 SCHEDULES = {"linear": linear_schedule, "cosine": cosine_schedule}
 AUGMENTATIONS = ("none", "flips", "turns")
+OPTIMIZERS = ("adamw", "muon")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,9 +29,13 @@ class Recipe:
             levels, where a sample gets its colours and layout, next to no weight: min(SNR, γ)/(SNR + 1).
         batch_size: pictures a step, all devices together.
         steps: steps in all; the learning rate depends on the share of them that is done.
+        optimizer: "adamw", or "muon": Muon for hidden matrices and AdamW for the rest (`code_jax.training.step.optimizer`).
         learning_rate: peak; a linear warm-up, then a cosine to zero.
+        hold: in place of the cosine: the share of the steps after which the learning rate, held until then, falls linearly to
+            zero.
         warmup: steps spent warming up.
-        weight_decay, clip_norm: of AdamW, and the global norm that gradients are clipped to.
+        weight_decay, clip_norm: of the optimizer, and the global norm that gradients are clipped to.
+        lower_half: share of the timesteps drawn from the lower half, the cleaner one; uniform within each half. 0.5 is uniform.
         ema_decay: decay of the moving average once warmed up.
         augment: "none", "flips" (left-right) or "turns" (the eight symmetries of the square: for data without an up).
 
@@ -43,16 +48,19 @@ class Recipe:
     min_snr_gamma: float | None = None
     batch_size: int = 8
     steps: int = 100_000
+    optimizer: str = "adamw"
     learning_rate: float = 1e-3
+    hold: float | None = None
     warmup: int = 200
     weight_decay: float = 1e-4
     clip_norm: float = 1.0
     ema_decay: float = 0.999
+    lower_half: float = 0.5
     augment: str = "flips"
 
     def __post_init__(self) -> None:
         check_prediction_type(self.prediction_type)
-        for name, kinds in (("schedule", tuple(SCHEDULES)), ("augment", AUGMENTATIONS)):
+        for name, kinds in (("schedule", tuple(SCHEDULES)), ("augment", AUGMENTATIONS), ("optimizer", OPTIMIZERS)):
             if getattr(self, name) not in kinds:
                 raise UserError(f"{name} {getattr(self, name)!r} is unknown; choose from {', '.join(kinds)}")
         for name, least in (("batch_size", 1), ("steps", 1), ("warmup", 0)):
@@ -65,6 +73,10 @@ class Recipe:
                 raise UserError(f"{name} is {value!r}; it must be a positive number")
         if not _positive(self.weight_decay) and self.weight_decay != 0:
             raise UserError(f"weight_decay is {self.weight_decay!r}; it must be zero or a positive number")
+        for name in ("hold", "lower_half"):
+            value = getattr(self, name)
+            if not (value is None and name == "hold") and not (value == 0 or (_positive(value) and value <= 1)):
+                raise UserError(f"{name} is {value!r}; it must be a share from 0 to 1")
         if not isinstance(self.ema_decay, float) or not 0 <= self.ema_decay < 1:
             raise UserError(f"ema_decay is {self.ema_decay!r}; it must be in [0, 1)")
 
@@ -77,7 +89,8 @@ def _positive(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < float("inf")
 
 
-# small: what two CPU cores train in hours; base: an accelerator in hours; celebahq-256: the published network.
+# small, pictures: what two CPU cores train in hours (of one kind of picture; of several, as `pictures-64` is); base: an
+# accelerator in hours; celebahq-256: the published network.
 _SMALL = UNet2DConfig(
     sample_size=(64, 64),
     block_out_channels=(16, 48, 96, 160),
@@ -89,6 +102,11 @@ _SMALL = UNet2DConfig(
 )
 NETWORKS = {
     "small": _SMALL,
+    "pictures": dataclasses.replace(
+        _SMALL,
+        down_block_types=("DownBlock2D",) * 2 + ("AttnDownBlock2D",) * 2,
+        up_block_types=("AttnUpBlock2D",) * 2 + ("UpBlock2D",) * 2,
+    ),
     "base": dataclasses.replace(_SMALL, block_out_channels=(64, 128, 192, 256), layers_per_block=2, norm_num_groups=32),
     "celebahq-256": UNet2DConfig(
         sample_size=(256, 256),
@@ -104,6 +122,17 @@ NETWORKS = {
 }
 RECIPES = {
     "small": Recipe(),
+    "pictures": Recipe(
+        optimizer="muon",
+        batch_size=16,
+        steps=62_500,  # a million pictures
+        learning_rate=5e-4,
+        hold=0.8,
+        warmup=500,
+        weight_decay=0.01,
+        ema_decay=0.9995,
+        lower_half=0.85,
+    ),
     "base": Recipe(batch_size=64, learning_rate=3e-4, warmup=1000, ema_decay=0.9995, steps=200_000),
     "celebahq-256": Recipe(
         prediction_type="epsilon",

@@ -18,7 +18,7 @@ import optax
 
 from code_jax.metrics import LandCover, landcover, save_landcover
 from code_jax.models.classifier import TileClassifier
-from code_jax.training.data import batches, held_out, read_pictures
+from code_jax.training.data import draws, held_out, read_pictures
 from code_jax.training.step import augment
 
 
@@ -67,7 +67,7 @@ def main() -> None:
         return optax.apply_updates(params, updates), state, value
 
     begun = time.monotonic()
-    for i, indices in zip(range(steps), batches(args.seed, len(train), args.batch_size), strict=False):
+    for i, (_, indices) in zip(range(steps), draws(args.seed, [1.0], [len(train)], args.batch_size), strict=False):
         params, state, value = step(params, state, jax.random.fold_in(key, i), train[indices], truth[indices])
         if (i + 1) % 200 == 0 or i + 1 == steps:
             network = LandCover(params, model, classes)

@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,9 +18,12 @@ from PIL import Image
 
 import code_jax
 from code_jax.cli.main import main
+from code_jax.runs.folder import claimed
+from code_jax.training import loop
 from code_jax.training.checkpoints import Checkpoints
 from code_jax.training.recipe import find_recipe
-from code_jax.training.step import init_state
+from code_jax.training.step import init_state, train_step
+from code_jax.training.validation import SIGMAS
 from tests.conftest import ONE_LEVEL, tiny_prior
 
 pytestmark = pytest.mark.usefixtures("quickly_compiled")
@@ -72,8 +76,8 @@ def test_a_training_leaves_losses_samples_and_a_prior_that_loads(data, straight)
     rows = losses_of(straight)
     assert [int(row["step"]) for row in rows] == [20, 40, 60]
     assert float(rows[-1]["train_loss"]) < float(rows[0]["train_loss"])
-    bins = [float(rows[-1][f"bin_{i}"]) for i in range(10)]
-    assert float(rows[-1]["validation_loss"]) == pytest.approx(np.mean(bins), rel=1e-4)
+    levels = [float(rows[-1][f"sigma_{sigma:g}"]) for sigma in SIGMAS]
+    assert float(rows[-1]["validation_loss"]) == pytest.approx(np.mean(levels), rel=1e-4)
     with Image.open(straight / "samples" / "0000060.png") as grid:
         assert grid.size == (32, 32)
     prior, losses = code_jax.load_prior(straight / "prior"), [float(row["validation_loss"]) for row in rows]
@@ -149,6 +153,11 @@ def test_fine_tuning_starts_from_the_prior(data, straight, tmp_path):
         (["--batch-size", "0"], "batch_size is 0"),
         (["--seconds", "-1"], "--seconds is -1.0"),
         (["--augment", "cutout"], "'cutout'"),
+        (["--optimizer", "sgd"], "'sgd'"),
+        (["--hold", "1.5"], "hold is 1.5"),
+        (["--lower-half", "-1"], "lower_half is -1.0"),
+        (["--data", "nowhere:0.5:margin=2"], "nowhere"),
+        (["--data", "x:patches=0"], "a scale of x is 0"),
         (["--init", "eurosat-64", "--schedule", "cosine"], "--schedule"),
     ],
 )
@@ -164,3 +173,88 @@ def test_another_training_is_not_mixed_in(data, straight, capsys):
     assert main(arguments) == 2 and "--resume" in capsys.readouterr().err
     assert main([*arguments, "--resume", "--learning-rate", "0.5"]) == 2
     assert "recipe.learning_rate was 0.001, is 0.5" in capsys.readouterr().err
+
+
+def main_of(data, out, *more):
+    """The command in this process: its exit status."""
+    return main(command(data, out, *more)[3:])
+
+
+def contents(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.usefixtures("own_cache")
+def test_a_loss_that_is_not_finite_ends_the_training_with_the_best_checkpoint_before(data, tmp_path, capsys, monkeypatch):
+    """The weights break in step 31: its loss is finite, that of step 32 is not."""
+
+    def breaking(apply, recipe, key, state, schedule, images):
+        after, value = train_step(apply, recipe, key, state, schedule, images)
+        factor = jnp.where(state.step == 30, jnp.nan, 1.0)
+        return after.replace(params=jax.tree.map(lambda leaf: leaf * factor, after.params)), value
+
+    monkeypatch.setattr(loop, "train_step", breaking)
+    for more in ((), ("--resume",)):  # which comes to the same step
+        assert main_of(data, tmp_path, *more) == 1
+        out, err = capsys.readouterr()
+        assert err.splitlines()[-1].startswith("code-jax: step 32 is not finite")
+        assert "wrote the prior of step 20" in out
+        assert sorted(os.listdir(tmp_path / "checkpoints")) == ["20"]
+        assert [row["step"] for row in losses_of(tmp_path)] == ["20"]
+        assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(code_jax.load_prior(tmp_path / "prior").params))
+
+
+@pytest.mark.usefixtures("own_cache")
+def test_a_training_that_was_never_finite_leaves_no_prior(data, tmp_path, capsys):
+    assert main_of(data, tmp_path, "--learning-rate", "1e9") == 1
+    assert "step 2 is not finite" in capsys.readouterr().err
+    assert os.listdir(tmp_path / "checkpoints") == [] and not (tmp_path / "prior").exists()
+
+
+@pytest.mark.usefixtures("own_cache")
+def test_a_cut_checkpoint_is_passed_over_for_the_one_before(data, straight, tmp_path, capsys):
+    shutil.copytree(straight, tmp_path / "t")
+    files = [path for path in (tmp_path / "t" / "checkpoints" / "60").rglob("*") if path.is_file()]
+    os.truncate(max(files, key=os.path.getsize), 100)
+    assert main_of(data, tmp_path / "t", "--resume") == 0
+    lines = [line for line in capsys.readouterr().err.splitlines() if "damaged" in line]
+    assert len(lines) == 1 and "the checkpoint of step 60 is damaged" in lines[0]
+    assert (tmp_path / "t" / "damaged" / "60").is_dir()
+    jax.tree.map(np.testing.assert_array_equal, state_of(data, tmp_path / "t"), state_of(data, straight))
+
+
+@pytest.mark.usefixtures("own_cache")
+def test_a_folder_in_use_or_of_something_else_is_refused_and_left_as_it_was(data, straight, tmp_path, capsys):
+    with claimed(straight, "train"):
+        before = contents(straight)
+        assert main_of(data, straight, "--resume") == 2
+    assert "is at work in" in capsys.readouterr().err and contents(straight) == before
+    for name, text in (
+        ("notes.txt", "mine"),
+        ("training.json", "{}"),
+        (".manifest.json", '{"command": "sweep", "settings": {}}'),
+    ):
+        folder = tmp_path / name[:5]
+        folder.mkdir()
+        (folder / name).write_text(text)
+        for more in ((), ("--resume",)):
+            assert main_of(data, folder, *more) == 2
+            message = capsys.readouterr().err
+            assert "choose another --out" in message and ("sweep" if name[0] == "." else name) in message
+            assert contents(folder) == {folder / name: text.encode()}
+    (tmp_path / "linked").mkdir()
+    (tmp_path / "linked" / "checkpoints").symlink_to(tmp_path)
+    assert main_of(data, tmp_path / "linked") == 2 and "checkpoints" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("own_cache")
+def test_a_prior_of_patches_says_at_which_scales_and_leaves_what_is_not_its_own(data, tmp_path):
+    (tmp_path / "t").mkdir()
+    sources = ["--data", f"{data}:1:margin=2", "--data", f"{data}:3:patches=1*0.5,2*0.5"]
+    assert main(["train", *sources, *command(data, tmp_path / "t", "--steps", "2")[6:]]) == 0
+    config = json.loads((tmp_path / "t" / "prior" / "unet" / "config.json").read_text())
+    assert config["_patches"] == [1, 2]
+    (tmp_path / "t" / "prior" / "mine.txt").write_text("mine")
+    assert main(["train", *sources, *command(data, tmp_path / "t", "--steps", "2", "--resume")[6:]]) == 0
+    assert code_jax.load_prior(tmp_path / "t" / "prior").image_shape == (8, 8, 3)
+    assert (tmp_path / "t" / "prior" / "mine.txt").read_text() == "mine"

@@ -17,7 +17,7 @@ import code_jax
 from code_jax.models.unet import UNet2DModel
 from code_jax.pictures.files import read_picture
 from code_jax.priors.weights import expected_params
-from code_jax.training.data import batches, held_out, read_pictures
+from code_jax.training.data import draws, held_out, read_pictures
 from code_jax.training.recipe import RECIPES, Recipe, find_recipe, override
 from code_jax.training.step import augment, ema_update, init_state, learning_rate, loss, train_step
 from tests.conftest import ONE_LEVEL, tiny_prior
@@ -69,11 +69,21 @@ def test_augmentation_reaches_every_symmetry_alike_and_invents_nothing(kind, sym
 
 
 def test_input_order_goes_on_exactly_after_a_restart():
-    straight = list(itertools.islice(batches(3, 10, 4), 7))
-    for start in range(7):
-        for a, b in zip(straight[start:], batches(3, 10, 4, start), strict=False):
+    given = 3, (0.7, 0.3), (10, 6), 4
+    straight = list(itertools.islice(draws(*given), 30))
+    for start in range(0, 30, 7):
+        for a, b in zip(straight[start:], draws(*given, start), strict=False):
             np.testing.assert_array_equal(a, b)
-    assert len(set(np.concatenate(straight[:2]))) == 8  # without replacement within an epoch
+    sources, positions = (np.concatenate(each) for each in zip(*straight, strict=True))
+    for source, count in enumerate(given[2]):
+        mine = positions[sources == source]
+        for epoch in np.split(mine, range(count, len(mine), count)):
+            assert len(set(epoch)) == len(epoch)  # nothing twice until all was drawn once
+
+
+def test_sources_are_drawn_by_their_shares():
+    drawn = np.concatenate([sources for sources, _ in itertools.islice(draws(0, (0.5, 0.3, 0.2), (7, 7, 7), 16), 500)])
+    np.testing.assert_allclose(np.bincount(drawn) / len(drawn), (0.5, 0.3, 0.2), atol=4.5 * np.sqrt(0.25 / len(drawn)))
 
 
 def test_held_out_pictures_depend_on_names_alone():
@@ -204,7 +214,7 @@ def test_recipes_are_those_of_their_names_and_files(tmp_path):
     network, recipe = find_recipe("celebahq-256")
     count = sum(leaf.size for leaf in jax.tree.leaves(expected_params(UNet2DModel(network))))
     assert count == 113_673_219  # google/ddpm-ema-celebahq-256
-    assert set(RECIPES) == {"small", "base", "celebahq-256"} and recipe.prediction_type == "epsilon"
+    assert set(RECIPES) == {"small", "pictures", "base", "celebahq-256"} and recipe.prediction_type == "epsilon"
     path = tmp_path / "mine.json"
     path.write_text(json.dumps({"network": find_recipe("small")[0].to_diffusers(), "recipe": {"steps": 7}}))
     assert find_recipe(str(path)) == (find_recipe("small")[0], Recipe(steps=7))
