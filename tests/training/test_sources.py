@@ -3,6 +3,7 @@
 import itertools
 import os
 import re
+import zipfile
 
 import numpy as np
 import pytest
@@ -125,3 +126,12 @@ def test_sources_are_read_as_they_are_written():
 def test_a_source_that_is_none_is_refused_by_name(text, named):
     with pytest.raises(code_jax.UserError, match=re.escape(named)):
         parse_source(text)
+
+
+def test_an_archive_gives_what_its_folder_gives(photos, tmp_path_factory):
+    path = tmp_path_factory.mktemp("zip") / "photos.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in sorted(os.listdir(photos)):
+            archive.write(f"{photos}/{name}", name)
+    of_folder = drawn(Source(photos, scales=((1, 1.0),)))
+    np.testing.assert_array_equal(of_folder, drawn(Source(str(path), scales=((1, 1.0),)), memory=0))
