@@ -7,23 +7,20 @@ from collections.abc import Mapping
 from typing import Any
 
 from code_jax.errors import UserError, brief
+from code_jax.models.options import MAX_CHANNELS, MAX_CLASSES, MAX_LEVELS, MAX_SIZE, one_of, read_options, whole
 
 DOWN_BLOCKS = ("DownBlock2D", "AttnDownBlock2D", "ResnetDownsampleBlock2D")
 UP_BLOCKS = ("UpBlock2D", "AttnUpBlock2D", "ResnetUpsampleBlock2D")
 ACTIVATIONS = ("silu", "swish", "mish", "gelu", "relu")
 
-# Bounds that every published network keeps and that a hostile config.json does not: they are checked before any allocation.
-_MAX_CHANNELS, _MAX_LEVELS, _MAX_LAYERS, _MAX_SIZE = 8192, 12, 32, 8192
-_MAX_BLOCKS = 100  # residual blocks of the way down: levels × layers
+_MAX_LAYERS, _MAX_BLOCKS = 32, 100  # of a level; of the way down: levels × layers
 
-_OPTIONAL = ("time_embedding_dim", "attention_head_dim", "num_attention_heads", "attn_norm_num_groups")
+_OPTIONAL = ("time_embedding_dim", "attention_head_dim", "num_attention_heads", "attn_norm_num_groups", "num_class_embeds")
 
-_CLASSES = "a network conditioned on classes is no prior here"
 # Options of UNet2DModel that this network answers to with one value only, and what any other value would make of it.
 _ONLY: dict[str, tuple[Any, str]] = {
     "_class_name": ("UNet2DModel", "others, conditioned on text, say, take more than a noisy image and its time"),
-    "class_embed_type": (None, _CLASSES),
-    "num_class_embeds": (None, _CLASSES),
+    "class_embed_type": (None, "classes are rows of a table"),
     "time_embedding_type": ("positional", "time is embedded in fixed sinusoids"),
     "num_train_timesteps": (None, "time is embedded in fixed sinusoids"),
     "mid_block_type": ("UNetMidBlock2D", "the middle has two residual blocks"),
@@ -56,6 +53,7 @@ class UNet2DConfig:
         attn_norm_num_groups: groups of the middle attention's norm; None follows `norm_num_groups`.
         resnet_time_scale_shift: "default" adds the time embedding, "scale_shift" modulates the second norm by it.
         add_attention: attention in the middle block.
+        num_class_embeds: rows of the table of class embeddings; None is a network without classes.
 
     Raises:
         UserError: for a value that no network can have, before anything is allocated.
@@ -85,41 +83,42 @@ class UNet2DConfig:
     norm_eps: float = 1e-5
     resnet_time_scale_shift: str = "default"
     add_attention: bool = True
+    num_class_embeds: int | None = None
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             _of_type(field.name, getattr(self, field.name), field.default)
         levels = len(self.block_out_channels)
-        if not 1 <= levels <= _MAX_LEVELS:
-            raise UserError(f"block_out_channels has {levels} levels; 1 to {_MAX_LEVELS} are supported")
+        if not 1 <= levels <= MAX_LEVELS:
+            raise UserError(f"block_out_channels has {levels} levels; 1 to {MAX_LEVELS} are supported")
         for name, kinds in (("down_block_types", DOWN_BLOCKS), ("up_block_types", UP_BLOCKS)):
             blocks = getattr(self, name)
             if len(blocks) != levels:
                 raise UserError(f"{name} has {len(blocks)} entries for {levels} levels of block_out_channels")
             for block in blocks:
-                _one_of(name, block, kinds)
-        _one_of("downsample_type", self.downsample_type, ("conv", "resnet"))
-        _one_of("upsample_type", self.upsample_type, ("conv", "resnet"))
-        _one_of("act_fn", self.act_fn, ACTIVATIONS)
-        _one_of("resnet_time_scale_shift", self.resnet_time_scale_shift, ("default", "scale_shift"))
-        _one_of("downsample_padding", self.downsample_padding, (0, 1))
+                one_of(name, block, kinds)
+        one_of("downsample_type", self.downsample_type, ("conv", "resnet"))
+        one_of("upsample_type", self.upsample_type, ("conv", "resnet"))
+        one_of("act_fn", self.act_fn, ACTIVATIONS)
+        one_of("resnet_time_scale_shift", self.resnet_time_scale_shift, ("default", "scale_shift"))
+        one_of("downsample_padding", self.downsample_padding, (0, 1))
         if len(self.sample_size) != 2:
             raise UserError(f"sample_size is {brief(self.sample_size)}; it must be one number or height and width")
         for size in self.sample_size:
-            _whole("sample_size", size, _MAX_SIZE)
+            whole("sample_size", size, MAX_SIZE)
             if size % 2 ** (levels - 1):
                 raise UserError(f"sample_size {size} cannot be halved {levels - 1} times, as {levels} levels want")
-        _whole("in_channels", self.in_channels, 64)
-        _whole("out_channels", self.out_channels, 64)
-        _whole("layers_per_block", self.layers_per_block, _MAX_LAYERS)
-        _whole("norm_num_groups", self.norm_num_groups, _MAX_CHANNELS)
+        whole("in_channels", self.in_channels, 64)
+        whole("out_channels", self.out_channels, 64)
+        whole("layers_per_block", self.layers_per_block, _MAX_LAYERS)
+        whole("norm_num_groups", self.norm_num_groups, MAX_CHANNELS)
         for channels in self.block_out_channels:
-            _whole("block_out_channels", channels, _MAX_CHANNELS)
+            whole("block_out_channels", channels, MAX_CHANNELS)
             if channels % self.norm_num_groups:
                 raise UserError(f"block_out_channels {channels} is not a multiple of norm_num_groups {self.norm_num_groups}")
         for name in _OPTIONAL:
             if getattr(self, name) is not None:
-                _whole(name, getattr(self, name), 4 * _MAX_CHANNELS)
+                whole(name, getattr(self, name), MAX_CLASSES if name == "num_class_embeds" else 4 * MAX_CHANNELS)
         if levels * self.layers_per_block > _MAX_BLOCKS:
             raise UserError(f"{levels} levels of layers_per_block {self.layers_per_block} are more than {_MAX_BLOCKS} blocks")
         deepest = self.block_out_channels[-1]
@@ -161,20 +160,11 @@ class UNet2DConfig:
         Raises:
             UserError: names an option that is unknown, or that has a value this network does not answer to.
         """
-        for name, (only, reason) in _ONLY.items():
-            if name in config and config[name] != only:
-                raise UserError(f"{name} {brief(config[name])} is not supported (only {only!r} is): {reason}")
-        known = {field.name for field in dataclasses.fields(cls)}
-        values: dict[str, Any] = {name: config[name] for name in known & set(config)}
-        values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
-        for name in set(config) - known - set(_ONLY) - set(_AVERAGE):
-            if not name.startswith("_"):
-                raise UserError(f"unknown option {brief(name)} = {brief(config[name])} of the network's config")
-        size = values.get("sample_size")
+        size = config.get("sample_size")
         if size is None:
             raise UserError("sample_size is missing from the network's config: state the height and width in pixels")
-        values["sample_size"] = size if isinstance(size, tuple) else (size, size)
-        return cls(**values)
+        square = size if isinstance(size, (list, tuple)) else (size, size)
+        return read_options(cls, {**config, "sample_size": tuple(square)}, _ONLY, _AVERAGE)
 
     def to_diffusers(self) -> dict[str, Any]:
         """The mapping that diffusers' ``UNet2DModel.from_config`` reads."""
@@ -195,12 +185,3 @@ def _of_type(name: str, value: Any, default: Any) -> None:
     if not fits:
         raise UserError(f"{name} is {brief(value)}, which is not of the type of {default!r}")
 
-
-def _one_of(name: str, value: Any, kinds: tuple[Any, ...]) -> None:
-    if value not in kinds:
-        raise UserError(f"{name} {brief(value)} is not supported; choose from {', '.join(map(repr, kinds))}")
-
-
-def _whole(name: str, value: Any, most: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
-        raise UserError(f"{name} is {brief(value)}; it must be a whole number from 1 to {most}")

@@ -29,7 +29,13 @@ def precision(dtype: Dtype) -> jax.lax.Precision:
     return jax.lax.Precision.HIGHEST if dtype == jnp.float32 else jax.lax.Precision.DEFAULT
 
 
-def conv(features: int, size: int, name: str, dtype: Dtype, stride: int = 1, padding: Any = None) -> nn.Conv:
+def network_inputs(size: tuple[int, int], channels: int, classes: int | None) -> dict[str, jax.ShapeDtypeStruct]:
+    """Shapes and dtypes of a network's inputs for one image: the image, its noise level and, where there are classes, a label."""
+    inputs = {"x": jax.ShapeDtypeStruct((1, *size, channels), jnp.float32), "t": jax.ShapeDtypeStruct((1,), jnp.float32)}
+    return inputs | ({"condition": jax.ShapeDtypeStruct((1,), jnp.int32)} if classes else {})
+
+
+def conv(features: int, size: int, name: str | None, dtype: Dtype, stride: int = 1, padding: Any = None) -> nn.Conv:
     """A size×size convolution with PyTorch's symmetric padding unless told otherwise."""
     padding = ((size // 2, size // 2),) * 2 if padding is None else padding
     options = {"name": name, "dtype": dtype, "precision": precision(dtype), "kernel_init": initialize}
@@ -163,7 +169,7 @@ class Upsample2D(nn.Module):
 
 
 class ResnetBlock2D(nn.Module):
-    """Norm, activation, convolution, twice; the time embedding enters between; ``resample`` halves or doubles the size."""
+    """Norm, activation, convolution, twice; the time embedding, if any, enters between; ``resample`` halves or doubles the size."""
 
     features: int
     groups: int
@@ -176,7 +182,7 @@ class ResnetBlock2D(nn.Module):
     resample: str | None = None
 
     @nn.compact
-    def __call__(self, x: jax.Array, embedding: jax.Array, train: bool = False) -> jax.Array:
+    def __call__(self, x: jax.Array, embedding: jax.Array | None, train: bool = False) -> jax.Array:
         act = activations[self.act_fn]
         h = act(group_norm(self.groups, self.eps, "norm1", self.dtype)(x))
         if self.resample:
@@ -184,20 +190,46 @@ class ResnetBlock2D(nn.Module):
             x, h = resize(x), resize(h)
         h = conv(self.features, 3, "conv1", self.dtype)(h)
 
-        modulate = self.time_scale_shift == "scale_shift"
-        time = dense(self.features * (2 if modulate else 1), "time_emb_proj", self.dtype)(act(embedding))[:, None, None]
         norm2 = group_norm(self.groups, self.eps, "norm2", self.dtype)
-        if modulate:
+        if embedding is None:
+            h = norm2(h)
+        elif self.time_scale_shift == "scale_shift":
+            time = dense(2 * self.features, "time_emb_proj", self.dtype)(act(embedding))[:, None, None]
             scale, shift = jnp.split(time, 2, axis=-1)
             h = norm2(h) * (1 + scale) + shift
         else:
-            h = norm2(h + time)
+            h = norm2(h + dense(self.features, "time_emb_proj", self.dtype)(act(embedding))[:, None, None])
         h = nn.Dropout(self.dropout, deterministic=not train)(act(h))
         h = conv(self.features, 3, "conv2", self.dtype)(h)
 
         if x.shape[-1] != self.features:
             x = conv(self.features, 1, "conv_shortcut", self.dtype)(x)
         return (x + h) / self.output_scale_factor
+
+
+def attend(q: jax.Array, k: jax.Array, v: jax.Array, dtype: Dtype, mask: jax.Array | None = None) -> jax.Array:
+    """softmax(q kᵀ/√d) v head by head, all [B, N, heads, d]; keys where `mask` [N, N] is false are not seen."""
+    exact = precision(dtype)
+    logits = jnp.einsum("bqhd,bkhd->bhqk", q, k, precision=exact, preferred_element_type=jnp.float32)
+    logits = logits / math.sqrt(q.shape[-1])
+    weights = nn.softmax(logits if mask is None else jnp.where(mask, logits, -jnp.inf)).astype(dtype)
+    return jnp.einsum("bhqk,bkhd->bqhd", weights, v, precision=exact)
+
+
+class Embedding(nn.Module):
+    """Rows of a table by number: [...] to [..., features].
+
+    The table is kept as the kernel of the linear layer that one-hot vectors would be given, transposed.
+    """
+
+    count: int
+    features: int
+    dtype: Dtype
+
+    @nn.compact
+    def __call__(self, numbers: jax.Array) -> jax.Array:
+        kernel = self.param("kernel", nn.initializers.normal(0.02), (self.features, self.count))
+        return jnp.moveaxis(jnp.take(kernel, numbers, axis=1), 0, -1).astype(self.dtype)
 
 
 class Attention(nn.Module):
@@ -219,9 +251,6 @@ class Attention(nn.Module):
             dense(heads * self.head_dim, name, self.dtype)(h).reshape(batch, -1, heads, self.head_dim)
             for name in ("to_q", "to_k", "to_v")
         )
-        exact = precision(self.dtype)
-        logits = jnp.einsum("bqhd,bkhd->bhqk", q, k, precision=exact, preferred_element_type=jnp.float32)
-        weights = nn.softmax(logits / math.sqrt(self.head_dim)).astype(self.dtype)
-        h = jnp.einsum("bhqk,bkhd->bqhd", weights, v, precision=exact).reshape(batch, height * width, -1)
+        h = attend(q, k, v, self.dtype).reshape(batch, height * width, -1)
         h = dense(channels, "to_out.0", self.dtype)(h).reshape(x.shape)
         return (x + h) / self.rescale_output_factor

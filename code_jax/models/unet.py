@@ -8,16 +8,19 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from code_jax.errors import UserError
 from code_jax.models.config import UNet2DConfig
 from code_jax.models.layers import (
     Attention,
     Downsample2D,
     Dtype,
+    Embedding,
     ResnetBlock2D,
     TimestepEmbedding,
     Upsample2D,
     conv,
     group_norm,
+    network_inputs,
     timestep_embedding,
 )
 
@@ -118,19 +121,28 @@ class UNet2DModel(nn.Module):
 
     ``apply({"params": params}, x, t)`` maps images x [B, H, W, C] (float32, VP scale) at float timesteps t [B] to the
     network's output [B, H, W, C] in float32: ε, v or x_0, by the scheduler's prediction type. H and W must be multiples of
-    2^(levels - 1). ``dtype`` is the dtype of convolutions and products (float32 or bfloat16).
+    2^(levels - 1). ``condition`` is the labels [B] (whole numbers) of a network with classes. ``dtype`` is the dtype of convolutions and products (float32 or bfloat16).
     """
 
     config: UNet2DConfig
     dtype: Dtype = jnp.float32
 
+    @property
+    def inputs(self) -> dict[str, jax.ShapeDtypeStruct]:
+        """Shapes and dtypes of one image's inputs."""
+        return network_inputs(self.config.sample_size, self.config.in_channels, self.config.num_class_embeds)
+
     @nn.compact
-    def __call__(self, x: jax.Array, t: jax.Array, train: bool = False) -> jax.Array:
+    def __call__(self, x: jax.Array, t: jax.Array, train: bool = False, condition: jax.Array | None = None) -> jax.Array:
         config, dtype = self.config, self.dtype
         channels = config.block_out_channels
         embedding = timestep_embedding(t, channels[0], config.flip_sin_to_cos, config.freq_shift)
         width = config.time_embedding_dim or 4 * channels[0]
         embedding = TimestepEmbedding(width, dtype, name="time_embedding")(embedding)
+        if config.num_class_embeds is not None:
+            if condition is None:
+                raise UserError(f"the network wants a label from 0 to {config.num_class_embeds - 1}")
+            embedding = embedding + Embedding(config.num_class_embeds, width, dtype, name="class_embedding")(condition)
 
         x = 2 * x - 1 if config.center_input_sample else x
         x = conv(channels[0], 3, "conv_in", dtype)(x)
