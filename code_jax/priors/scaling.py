@@ -1,0 +1,106 @@
+"""How a network is scaled, read from the config of the scheduler or of the wrapper that it was trained in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from code_jax.diffusion.parameterization import check_prediction_type
+from code_jax.diffusion.scaling import FlowMatching, LinearSDE, Preconditioned, Scaling, VarianceExploding, VariancePreserving
+from code_jax.diffusion.schedule import cosine_schedule, schedule_from_diffusers
+from code_jax.errors import UserError, brief
+from code_jax.models.options import number, whole
+
+Options = Mapping[str, Any]
+_MAX_SIGMA = 1e6
+
+
+def read_scaling(config: Options) -> Scaling:
+    """The scaling that a config's ``_class_name`` stands for; any other is a variance-preserving diffusion in discrete time.
+
+    Raises:
+        UserError: names an option that is not supported.
+    """
+    return _READERS.get(str(config.get("_class_name")), _variance_preserving)(config)
+
+
+def _number(config: Options, name: str, default: float, low: float, high: float) -> float:
+    value = config.get(name, default)
+    number(name, value, low, high)
+    return float(value)
+
+
+def _sigmas(config: Options, least: float, most: float) -> dict[str, float]:
+    """A wrapper may state 0 and ∞: then the range that its samplers use."""
+    low, high = config.get("sigma_min", least), config.get("sigma_max", most)
+    number("sigma_min", low, 0, _MAX_SIGMA)
+    number("sigma_max", high, 0, float("inf"))
+    bounds = {"sigma_min": max(float(low), least), "sigma_max": min(float(high), most)}
+    if bounds["sigma_min"] >= bounds["sigma_max"]:
+        raise UserError(f"sigma_min {low} and sigma_max {high} leave no noise levels between {least:g} and {most:g}")
+    return bounds
+
+
+def _only(config: Options, allowed: Mapping[str, tuple[Any, ...]]) -> None:
+    for name, values in allowed.items():
+        if name in config and config[name] not in values:
+            raise UserError(f"{name} {brief(config[name])} is not supported (only {values[0]!r} is)")
+
+
+def _variance_preserving(config: Options) -> Scaling:
+    prediction_type = check_prediction_type(config.get("prediction_type", "epsilon"))
+    return VariancePreserving(schedule_from_diffusers(config), prediction_type)
+
+
+def _iddpm(config: Options) -> Scaling:
+    """iDDPM's table of noise levels is that of the cosine schedule, from the other end."""
+    _only(config, {"C_1": (0.001,), "C_2": (0.008,)})
+    steps = config.get("M", 1000)
+    whole("M", steps, 100_000, 2)
+    return VariancePreserving(cosine_schedule(steps))
+
+
+def _linear_sde(config: Options, sub: bool) -> Scaling:
+    steps = config.get("num_train_timesteps", 1000)
+    whole("num_train_timesteps", steps, 100_000, 2)
+    return LinearSDE(
+        _number(config, "beta_min", 0.1, 0, 1e3),
+        _number(config, "beta_max", 20.0, 1e-3, 1e3),
+        _number(config, "sampling_eps", 1e-3, 1e-8, 0.5),
+        float(steps),
+        sub,
+    )
+
+
+def _vp_wrapper(config: Options) -> Scaling:
+    steps, least = config.get("M", 1000), _number(config, "beta_min", 0.1, 0, 1e3)
+    whole("M", steps, 100_000, 2)
+    slope = _number(config, "beta_d", 19.9, 1e-3, 1e3)
+    return LinearSDE(least, least + slope, _number(config, "epsilon_t", 1e-5, 1e-8, 0.5), float(steps))
+
+
+def _unit_variance_exploding(config: Options) -> Scaling:
+    """Images in [0, 1] throughout: every σ doubles."""
+    low, high = _number(config, "sigma_min", 0.01, 1e-6, _MAX_SIGMA), _number(config, "sigma_max", 1348.0, 1e-6, _MAX_SIGMA)
+    return VarianceExploding(2 * low, 2 * high, unit_noise=True, unit_input=True)
+
+
+def _flow_matching(config: Options) -> Scaling:
+    _only(config, {"use_dynamic_shifting": (False, None), "invert_sigmas": (False, None), "stochastic_sampling": (False, None)})
+    steps = config.get("num_train_timesteps", 1000)
+    whole("num_train_timesteps", steps, 100_000, 2)
+    return FlowMatching(shift=_number(config, "shift", 1.0, 1e-3, 1e3), num_timesteps=float(steps))
+
+
+_READERS: dict[str, Callable[[Options], Scaling]] = {
+    "ScoreSdeVeScheduler": _unit_variance_exploding,
+    "ScoreSdeVpScheduler": lambda config: _linear_sde(config, sub=False),
+    "ScoreSdeSubVpScheduler": lambda config: _linear_sde(config, sub=True),
+    "VPPrecond": _vp_wrapper,
+    "VEPrecond": lambda config: VarianceExploding(**_sigmas(config, 0.02, 100.0)),
+    "iDDPMPrecond": _iddpm,
+    "FlowMatchEulerDiscreteScheduler": _flow_matching,
+} | dict.fromkeys(
+    ("EDMPrecond", "Precond", "EDMEulerScheduler"),
+    lambda config: Preconditioned(**_sigmas(config, 0.002, 80.0), sigma_data=_number(config, "sigma_data", 0.5, 1e-3, 1e3)),
+)

@@ -1,0 +1,46 @@
+"""Tiny checkpoints of the reference repositories' layouts, as their code makes them: names, shapes, and what their networks answer."""
+
+from __future__ import annotations
+
+import numpy as np
+
+SCORE_SDE = {
+    # name: facts, and the options of the reference's config.model and config.data
+    "ve-skip": ({"sde": "ve", "image_size": 8}, {"progressive": "output_skip", "progressive_input": "input_skip"}),
+    "ve-residual": (
+        {"sde": "ve", "image_size": 8},
+        {"progressive_input": "residual", "ch_mult": (1, 2), "attn_resolutions": (8,), "num_channels": 1, "nf": 12},
+    ),
+    "vp": (
+        {"sde": "vp", "image_size": 8},
+        {"embedding_type": "positional", "fir": False, "scale_by_sigma": False, "centered": True, "ch_mult": (2, 1), "num_res_blocks": 2},
+    ),
+}
+SKIP_BLOCKS = {
+    "_class_name": "UNet2DModel",
+    "sample_size": 8,
+    "in_channels": 3,
+    "out_channels": 3,
+    "center_input_sample": True,
+    "time_embedding_type": "fourier",
+    "block_out_channels": [128, 128],
+    "down_block_types": ["SkipDownBlock2D", "AttnSkipDownBlock2D"],
+    "up_block_types": ["AttnSkipUpBlock2D", "SkipUpBlock2D"],
+    "layers_per_block": 1,
+    "mid_block_scale_factor": 2**0.5,
+    "norm_num_groups": None,
+    "norm_eps": 1e-6,
+    "attention_head_dim": None,
+    "act_fn": "silu",
+}
+DHARIWAL = {"img_resolution": 8, "in_channels": 3, "out_channels": 3, "label_dim": 5, "model_channels": 128, "channel_mult": [1, 1]} | {
+    "num_blocks": 1,
+    "attn_resolutions": [4],
+}
+LABELS = np.array([0, 1, 2, 3, 4, 0, 1, 2])
+SIGMAS = np.geomspace(0.02, 40, 8).astype(np.float32)
+TIMES = np.linspace(0, 999, 8, dtype=np.float32)
+
+
+def images(channels: int) -> np.ndarray:
+    return np.random.default_rng(1).standard_normal((8, 8, 8, channels), np.float32)

@@ -1,0 +1,233 @@
+"""Checkpoints in the reference repositories' layouts: recognized, converted, and answering as the reference code did."""
+
+import gzip
+import json
+
+import jax
+import numpy as np
+import pytest
+
+import code_jax
+from checkpoints_convert.dit import convert_dit, is_dit
+from checkpoints_convert.edm import convert_edm
+from checkpoints_convert.ncsnpp import is_ncsnpp, song_unet_config, song_unet_state
+from checkpoints_convert.score_sde import ScoreSDE, average, convert_score_sde
+from checkpoints_convert.state_dict import from_state_dict
+from code_jax.models.networks import network_of
+from tests.checkpoints_convert.layouts import DHARIWAL, LABELS, SCORE_SDE, SIGMAS, SKIP_BLOCKS, TIMES, images
+from tests.models.architectures import weights
+
+pytestmark = pytest.mark.usefixtures("quickly_compiled")
+FOLDER = "tests/checkpoints_convert"
+
+
+@pytest.fixture
+def golden(request):
+    return np.load(request.config.rootpath / FOLDER / "layouts.npz")
+
+
+def state_of(golden, name):
+    """The weights that the reference was given, and the buffers that it made."""
+    shapes = {key: tuple(shape) for key, shape in json.loads(str(golden[f"{name}.shapes"])).items()}
+    state = weights({key: shape for key, shape in shapes.items() if not key.endswith(("sigmas", "resample_filter"))})
+    if "sigmas" in shapes:
+        state["sigmas"] = np.geomspace(50, 0.01, 1000)
+    return state | {key: np.full(shape, 0.25, np.float32) for key, shape in shapes.items() if key.endswith("resample_filter")}
+
+
+def answers(network, state, x, noise, **options):
+    return jax.jit(network.apply)({"params": from_state_dict(network, state)}, x, noise, **options)
+
+
+def assert_close(got, expected):
+    error = np.abs(got - expected).max((1, 2, 3)) / np.abs(expected).max((1, 2, 3))
+    assert float(error.max()) <= 1e-5, error
+
+
+@pytest.mark.parametrize("name", SCORE_SDE)
+def test_score_sde_converts_and_answers_as_recorded(name, golden):
+    facts, options = SCORE_SDE[name]
+    contents = convert_score_sde(state_of(golden, name), ScoreSDE(**facts))
+    network, channels = network_of(contents.network), options.get("num_channels", 3)
+    if facts["sde"] == "ve":
+        got = answers(network, contents.state(), images(channels), np.log(SIGMAS)) / SIGMAS[:, None, None, None]
+        scheduler = {"_class_name": "ScoreSdeVeScheduler", "num_train_timesteps": 1000}
+        assert contents.scheduler == scheduler | {"sigma_min": pytest.approx(0.01), "sigma_max": pytest.approx(50)}
+    else:
+        got = answers(network, contents.state(), images(channels), TIMES)
+        assert contents.scheduler["_class_name"] == "ScoreSdeVpScheduler"
+    assert_close(got, golden[name])
+
+
+def test_skip_blocks_of_diffusers_convert_and_answer_as_recorded(golden):
+    assert is_ncsnpp(SKIP_BLOCKS)
+    config = song_unet_config(SKIP_BLOCKS)
+    state = song_unet_state(state_of(golden, "skip-blocks") | {"time_proj.W": np.zeros(128, np.float32)}, config)
+    got = answers(network_of(config), state, images(3), np.log(SIGMAS)) / SIGMAS[:, None, None, None]
+    assert_close(got, golden["skip-blocks"])
+
+
+@pytest.mark.parity
+def test_skip_blocks_answer_as_diffusers():
+    import torch
+    from diffusers import UNet2DModel
+
+    from tests.checkpoints_convert.make_layouts import nchw, nhwc, weighted
+
+    made = weighted(UNet2DModel(**{key: value for key, value in SKIP_BLOCKS.items() if not key.startswith("_")}))
+    with torch.no_grad():
+        expected = nhwc(made(nchw(images(3)), torch.from_numpy(SIGMAS)).sample)
+    config = song_unet_config(SKIP_BLOCKS)
+    state = song_unet_state({name: tensor.numpy() for name, tensor in made.state_dict().items()}, config)
+    assert_close(answers(network_of(config), state, images(3), np.log(SIGMAS)) / SIGMAS[:, None, None, None], expected)
+
+
+def test_a_dhariwal_network_converts_to_diffusers_and_answers_as_recorded(golden):
+    contents = convert_edm({f"model.{name}": tensor for name, tensor in state_of(golden, "dhariwal").items()}, "EDMPrecond")
+    assert contents.network["num_class_embeds"] == DHARIWAL["label_dim"] + 1
+    got = answers(network_of(contents.network), contents.state(), images(3), TIMES, condition=LABELS)
+    assert_close(got, golden["dhariwal"])
+
+
+def published(request):
+    return json.loads(gzip.decompress((request.config.rootpath / FOLDER / "published.json.gz").read_bytes()))
+
+
+def contents_of(entry, state):
+    """What the converters make of a published checkpoint: config, and state dict."""
+    if entry["format"] == "score_sde":
+        contents = convert_score_sde(state | {"sigmas": np.geomspace(0.01, 348, 2000)}, ScoreSDE(**entry["facts"]))
+    elif entry["format"] == "edm":
+        contents = convert_edm(state, entry["precondition"])
+    elif entry["format"] == "dit":
+        assert is_dit(state)
+        contents = convert_dit(state)
+    elif entry["format"] == "diffusers":
+        config = song_unet_config(entry["config"])
+        return config, song_unet_state(state, config)
+    else:
+        return entry["config"] | {"_class_name": entry["format"]}, state
+    return contents.network, contents.state()
+
+
+def without_values(shapes):
+    """Arrays of these shapes that take no memory; filters as they are."""
+    state = {name: np.broadcast_to(np.float32(0), shape) for name, shape in shapes.items()}
+    for name in state:
+        if name.endswith("resample_filter"):
+            taps = np.array([1, 3, 3, 1] if state[name].shape[-1] == 4 else [1, 1])
+            state[name] = (np.outer(taps, taps)[None, None] / taps.sum() ** 2).astype(np.float32)
+    return state
+
+
+def test_every_published_checkpoint_is_recognized_and_every_key_is_used_once(request):
+    from checkpoints_convert.state_dict import expected_params
+
+    entries = {name: entry for name, entry in published(request).items() if entry["format"] != "guided_diffusion"}
+    seen = {}
+    for name, entry in entries.items():
+        config, state = contents_of(entry, without_values(entry["shapes"]))
+        network = network_of(config)
+        seen[name] = config["_class_name"]
+        expected = jax.tree.map(lambda leaf: np.broadcast_to(np.uint8(0), leaf.shape), expected_params(network))
+        wanted = {key: leaf for key, leaf in _shapes(expected).items()}
+        assert {key: tensor.shape for key, tensor in state.items()} == wanted, name
+        given = sum(int(np.prod(shape)) for key, shape in entry["shapes"].items() if not _unused(key))
+        extra = network.config.num_class_embeds and network.config.time_embedding_dim if config["_class_name"] == "UNet2DModel" else 0
+        assert sum(int(np.prod(shape)) for shape in wanted.values()) == given + (extra or 0), name
+    assert {seen[name] for name in seen} == {
+        *("SongUNet", "UNet2DModel", "EDM2UNet", "DiT", "AutoencoderKL", "VQModel", "CLIPTextModel")
+    }
+
+
+def _shapes(expected):
+    from checkpoints_convert import state_dict
+
+    flat = jax.tree_util.tree_leaves_with_path(expected)
+    paths = {tuple(step.key for step in path): leaf for path, leaf in flat}
+    return {state_dict._torch_name(path): state_dict._to_theirs(leaf, path).shape for path, leaf in paths.items()}
+
+
+def _unused(name):
+    """What is dropped by its name: noise levels, filters, the training's augmentation and uncertainty."""
+    return name.endswith(("sigmas", "resample_filter", "map_augment.weight")) or name.startswith("logvar")
+
+
+def test_averaged_weights_take_the_places_of_those_that_learn():
+    model = {"module.sigmas": 0, "module.all_modules.0.W": 1, "module.all_modules.1.weight": 2, "module.all_modules.3.NIN_0.W": 3}
+    assert average(model, [20, 30]) == {**model, "module.all_modules.1.weight": 20, "module.all_modules.3.NIN_0.W": 30}
+    with pytest.raises(code_jax.UserError, match="averaged weights are 1, the network's 2"):
+        average(model, [20])
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"sigmas": None}, "sigmas"),
+        ({"all_modules.3.weight": None, "all_modules.3.bias": None}, "gaps"),
+        ({"surprise": (1,)}, "unexpected 'surprise'"),
+        ({"all_modules.4.Conv_9.weight": (1,)}, "unexpected all_modules.4.Conv_9.weight"),
+        ({"all_modules.4.Conv_1.weight": None}, "missing enc.8x8_block0.conv1.weight"),
+        ({"all_modules.0.W": (3,)}, "map_noise.freqs"),
+    ],
+)
+def test_what_is_no_whole_score_sde_checkpoint_is_named(change, named, golden):
+    state = state_of(golden, "ve-skip") | {name: np.zeros(shape or (), np.float32) for name, shape in change.items()}
+    for name, shape in change.items():
+        if shape is None:
+            del state[name]
+    with pytest.raises(code_jax.UserError, match=named):
+        contents = convert_score_sde(state, ScoreSDE("ve", 8))
+        from_state_dict(network_of(contents.network), contents.state())
+
+
+@pytest.mark.parametrize(
+    ("option", "named"),
+    [
+        ({"norm_num_groups": 16}, "norm_num_groups 16"),
+        ({"attention_head_dim": 8}, "attention_head_dim 8"),
+        ({"time_embedding_type": "positional"}, "time_embedding_type 'positional'"),
+        ({"mid_block_scale_factor": 1}, "mid_block_scale_factor 1"),
+        ({"down_block_types": ["SkipDownBlock2D", "DownBlock2D"]}, "not all Skip blocks"),
+        ({"up_block_types": ["SkipUpBlock2D", "AttnSkipUpBlock2D"]}, "attention is at other levels"),
+        ({"block_out_channels": [128, 100]}, "multiples of the first"),
+        ({"sample_size": "large"}, "sample_size 'large'"),
+        ({"surprise": 1}, "surprise"),
+    ],
+)
+def test_skip_blocks_that_are_not_supported_are_refused_by_name(option, named):
+    with pytest.raises(code_jax.UserError, match=named):
+        song_unet_config(SKIP_BLOCKS | option)
+
+
+@pytest.mark.parametrize(
+    ("change", "precondition", "named"),
+    [
+        ({}, "Precond", "preconditioning 'Precond'"),
+        ({"enc.8x8_conv.weight": None}, "EDMPrecond", "no weights of EDM"),
+        ({"enc.4x4_down.conv0.resample_filter": (1, 1, 4, 4)}, "EDMPrecond", "another filter"),
+        ({"map_layer0.weight": (512, 64)}, "EDMPrecond", "64 sinusoids"),
+        ({"enc.8x8_block0.conv1.weight": (64, 64, 3, 3)}, "EDMPrecond", "64 channels"),
+        ({"dec.8x8_up.surprise.weight": (3,)}, "EDMPrecond", "unexpected dec.8x8_up.surprise.weight"),
+    ],
+)
+def test_what_is_no_edm_checkpoint_is_named(change, precondition, named, golden):
+    state = state_of(golden, "dhariwal") | {name: np.zeros(shape or (), np.float32) for name, shape in change.items()}
+    for name, shape in change.items():
+        if shape is None:
+            del state[name]
+    with pytest.raises(code_jax.UserError, match=named):
+        contents = convert_edm(state, precondition)
+        from_state_dict(network_of(contents.network), contents.state())
+
+
+def test_a_dit_of_unknown_heads_wants_them_told(request):
+    state = without_values(published(request)["DiT-XL-2-256x256"]["shapes"])
+    del state["blocks.27.attn.qkv.weight"]
+    with pytest.raises(code_jax.UserError, match="1152 channels and 27 blocks are not known: state num_heads"):
+        convert_dit(state)
+
+
+def test_a_kind_of_network_that_is_not_known_is_named():
+    with pytest.raises(code_jax.UserError, match="'UNet9000' is not supported; those that are: UNet2DModel"):
+        network_of({"_class_name": "UNet9000"})

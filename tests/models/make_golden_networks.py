@@ -1,0 +1,77 @@
+"""Writes golden_networks.npz: what the reference code of `tests.reference_code` and of diffusers answers for `networks`.
+
+Run as ``REFERENCES=folder python -m tests.models.make_golden_networks``; made with diffusers 0.42.1 and transformers 5.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from tests.models.architectures import weights
+from tests.models.networks import CLIP, CODECS, DIT, EDM2, LABELS, SONG, images, noise_levels
+from tests.reference_code import load
+
+GOLDEN = Path(__file__).with_name("golden_networks.npz")
+
+
+def weighted(network: torch.nn.Module) -> torch.nn.Module:
+    """A network with the weights of its parameters' names; filters that are no parameters stay."""
+    state = network.eval().state_dict()
+    named = weights({name: tuple(tensor.shape) for name, tensor in state.items() if "resample_filter" not in name})
+    network.load_state_dict(state | {name: torch.from_numpy(np.asarray(values)) for name, values in named.items()})
+    return network
+
+
+def nchw(x: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(x).permute(0, 3, 1, 2)
+
+
+def nhwc(x: torch.Tensor) -> np.ndarray:
+    return x.permute(0, 2, 3, 1).numpy()
+
+
+def codec(name: str) -> dict[str, np.ndarray]:
+    """Latents of pictures, pictures of these latents, and those without the codebook."""
+    import diffusers
+
+    network = weighted((diffusers.VQModel if name == "vq" else diffusers.AutoencoderKL)(**CODECS[name]))
+    with torch.no_grad():
+        encoded = network.encode(nchw(images(8, network.config.in_channels)))
+        latents = encoded.latents if name == "vq" else encoded.latent_dist.mean
+        answers = {f"{name}.latents": nhwc(latents), name: nhwc(network.decode(latents).sample)}
+        if name == "vq":
+            answers["vq.unquantized"] = nhwc(network.decode(latents, force_not_quantize=True).sample)
+    return answers
+
+
+@torch.no_grad()
+def main() -> None:
+    from transformers import CLIPTextConfig, CLIPTextModel
+
+    golden = {}
+    for name, options in SONG.items():
+        network = weighted(load("edm", "training.networks").SongUNet(**options))
+        classes = options.get("label_dim")
+        labels = torch.nn.functional.one_hot(torch.from_numpy(LABELS), classes).float() if classes else None
+        golden[name] = nhwc(network(nchw(images(8, options["in_channels"])), torch.from_numpy(noise_levels(name)), labels))
+    for name, options in EDM2.items():
+        network = weighted(load("edm2", "training.networks_edm2").UNet(**options))
+        classes = options["label_dim"]
+        labels = torch.nn.functional.one_hot(torch.from_numpy(LABELS), classes).float() if classes else None
+        golden[name] = nhwc(network(nchw(images(8, options["img_channels"])), torch.from_numpy(noise_levels(name)), labels))
+    for name, options in DIT.items():
+        network = weighted(load("DiT", "models").DiT(**options))
+        x = nchw(images(options["input_size"], options["in_channels"]))
+        golden[name] = nhwc(network(x, torch.from_numpy(noise_levels(name)), torch.from_numpy(LABELS)))
+    for name in CODECS:
+        golden |= codec(name)
+    clip = weighted(CLIPTextModel(CLIPTextConfig(**CLIP, bos_token_id=28, eos_token_id=29)))
+    golden["clip"] = clip(torch.tensor([[28] + [29] * 8])).last_hidden_state.numpy()
+    np.savez_compressed(GOLDEN, **golden)
+
+
+if __name__ == "__main__":
+    main()
