@@ -1,4 +1,4 @@
-"""DiT's checkpoints (``DiT-XL-2-256x256.pt``): a state dict by our names; all of the architecture but the heads is in its shapes."""
+"""DiT's checkpoints (``DiT-XL-2-256x256.pt``): a state dict by our names, whose shapes tell all but the heads."""
 
 from __future__ import annotations
 
@@ -43,7 +43,9 @@ def _infer_config(state: Mapping[str, np.ndarray], num_heads: int | None) -> dic
     side = math.isqrt(tokens.shape[1])
     outputs = _get(state, "final_layer.linear.weight", 2).shape[0] // patch**2
     if side**2 != tokens.shape[1] or outputs not in (channels, 2 * channels):
-        raise UserError(f"{tokens.shape[1]} tokens are no square, or {outputs} outputs are neither {channels} channels nor twice as many")
+        raise UserError(
+            f"{tokens.shape[1]} tokens are no square, or {outputs} outputs are neither {channels} channels nor twice as many"
+        )
     return {
         "_class_name": "DiT",
         "input_size": side * patch,

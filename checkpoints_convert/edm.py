@@ -1,7 +1,7 @@
 """The networks of EDM and EDM2 (Karras et al. 2022, 2024): `SongUNet`, DhariwalUNet as a `UNet2DModel`, and `EDM2UNet`.
 
-Their names hold the sizes of the levels, so that the architecture can be read from a state dict alone; what it does not show is told
-by the arguments that NVlabs' pickles keep.
+Their names hold the sizes of the levels, so that the architecture can be read from a state dict alone; what it does not show is
+told by the arguments that NVlabs' pickles keep.
 """
 
 from __future__ import annotations
@@ -47,7 +47,8 @@ def convert_edm(state: Mapping[str, np.ndarray], precondition: str, options: Map
     if len(stem) != 1:
         raise UserError("these are no weights of EDM: there is no enc.*_conv.weight, or more than one")
     levels = _levels(inner, stem[0])
-    scheduler = {"_class_name": precondition} | {name: options[name] for name in _WRAPPER if name in options}
+    stated = {name: options[name] for name in _WRAPPER if name in options}
+    scheduler = {"_class_name": precondition} | {name: value for name, value in stated.items() if math.isfinite(value)}
     network = {name: value for name, value in options.items() if name not in _WRAPPER}
     if is_edm2:
         for name in ("logvar_fourier.freqs", "logvar_fourier.phases", "logvar_linear.weight"):
@@ -135,7 +136,9 @@ def _song_config(state: Mapping[str, np.ndarray], levels: list[int], taps: tuple
         "num_blocks": blocks,
         "attn_resolutions": _attending(state, levels, "qkv"),
         "embedding_type": "fourier" if "map_noise.freqs" in state else "positional",
-        "encoder_type": next((kind for kind in ("skip", "residual") if any(f"_aux_{kind}." in name for name in state)), "standard"),
+        "encoder_type": next(
+            (kind for kind in ("skip", "residual") if any(f"_aux_{kind}." in name for name in state)), "standard"
+        ),
         "decoder_type": "skip" if sum(name.endswith("_aux_norm.weight") for name in state) > 1 else "standard",
         "resample_filter": list(taps or (1, 1)),
     }
@@ -166,7 +169,9 @@ def _dhariwal_config(state: Mapping[str, np.ndarray], levels: list[int], taps: t
     if taps not in ((), (1, 1)):
         raise UserError(f"resample_filter {taps} is not supported in a DhariwalUNet; (1, 1) is")
     if min(channels) < 4 * _GROUPS:
-        raise UserError(f"a DhariwalUNet of {min(channels)} channels is not supported: its norms have fewer than {_GROUPS} groups")
+        raise UserError(
+            f"a DhariwalUNet of {min(channels)} channels is not supported: its norms have fewer than {_GROUPS} groups"
+        )
     if mapping.shape[1] != channels[0]:
         raise UserError(f"the noise is embedded in {mapping.shape[1]} sinusoids, not in the {channels[0]} of the first level")
     attending = [size in _attending(state, levels, "qkv") for size in levels]

@@ -37,18 +37,21 @@ _ONLY: dict[str, tuple[Any, ...]] = {
     "time_embedding_type": ("fourier",),
 }
 _WITHOUT_EFFECT = (
-    "decay", "downsample_padding", "downsample_type", "dropout", "flip_sin_to_cos", "freq_shift", "num_train_timesteps", "upsample_type",
+    "decay", "downsample_padding", "downsample_type", "dropout", "flip_sin_to_cos", "freq_shift", "num_train_timesteps",
+    "upsample_type",
 )  # fmt: skip
 _READ = (
-    "sample_size", "in_channels", "out_channels", "center_input_sample", "block_out_channels", "layers_per_block", "down_block_types",
-    "up_block_types", "mid_block_scale_factor",
+    "sample_size", "in_channels", "out_channels", "center_input_sample", "block_out_channels", "layers_per_block",
+    "down_block_types", "up_block_types", "mid_block_scale_factor",
 )  # fmt: skip
 
 
 def is_ncsnpp(config: Mapping[str, Any]) -> bool:
     """Whether a diffusers ``config.json`` is of a network of this kind."""
     kinds = config.get("down_block_types")
-    return config.get("_class_name") == "UNet2DModel" and isinstance(kinds, (list, tuple)) and any(kind in _KINDS for kind in kinds)
+    return (
+        config.get("_class_name") == "UNet2DModel" and isinstance(kinds, (list, tuple)) and any(kind in _KINDS for kind in kinds)
+    )
 
 
 def song_unet_config(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -63,7 +66,9 @@ def song_unet_config(config: Mapping[str, Any]) -> dict[str, Any]:
         if name not in _ONLY and name not in _WITHOUT_EFFECT and name not in _READ and not name.startswith("_"):
             raise UserError(f"unknown option {brief(name)} = {brief(value)} of the network's config")
     missing = [name for name in _READ if name not in config and name != "center_input_sample"]
-    missing += [name for name in ("time_embedding_type", "norm_eps", "norm_num_groups", "attention_head_dim") if name not in config]
+    missing += [
+        name for name in ("time_embedding_type", "norm_eps", "norm_num_groups", "attention_head_dim") if name not in config
+    ]
     if missing:
         raise UserError(f"{', '.join(missing)} missing from the network's config")
     scale, size = config["mid_block_scale_factor"], config["sample_size"]
@@ -76,10 +81,14 @@ def song_unet_config(config: Mapping[str, Any]) -> dict[str, Any]:
         raise UserError(f"blocks {brief([*down, *up])} are not all Skip blocks, one of each way a level")
     attends = [_KINDS[kind] for kind in down]
     if attends != [_KINDS[kind] for kind in reversed(up)]:
-        raise UserError("attention is at other levels on the way down than on the way up, which is not supported with Skip blocks")
+        raise UserError(
+            "attention is at other levels on the way down than on the way up, which is not supported with Skip blocks"
+        )
     whole = all(isinstance(number, int) and not isinstance(number, bool) and number > 0 for number in [*channels, size])
     if not whole or any(number % channels[0] for number in channels):
-        raise UserError(f"block_out_channels {brief(channels)} are no multiples of the first, or sample_size {brief(size)} is no number")
+        raise UserError(
+            f"block_out_channels {brief(channels)} are no multiples of the first, or sample_size {brief(size)} is no number"
+        )
     return {
         "_class_name": "SongUNet",
         "img_resolution": size,

@@ -1,7 +1,8 @@
 """Pickles read as data: an interpreter of opcodes that knows containers and tensors, and that runs nothing.
 
 A pickle is a program for a stack machine whose opcodes may import and call anything. Here the machine has no import and no call:
-a global is a name in a fixed table or the file is refused by that name, and the table holds this module's own constructors alone.
+a global is a name in a fixed table or the file is refused by that name, and the table holds constructors of this package alone:
+this module's, and those of a format that pickles objects (`Record`).
 `pickletools` of the standard library tells the opcodes' arguments and executes none.
 
 Memory and time are those of the stream: a value is made by its own opcode, and a value that the memo or DUP shows again is looked
@@ -13,7 +14,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import pickletools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, BinaryIO
 
 import ml_dtypes
@@ -41,7 +42,7 @@ _DTYPES = {
     "torch.BoolStorage": np.dtype(np.bool_),
 }
 _OPCODES = {opcode.code: opcode for opcode in pickletools.opcodes}
-_MARK_OPCODES = ("POP_MARK", "TUPLE", "LIST", "DICT", "APPENDS", "SETITEMS")
+_MARK_OPCODES = ("POP_MARK", "TUPLE", "LIST", "DICT", "APPENDS", "SETITEMS", "ADDITEMS")
 
 
 class DamagedPickle(ValueError):
@@ -85,19 +86,30 @@ class _Global:
     name: str
 
 
-def read_pickle(stream: BinaryIO) -> tuple[Any, dict[str, Storage]]:
+@dataclasses.dataclass(eq=False)
+class Record:
+    """An object of a class that is not here: what the pickle says of it, and nothing that it does."""
+
+    arguments: tuple[Any, ...]
+    state: Any = None
+
+
+Calls = Mapping[str, Callable[..., Any]]
+
+
+def read_pickle(stream: BinaryIO, calls: Calls | None = None) -> tuple[Any, dict[str, Storage]]:
     """The object of one pickle, and every storage that it mentions by key; the stream is left behind the pickle's end.
 
     The object is made of dict, list, tuple, str, bytes, numbers and None, with `Storage` and `Tensor` for PyTorch's; an
-    ``OrderedDict`` becomes a dict.
+    ``OrderedDict`` becomes a dict. ``calls`` are the constructors of further globals, for a format that pickles objects.
 
     Raises:
         UserError: names the global or the opcode that is beyond containers and tensors. The message wants a path before it.
         DamagedPickle: if the stream ends early or makes no sense.
     """
-    machine = _Machine()
+    machine = _Machine(_CALLS | dict(calls or {}))
     try:
-        for opcode, argument in _opcodes(stream):
+        for opcode, argument in _opcodes(stream, _KNOWN | _OBJECTS if calls else _KNOWN):
             machine.step(opcode, argument)
         return machine.stack.pop(), machine.storages
     except (UserError, DamagedPickle):
@@ -106,7 +118,7 @@ def read_pickle(stream: BinaryIO) -> tuple[Any, dict[str, Storage]]:
         raise DamagedPickle(str(error)) from error
 
 
-def _opcodes(stream: BinaryIO) -> Iterator[tuple[str, Any]]:
+def _opcodes(stream: BinaryIO, known: frozenset[str]) -> Iterator[tuple[str, Any]]:
     """Opcodes and their arguments up to STOP; what torch.save never writes is refused before its argument is read."""
     for _ in range(_MAX_OPCODES):
         code = stream.read(1)
@@ -115,16 +127,17 @@ def _opcodes(stream: BinaryIO) -> Iterator[tuple[str, Any]]:
             raise DamagedPickle(f"{code!r} is no opcode" if code else "it ends before it stops")
         if opcode.name == "STOP":
             return
-        if opcode.name not in _KNOWN:
+        if opcode.name not in known:
             raise UserError(f"asks for the pickle opcode {opcode.name}; only tensors and plain containers are read")
         yield opcode.name, opcode.arg.reader(stream) if opcode.arg else None
     raise UserError(f"has a pickle of more than {_MAX_OPCODES} opcodes: this is no set of weights")
 
 
 class _Machine:
-    """Stack, marks and memo of the pickle machine, and the storages met; only dicts and lists are ever mutated."""
+    """Stack, marks and memo of the pickle machine, and the storages met; only dicts, lists, sets and records are ever mutated."""
 
-    def __init__(self) -> None:
+    def __init__(self, calls: Calls) -> None:
+        self.calls = calls
         self.stack: list[Any] = []
         self.marked: list[list[Any]] = []
         self.memo: dict[int, Any] = {}
@@ -161,6 +174,8 @@ class _Machine:
                 _a(list, self.stack[-1]).extend(items)
             case "SETITEMS":
                 _update(_a(dict, self.stack[-1]), items)
+            case "ADDITEMS":
+                _a(set, self.stack[-1]).update(_text(item) for item in items)
 
     def _act(self, opcode: str, argument: Any) -> None:
         stack = self.stack
@@ -189,24 +204,38 @@ class _Machine:
                 pair = self._pop(2)
                 _update(_a(dict, stack[-1]), pair)
             case "BUILD":
-                # The attributes of a state dict (its _metadata) are of no use here.
-                self._pop(1)
-                _a(dict, stack[-1])
+                (state,) = self._pop(1)
+                if isinstance(stack[-1], Record):
+                    stack[-1].state = state
+                else:  # the attributes of a state dict (its _metadata) are of no use here
+                    _a(dict, stack[-1])
             case "GLOBAL":
-                stack.append(_global(argument.replace(" ", ".", 1)))
+                stack.append(self._global(argument.replace(" ", ".", 1)))
             case "STACK_GLOBAL":
                 module, name = (_text(part) for part in self._pop(2))
-                stack.append(_global(f"{module}.{name}"))
+                stack.append(self._global(f"{module}.{name}"))
             case "BINPERSID":
                 (identity,) = self._pop(1)
                 storage = _storage(identity)
                 if self.storages.setdefault(storage.key, storage) != storage:
                     raise DamagedPickle(f"storage {brief(storage.key)} is described twice, and differently")
                 stack.append(storage)
-            case "REDUCE":
+            case "REDUCE" | "NEWOBJ":
                 function, arguments = self._pop(2)
                 self.spend(_a(tuple, arguments))
-                stack.append(_call(_a(_Global, function).name, arguments))
+                stack.append(self._call(_a(_Global, function).name, arguments))
+
+    def _global(self, name: str) -> _Global:
+        if name not in _DTYPES and name not in self.calls:
+            raise UserError(
+                f"asks for {brief(name)}; only tensors and plain containers are read from a pickle, and nothing was run"
+            )
+        return _Global(name)
+
+    def _call(self, name: str, arguments: tuple[Any, ...]) -> Any:
+        if name not in self.calls:
+            raise UserError(f"asks to call {name}; only tensors and plain containers are read from a pickle, and nothing was run")
+        return self.calls[name](*arguments)
 
     def _pop(self, count: int) -> list[Any]:
         if len(self.stack) < count:
@@ -228,25 +257,14 @@ _CONSTANTS: dict[str, Callable[[], Any]] = {
     "EMPTY_TUPLE": tuple,
     "EMPTY_LIST": list,
     "EMPTY_DICT": dict,
+    "EMPTY_SET": set,
 }
 
-
+_OBJECTS = frozenset(("NEWOBJ", "EMPTY_SET", "ADDITEMS"))  # of a format that pickles objects alone
 _KNOWN = frozenset(
     ("PROTO", "FRAME", "MARK", "POP", "DUP", "BINPUT", "LONG_BINPUT", "MEMOIZE", "BINGET", "LONG_BINGET", "TUPLE1", "TUPLE2",
      "TUPLE3", "APPEND", "SETITEM", "BUILD", "GLOBAL", "STACK_GLOBAL", "BINPERSID", "REDUCE")
-).union(_ARGUMENTS, _CONSTANTS, _MARK_OPCODES)  # fmt: skip
-
-
-def _global(name: str) -> _Global:
-    if name not in _DTYPES and name not in _CALLS:
-        raise UserError(f"asks for {brief(name)}; only tensors and plain containers are read from a pickle, and nothing was run")
-    return _Global(name)
-
-
-def _call(name: str, arguments: tuple[Any, ...]) -> Any:
-    if name not in _CALLS:
-        raise UserError(f"asks to call {name}; only tensors and plain containers are read from a pickle, and nothing was run")
-    return _CALLS[name](*arguments)
+).union(_ARGUMENTS, _CONSTANTS, _MARK_OPCODES) - _OBJECTS  # fmt: skip
 
 
 def _tensor(storage: Any, offset: Any, shape: Any, strides: Any, *_: Any) -> Tensor:

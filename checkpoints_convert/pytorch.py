@@ -6,7 +6,7 @@ import io
 import os
 import struct
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -22,10 +22,16 @@ _LEGACY_MAGIC, _LEGACY_PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
 _MAX_PICKLE, _MAX_NAME = 1 << 26, 1024
 # Tied and expanded weights show a number more than once; a hostile file shows one a billion times.
 _MAX_SHOWN, _SHOWN_FREELY = 4, 1 << 20
+Select = Callable[[Any], Any]
 
 
-def read_state_dict(path: str | Path) -> dict[str, np.ndarray]:
-    """The state dict of a PyTorch file, by itself or under the key "state_dict", as read-only arrays of the stored dtypes.
+def state_dict_of(content: Any) -> Any:
+    """The state dict in what was saved: itself, or under the key "state_dict"."""
+    return content["state_dict"] if isinstance(content, dict) and isinstance(content.get("state_dict"), dict) else content
+
+
+def read_state_dict(path: str | Path, select: Select = state_dict_of) -> dict[str, np.ndarray]:
+    """The state dict of a PyTorch file, as read-only arrays of the stored dtypes; `select` finds it in what was saved.
 
     The pickle inside is interpreted as data (`checkpoints_convert.pickles`): nothing in it runs. Views of one storage share its
     memory, so that the arrays take no more than the file; a zip archive's checksums are verified.
@@ -38,8 +44,11 @@ def read_state_dict(path: str | Path) -> dict[str, np.ndarray]:
         with open_regular(path) as file:
             start = file.read(4)
             file.seek(0)
-            read = _read_zip if start == b"PK\x03\x04" else _read_legacy
-            return read(file, os.fstat(file.fileno()).st_size)
+            size = os.fstat(file.fileno()).st_size
+            if start == b"PK\x03\x04":
+                return _read_zip(file, size, select)
+            content, contents = read_legacy(file, size)
+            return views(_checked(select(content)), contents)
     except UserError as error:
         raise UserError(f"{path} {error}") from None
     # zipfile reports damage in all of these ways.
@@ -48,7 +57,7 @@ def read_state_dict(path: str | Path) -> dict[str, np.ndarray]:
         raise UserError(f"{path} is not a whole PyTorch file: {reason}") from error
 
 
-def _read_zip(file: BinaryIO, size: int) -> dict[str, np.ndarray]:
+def _read_zip(file: BinaryIO, size: int, select: Select) -> dict[str, np.ndarray]:
     with zipfile.ZipFile(file) as archive:
         entries = {entry.filename: entry for entry in archive.infolist()}
         if any(entry.compress_type != zipfile.ZIP_STORED or entry.compress_size != entry.file_size for entry in entries.values()):
@@ -64,18 +73,21 @@ def _read_zip(file: BinaryIO, size: int) -> dict[str, np.ndarray]:
             raise UserError("was written on a big-endian machine, which is not supported")
         if entries[f"{root}data.pkl"].file_size > _MAX_PICKLE:
             raise UserError(f"has a pickle of more than {_MAX_PICKLE} bytes: this is no set of weights")
-        tensors = _state_dict(read_pickle(io.BytesIO(archive.read(f"{root}data.pkl")))[0])
+        tensors = _checked(select(read_pickle(io.BytesIO(archive.read(f"{root}data.pkl")))[0]))
         contents = {}
         for storage in {tensor.storage for tensor in tensors.values()}:
             entry = entries.get(f"{root}data/{storage.key}")
             if entry is None or entry.file_size != storage.size * storage.dtype.itemsize:
                 raise DamagedPickle(f"storage {brief(storage.key)} is missing or has another size than stated")
             contents[storage] = archive.read(entry)
-    return _views(tensors, contents)
+    return views(tensors, contents)
 
 
-def _read_legacy(file: BinaryIO, size: int) -> dict[str, np.ndarray]:
-    """Five pickles (magic number, protocol, machine, object, keys), then each storage as its length and its numbers."""
+def read_legacy(file: BinaryIO, size: int) -> tuple[Any, dict[Storage, bytes]]:
+    """What was saved, and the numbers of its storages.
+
+    Five pickles (magic number, protocol, machine, object, keys), then each storage as its length and its numbers.
+    """
     file.seek(257)
     if file.read(5) == b"ustar":
         raise UserError("is in the tar format of PyTorch before 0.1.10; save it again with a later version")
@@ -91,7 +103,6 @@ def _read_legacy(file: BinaryIO, size: int) -> dict[str, np.ndarray]:
     if not isinstance(machine, dict) or machine.get("little_endian") is not True:
         raise UserError("was written on a big-endian machine, which is not supported")
     content, storages = read_pickle(stream)
-    tensors = _state_dict(content)
     keys, _ = read_pickle(stream)
     if not isinstance(keys, list) or len(keys) != len(storages) or not all(isinstance(key, str) for key in keys):
         raise DamagedPickle("its list of storages does not fit its weights")
@@ -106,12 +117,10 @@ def _read_legacy(file: BinaryIO, size: int) -> dict[str, np.ndarray]:
         if stated != storage.size or length > size - file.tell():
             raise DamagedPickle(f"storage {brief(key)} is cut or has another size than stated")
         contents[storage] = file.read(length)
-    return _views(tensors, contents)
+    return content, contents
 
 
-def _state_dict(content: Any) -> dict[str, Tensor]:
-    if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
-        content = content["state_dict"]
+def _checked(content: Any) -> dict[str, Tensor]:
     if not isinstance(content, dict) or not content:
         raise UserError("holds no state dict")
     for name, value in content.items():
@@ -120,7 +129,8 @@ def _state_dict(content: Any) -> dict[str, Tensor]:
     return content
 
 
-def _views(tensors: Mapping[str, Tensor], contents: Mapping[Storage, bytes]) -> dict[str, np.ndarray]:
+def views(tensors: Mapping[str, Tensor], contents: Mapping[Storage, bytes]) -> dict[str, np.ndarray]:
+    """Tensors as read-only arrays that share the storages' memory."""
     shown, stored = sum(tensor.elements for tensor in tensors.values()), sum(storage.size for storage in contents)
     if shown > _MAX_SHOWN * stored + _SHOWN_FREELY:
         raise UserError(f"shows {shown} numbers while it stores {stored}: this is no set of weights")

@@ -14,12 +14,21 @@ from typing import Any
 import numpy as np
 
 from checkpoints_convert.contents import Contents
+from checkpoints_convert.pytorch import state_dict_of
+from checkpoints_convert.tensors import read_tensors
 from code_jax.errors import UserError, brief
 from code_jax.models.options import one_of, whole
 
 SDES = ("ve", "vp", "sub-vp")
 _MAX_PARTS = 2000
-_BLOCK = {"GroupNorm_0": "norm0", "Conv_0": "conv0", "Dense_0": "affine", "GroupNorm_1": "norm1", "Conv_1": "conv1", "Conv_2": "skip"}
+_BLOCK = {
+    "GroupNorm_0": "norm0",
+    "Conv_0": "conv0",
+    "Dense_0": "affine",
+    "GroupNorm_1": "norm1",
+    "Conv_1": "conv1",
+    "Conv_2": "skip",
+}
 _PART = re.compile(r"all_modules\.(\d{1,4})\.(.+)")
 State = dict[str, np.ndarray]
 
@@ -74,7 +83,27 @@ def convert_score_sde(state: Mapping[str, np.ndarray], facts: ScoreSDE) -> Conte
     return Contents(config, scheduler, lambda: _renamed(parts, places))
 
 
-def average(model: Mapping[str, Any], shadow: list[Any]) -> dict[str, Any]:
+def read_score_sde(path: str | Path, facts: ScoreSDE) -> Contents:
+    """Reads a checkpoint of score_sde's training (its averaged weights), or a file of its weights alone.
+
+    Raises:
+        UserError: names the file, and what is missing, of another family, or does not fit what was stated.
+    """
+    state = read_tensors(path, averaged)
+    try:
+        return convert_score_sde(state, facts)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+
+
+def averaged(content: Any) -> Any:
+    """The state dict in what a PyTorch file holds: of a training checkpoint, the averaged one."""
+    if isinstance(content, dict) and isinstance(content.get("model"), dict) and isinstance(content.get("ema"), dict):
+        return average(content["model"], content["ema"].get("shadow_params"))
+    return state_dict_of(content)
+
+
+def average(model: Mapping[str, Any], shadow: Any) -> dict[str, Any]:
     """The state dict of a training checkpoint with its averaged weights, which are stored as a row without names.
 
     The row has the parameters that learn, in the model's order: all but the noise levels and the Fourier frequencies.
@@ -83,8 +112,9 @@ def average(model: Mapping[str, Any], shadow: list[Any]) -> dict[str, Any]:
         UserError: if the row does not fit the model.
     """
     learned = [name for name in model if not name.endswith((".W", "sigmas")) or "NIN" in name]
-    if len(learned) != len(shadow):
-        raise UserError(f"the averaged weights are {len(shadow)}, the network's {len(learned)}: they do not belong together")
+    if not isinstance(shadow, list) or len(learned) != len(shadow):
+        count = len(shadow) if isinstance(shadow, list) else "none"
+        raise UserError(f"the averaged weights are {count}, the network's {len(learned)}: they do not belong together")
     return dict(model) | dict(zip(learned, shadow, strict=True))
 
 
@@ -155,7 +185,13 @@ def _infer_config(parts: list[State], facts: ScoreSDE) -> dict[str, Any]:
     start = 3 if fourier else 2
     stem = parts[start].get("weight") if len(parts) > start else None
     first = parts[start - 2].get("weight")
-    if kinds[1 if fourier else 0 : start + 1] != ["plain"] * 3 or stem is None or stem.ndim != 4 or first is None or first.ndim != 2:
+    if (
+        kinds[1 if fourier else 0 : start + 1] != ["plain"] * 3
+        or stem is None
+        or stem.ndim != 4
+        or first is None
+        or first.ndim != 2
+    ):
         raise UserError("the first parts are no embedding of the noise level and no convolution: this is no NCSN++")
     if "block" not in kinds or any("NIN_0.W" in part and "Conv_0.weight" in part for part in parts):
         raise UserError("the residual blocks are those of DDPM (resblock_type 'ddpm'), which is not supported; 'biggan' is")
@@ -191,7 +227,7 @@ def _infer_config(parts: list[State], facts: ScoreSDE) -> dict[str, Any]:
 
 def _renamed(parts: list[State], places: list[tuple[str, str]]) -> State:
     """A `SongUNet`'s state dict; names that are not known stay, to be reported as left over."""
-    state = {}
+    state: State = {}
     for number, (part, (place, kind)) in enumerate(zip(parts, places, strict=True)):
         if kind == "attention" and all(f"NIN_{i}.{leaf}" in part for i in range(4) for leaf in "Wb"):
             part = dict(part)
@@ -204,7 +240,7 @@ def _renamed(parts: list[State], places: list[tuple[str, str]]) -> State:
                 state[f"{place}.{_BLOCK[inner]}.{leaf}"] = tensor
             elif kind == "attention" and inner == "GroupNorm_0":
                 state[f"{place}.norm2.{leaf}"] = tensor
-            elif kind == "inner" and inner in ("Conv_0", "Conv2d_0") or kind == "plain" and not inner:
+            elif (kind == "inner" and inner in ("Conv_0", "Conv2d_0")) or (kind == "plain" and not inner):
                 state[f"{place}.{leaf}"] = tensor
             elif kind == "fourier" and name == "W":
                 state[f"{place}.freqs"] = tensor

@@ -1,8 +1,8 @@
 """The reference repositories' own networks, for the scripts that record what they answer; no test imports this.
 
-Each is read from a clone, given by the environment: REFERENCES is a folder of the repositories below at the commits below. What they
-import and do not need for a forward pass on a CPU is replaced: ml_collections' dictionary, the fused CUDA operations of
-score_sde_pytorch, timm's three layers (as its version 0.9 computes them).
+REFERENCES in the environment is a folder with clones of the repositories below at the commits below. What they import and do not
+need for a forward pass on a CPU is replaced: ml_collections' dictionary, the fused CUDA operations of score_sde_pytorch, timm's
+three layers (as its version 0.9 computes them).
 """
 
 from __future__ import annotations
@@ -75,7 +75,11 @@ class Attention(nn.Module):
 class Mlp(nn.Module):
     def __init__(self, in_features, hidden_features, act_layer, drop):
         super().__init__()
-        self.fc1, self.act, self.fc2 = nn.Linear(in_features, hidden_features), act_layer(), nn.Linear(hidden_features, in_features)
+        self.fc1, self.act, self.fc2 = (
+            nn.Linear(in_features, hidden_features),
+            act_layer(),
+            nn.Linear(hidden_features, in_features),
+        )
 
     def forward(self, x):
         return self.fc2(self.act(self.fc1(x)))
@@ -87,7 +91,11 @@ def _stubs(root: Path) -> dict[str, types.ModuleType]:
         vars(made).update(content)
         return made
 
-    stubs = {"ml_collections": module("ml_collections", ConfigDict=ConfigDict), "timm": module("timm"), "timm.models": module("m")}
+    stubs = {
+        "ml_collections": module("ml_collections", ConfigDict=ConfigDict),
+        "timm": module("timm"),
+        "timm.models": module("m"),
+    }
     layers = {"PatchEmbed": PatchEmbed, "Attention": Attention, "Mlp": Mlp}
     stubs["timm.models.vision_transformer"] = module("vision_transformer", **layers)
     if (root / "op").is_dir():

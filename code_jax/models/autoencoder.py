@@ -196,8 +196,8 @@ class _Decoder(nn.Module):
 class AutoencoderKL(nn.Module):
     """The codec of Stable Diffusion.
 
-    ``apply(variables, x, method="encode")`` maps pictures [B, H, W, C] in [−1, 1] to latents [B, h, w, c] of a variance near 1 (the
-    mean of their distribution), ``method="decode"`` maps them back; float32. H and W are multiples of 2^(levels − 1).
+    ``apply(variables, x, method="encode")`` maps pictures [B, H, W, C] in [−1, 1] to latents [B, h, w, c] of a variance near 1
+    (the mean of their distribution), ``method="decode"`` maps them back; float32. H and W are multiples of 2^(levels − 1).
     """
 
     config: AutoencoderKLConfig

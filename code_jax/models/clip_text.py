@@ -18,9 +18,9 @@ from code_jax.models.options import MAX_CHANNELS, number, one_of, read_options, 
 _ACTIVATIONS = {"quick_gelu": lambda x: x * nn.sigmoid(1.702 * x), "gelu": lambda x: nn.gelu(x, approximate=False)}
 # Of transformers' config: how other parts are made, trained or run.
 _WITHOUT_EFFECT = (
-    "architectures", "attention_dropout", "dropout", "dtype", "initializer_factor", "initializer_range", "model_type", "projection_dim",
-    "torch_dtype", "transformers_version", "pad_token_id", "chunk_size_feed_forward", "is_encoder_decoder", "output_attentions",
-    "output_hidden_states", "return_dict", "id2label", "label2id", "problem_type",
+    "architectures", "attention_dropout", "dropout", "dtype", "initializer_factor", "initializer_range", "model_type",
+    "projection_dim", "torch_dtype", "transformers_version", "pad_token_id", "chunk_size_feed_forward", "is_encoder_decoder",
+    "output_attentions", "output_hidden_states", "return_dict", "id2label", "label2id", "problem_type",
 )  # fmt: skip
 
 

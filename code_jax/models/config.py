@@ -184,4 +184,3 @@ def _of_type(name: str, value: Any, default: Any) -> None:
         fits = optional or (isinstance(value, (int, float)) and not isinstance(value, bool))
     if not fits:
         raise UserError(f"{name} is {brief(value)}, which is not of the type of {default!r}")
-

@@ -106,7 +106,8 @@ class SelfAttention(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         batch, tokens, channels = x.shape
         qkv = dense(3 * channels, "qkv", self.dtype)(x).reshape(batch, tokens, 3, self.heads, channels // self.heads)
-        h = attend(*jnp.moveaxis(qkv, 2, 0), self.dtype).reshape(x.shape)
+        q, k, v = jnp.moveaxis(qkv, 2, 0)
+        h = attend(q, k, v, self.dtype).reshape(x.shape)
         return dense(channels, "proj", self.dtype)(h)
 
 
@@ -167,15 +168,16 @@ class _FinalLayer(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, embedding: jax.Array) -> jax.Array:
         modulation = dense(2 * x.shape[-1], "adaLN_modulation.1", self.dtype)(nn.silu(embedding))
-        return dense(self.features, "linear", self.dtype)(_modulated(x, *jnp.split(modulation, 2, axis=-1), self.dtype))
+        shift, scale = jnp.split(modulation, 2, axis=-1)
+        return dense(self.features, "linear", self.dtype)(_modulated(x, shift, scale, self.dtype))
 
 
 class DiT(nn.Module):
     """The diffusion transformer.
 
-    ``apply({"params": params}, x, t)`` maps latents x [B, H, W, C] (float32, VP scale) at float timesteps t [B] to ε, behind which
-    lies a learned variance: [B, H, W, 2C] in float32. ``condition`` is the labels [B] (whole numbers); without it, or where it is
-    the number of classes, there is none.
+    ``apply({"params": params}, x, t)`` maps latents x [B, H, W, C] (float32, VP scale) at float timesteps t [B] to ε, behind
+    which lies a learned variance: [B, H, W, 2C] in float32. ``condition`` is the labels [B] (whole numbers); without it, or where
+    it is the number of classes, there is none.
     """
 
     config: DiTConfig

@@ -14,8 +14,18 @@ import jax.numpy as jnp
 
 from code_jax.errors import UserError
 from code_jax.models.layers import Dtype, attend, network_inputs, precision
-from code_jax.models.options import MAX_CHANNELS, MAX_CLASSES, MAX_LAYERS, MAX_LEVELS, MAX_SIZE
-from code_jax.models.options import number, one_of, read_options, whole, wholes
+from code_jax.models.options import (
+    MAX_CHANNELS,
+    MAX_CLASSES,
+    MAX_LAYERS,
+    MAX_LEVELS,
+    MAX_SIZE,
+    number,
+    one_of,
+    read_options,
+    whole,
+    wholes,
+)
 from code_jax.models.resampling import FILTERS, double, halve
 
 _EPS = 1e-4
@@ -32,8 +42,8 @@ class EDM2UNetConfig:
         label_dim: number of classes; 0 is a network without classes.
         model_channels: channels of the finest level for a factor of 1.
         channel_mult: factor of each level, finest first.
-        channel_mult_noise, channel_mult_emb: widths of the noise level's embedding and of the whole one, in `model_channels`; None
-            are those of the finest and of the widest level.
+        channel_mult_noise, channel_mult_emb: widths of the noise level's embedding and of the whole one, in `model_channels`;
+            None are those of the finest and of the widest level.
         num_blocks: residual blocks of a level on the way down (one more on the way up).
         attn_resolutions: heights of the levels with attention.
         channels_per_head: channels of an attention head.
@@ -89,7 +99,9 @@ class EDM2UNetConfig:
             if channels > MAX_CHANNELS:
                 raise UserError(f"channel_mult makes {channels} channels; at most {MAX_CHANNELS} are supported")
             if attends and channels % self.channels_per_head:
-                raise UserError(f"channels_per_head {self.channels_per_head} does not divide the {channels} channels of an attention")
+                raise UserError(
+                    f"channels_per_head {self.channels_per_head} does not divide the {channels} channels of an attention"
+                )
 
     @property
     def level_channels(self) -> tuple[int, ...]:
@@ -212,8 +224,8 @@ class EDM2UNet(nn.Module):
     """EDM2's network.
 
     ``apply({"params": params}, x, t)`` maps images x [B, H, W, C] (float32, preconditioned) at noise levels t [B] (ln σ/4) to
-    [B, H, W, C] in float32. ``condition`` is the labels [B] (whole numbers) of a network with classes; the number of classes itself
-    is none of them.
+    [B, H, W, C] in float32. ``condition`` is the labels [B] (whole numbers) of a network with classes; the number of classes
+    itself is none of them.
     """
 
     config: EDM2UNetConfig

@@ -169,7 +169,7 @@ class Upsample2D(nn.Module):
 
 
 class ResnetBlock2D(nn.Module):
-    """Norm, activation, convolution, twice; the time embedding, if any, enters between; ``resample`` halves or doubles the size."""
+    """Norm, activation, convolution, twice; a time embedding may enter between; ``resample`` halves or doubles the size."""
 
     features: int
     groups: int

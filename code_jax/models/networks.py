@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import flax.linen as nn
-
 from code_jax.errors import UserError, brief
 from code_jax.models.autoencoder import AutoencoderKL, AutoencoderKLConfig, VQModel, VQModelConfig
 from code_jax.models.clip_text import CLIPTextConfig, CLIPTextModel
@@ -16,7 +14,9 @@ from code_jax.models.edm2_unet import EDM2UNet, EDM2UNetConfig
 from code_jax.models.song_unet import SongUNet, SongUNetConfig
 from code_jax.models.unet import UNet2DModel
 
-NETWORKS: dict[str, tuple[Callable[[Mapping[str, Any]], Any], Callable[[Any], nn.Module]]] = {
+Network = UNet2DModel | SongUNet | EDM2UNet | DiT | AutoencoderKL | VQModel | CLIPTextModel
+
+NETWORKS: dict[str, tuple[Callable[[Mapping[str, Any]], Any], Callable[[Any], Network]]] = {
     "UNet2DModel": (UNet2DConfig.from_diffusers, UNet2DModel),
     "SongUNet": (SongUNetConfig.from_options, SongUNet),
     "EDM2UNet": (EDM2UNetConfig.from_options, EDM2UNet),
@@ -27,7 +27,7 @@ NETWORKS: dict[str, tuple[Callable[[Mapping[str, Any]], Any], Callable[[Any], nn
 }
 
 
-def network_of(config: Mapping[str, Any]) -> Any:
+def network_of(config: Mapping[str, Any]) -> Network:
     """The network that a config describes.
 
     Raises:

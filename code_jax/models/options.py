@@ -1,4 +1,4 @@
-"""What every config of a network is checked by: bounds that published networks keep and hostile files do not, before any allocation."""
+"""Checks of every network's config: bounds that published networks keep and hostile files do not, before any allocation."""
 
 from __future__ import annotations
 

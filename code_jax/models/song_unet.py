@@ -1,9 +1,8 @@
-"""DDPM++ and NCSN++ (Song et al. 2021, appendix H), by the names that EDM's ``SongUNet`` (Karras et al. 2022) gives their parts."""
+"""DDPM++ and NCSN++ (Song et al. 2021, appendix H), by the names of EDM's ``SongUNet`` (Karras et al. 2022)."""
 
 from __future__ import annotations
 
 import dataclasses
-import functools
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -14,8 +13,19 @@ import jax.numpy as jnp
 
 from code_jax.errors import UserError
 from code_jax.models.layers import Dtype, attend, conv, dense, group_norm, network_inputs, timestep_embedding
-from code_jax.models.options import MAX_CHANNELS, MAX_CLASSES, MAX_LAYERS, MAX_LEVELS, MAX_SIZE
-from code_jax.models.options import flag, number, one_of, read_options, whole, wholes
+from code_jax.models.options import (
+    MAX_CHANNELS,
+    MAX_CLASSES,
+    MAX_LAYERS,
+    MAX_LEVELS,
+    MAX_SIZE,
+    flag,
+    number,
+    one_of,
+    read_options,
+    whole,
+    wholes,
+)
 from code_jax.models.resampling import FILTERS, double, halve
 
 _EPS = 1e-6
@@ -121,11 +131,11 @@ class UNetBlock(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, embedding: jax.Array, train: bool) -> jax.Array:
-        resize = {
-            None: lambda x: x,
-            "down": functools.partial(halve, taps=self.config.resample_filter, margin=1),
-            "up": functools.partial(double, taps=self.config.resample_filter),
-        }[self.resample]
+        def resize(x: jax.Array) -> jax.Array:
+            if self.resample == "down":
+                return halve(x, self.config.resample_filter, 1)
+            return double(x, self.config.resample_filter) if self.resample == "up" else x
+
         h = conv(self.features, 3, "conv0", self.dtype)(resize(nn.silu(_norm(x, "norm0", self.dtype))))
         h = h + dense(self.features, "affine", self.dtype)(embedding)[:, None, None]
         h = nn.silu(_norm(h, "norm1", self.dtype))
@@ -159,8 +169,8 @@ class SongUNet(nn.Module):
     """DDPM++ or NCSN++, with unit-variance residual sums.
 
     ``apply({"params": params}, x, t)`` maps images x [B, H, W, C] (float32) at noise levels t [B] (a timestep for positional
-    embeddings, log σ for Fourier features) to [B, H, W, C] in float32. ``condition`` is the labels [B] (whole numbers) of a network
-    with classes; the number of classes itself is none of them.
+    embeddings, log σ for Fourier features) to [B, H, W, C] in float32. ``condition`` is the labels [B] (whole numbers) of a
+    network with classes; the number of classes itself is none of them.
     """
 
     config: SongUNetConfig
@@ -218,7 +228,8 @@ class SongUNet(nn.Module):
         return x, skips
 
     def _decode(self, x: jax.Array, skips: list[jax.Array], embedding: jax.Array, train: bool) -> jax.Array:
-        config, dtype, output = self.config, self.dtype, None
+        config, dtype = self.config, self.dtype
+        output: Any = None
         for level, features in reversed(list(enumerate(config.level_channels))):
             place = f"dec.{self._place(level)}"
             if level == len(config.level_channels) - 1:

@@ -121,7 +121,8 @@ class UNet2DModel(nn.Module):
 
     ``apply({"params": params}, x, t)`` maps images x [B, H, W, C] (float32, VP scale) at float timesteps t [B] to the
     network's output [B, H, W, C] in float32: ε, v or x_0, by the scheduler's prediction type. H and W must be multiples of
-    2^(levels - 1). ``condition`` is the labels [B] (whole numbers) of a network with classes. ``dtype`` is the dtype of convolutions and products (float32 or bfloat16).
+    2^(levels - 1). ``condition`` is the labels [B] (whole numbers) of a network with classes. ``dtype`` is the dtype of
+    convolutions and products (float32 or bfloat16).
     """
 
     config: UNet2DConfig

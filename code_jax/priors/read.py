@@ -64,6 +64,10 @@ def read_network(config: Mapping[str, Any]) -> tuple[UNet2DModel, bool]:
     if not isinstance(config, Mapping):
         raise UserError(f"the network's config is {brief(config)}, not an object")
     network = UNet2DConfig.from_diffusers(config)
+    if network.num_class_embeds is not None:
+        raise UserError(
+            f"num_class_embeds {network.num_class_embeds} is not supported: a network conditioned on classes is no prior here"
+        )
     channels, outputs = network.in_channels, network.out_channels
     if outputs not in (channels, 2 * channels):
         raise UserError(

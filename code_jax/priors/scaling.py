@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from code_jax.diffusion.parameterization import check_prediction_type
 from code_jax.diffusion.scaling import FlowMatching, LinearSDE, Preconditioned, Scaling, VarianceExploding, VariancePreserving
-from code_jax.diffusion.schedule import cosine_schedule, schedule_from_diffusers
+from code_jax.diffusion.schedule import cosine_schedule
 from code_jax.errors import UserError, brief
 from code_jax.models.options import number, whole
+from code_jax.priors.scheduler import read_scheduler
 
 Options = Mapping[str, Any]
 _MAX_SIGMA = 1e6
@@ -30,13 +30,13 @@ def _number(config: Options, name: str, default: float, low: float, high: float)
     return float(value)
 
 
-def _sigmas(config: Options, least: float, most: float) -> dict[str, float]:
+def _sigmas(config: Options, least: float, most: float) -> tuple[float, float]:
     """A wrapper may state 0 and ∞: then the range that its samplers use."""
     low, high = config.get("sigma_min", least), config.get("sigma_max", most)
     number("sigma_min", low, 0, _MAX_SIGMA)
     number("sigma_max", high, 0, float("inf"))
-    bounds = {"sigma_min": max(float(low), least), "sigma_max": min(float(high), most)}
-    if bounds["sigma_min"] >= bounds["sigma_max"]:
+    bounds = max(float(low), least), min(float(high), most)
+    if bounds[0] >= bounds[1]:
         raise UserError(f"sigma_min {low} and sigma_max {high} leave no noise levels between {least:g} and {most:g}")
     return bounds
 
@@ -48,8 +48,7 @@ def _only(config: Options, allowed: Mapping[str, tuple[Any, ...]]) -> None:
 
 
 def _variance_preserving(config: Options) -> Scaling:
-    prediction_type = check_prediction_type(config.get("prediction_type", "epsilon"))
-    return VariancePreserving(schedule_from_diffusers(config), prediction_type)
+    return VariancePreserving(*read_scheduler(config))
 
 
 def _iddpm(config: Options) -> Scaling:
@@ -97,10 +96,10 @@ _READERS: dict[str, Callable[[Options], Scaling]] = {
     "ScoreSdeVpScheduler": lambda config: _linear_sde(config, sub=False),
     "ScoreSdeSubVpScheduler": lambda config: _linear_sde(config, sub=True),
     "VPPrecond": _vp_wrapper,
-    "VEPrecond": lambda config: VarianceExploding(**_sigmas(config, 0.02, 100.0)),
+    "VEPrecond": lambda config: VarianceExploding(*_sigmas(config, 0.02, 100.0)),
     "iDDPMPrecond": _iddpm,
     "FlowMatchEulerDiscreteScheduler": _flow_matching,
 } | dict.fromkeys(
     ("EDMPrecond", "Precond", "EDMEulerScheduler"),
-    lambda config: Preconditioned(**_sigmas(config, 0.002, 80.0), sigma_data=_number(config, "sigma_data", 0.5, 1e-3, 1e3)),
+    lambda config: Preconditioned(*_sigmas(config, 0.002, 80.0), _number(config, "sigma_data", 0.5, 1e-3, 1e3)),
 )

@@ -6,21 +6,18 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from code_jax.errors import UserError, brief
-from code_jax.models.unet import UNet2DModel
+from code_jax.models.networks import Network
 
 
-def expected_params(network: UNet2DModel) -> dict[str, Any]:
+def expected_params(network: Network) -> dict[str, Any]:
     """Shapes and dtypes of a network's parameters, nested; nothing is allocated."""
-    height, width = network.config.sample_size
-    image = jax.ShapeDtypeStruct((1, height, width, network.config.in_channels), jnp.float32)
-    return jax.eval_shape(network.init, jax.random.key(0), image, jax.ShapeDtypeStruct((1,), jnp.float32))["params"]
+    return jax.eval_shape(network.init, jax.random.key(0), **network.inputs)["params"]
 
 
-def from_state_dict(network: UNet2DModel, state: Mapping[str, np.ndarray]) -> dict[str, Any]:
+def from_state_dict(network: Network, state: Mapping[str, np.ndarray]) -> dict[str, Any]:
     """A network's parameters (float32) of a PyTorch state dict, whatever wraps its names.
 
     Raises:
@@ -54,7 +51,7 @@ def to_state_dict(params: Mapping[str, Any], dtype: Any = np.float32) -> dict[st
     return {name: _finite(name, tensor, np.dtype(dtype)) for name, tensor in state_dict.to_state_dict(params).items()}
 
 
-def expected_shapes(network: UNet2DModel) -> dict[str, tuple[int, ...]]:
+def expected_shapes(network: Network) -> dict[str, tuple[int, ...]]:
     """The shape of each tensor of a network's state dict, by name."""
     from checkpoints_convert import state_dict
 

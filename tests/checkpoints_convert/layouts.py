@@ -1,4 +1,4 @@
-"""Tiny checkpoints of the reference repositories' layouts, as their code makes them: names, shapes, and what their networks answer."""
+"""Tiny checkpoints in the layouts of the reference repositories."""
 
 from __future__ import annotations
 
@@ -13,7 +13,14 @@ SCORE_SDE = {
     ),
     "vp": (
         {"sde": "vp", "image_size": 8},
-        {"embedding_type": "positional", "fir": False, "scale_by_sigma": False, "centered": True, "ch_mult": (2, 1), "num_res_blocks": 2},
+        {
+            "embedding_type": "positional",
+            "fir": False,
+            "scale_by_sigma": False,
+            "centered": True,
+            "ch_mult": (2, 1),
+            "num_res_blocks": 2,
+        },
     ),
 }
 SKIP_BLOCKS = {
@@ -33,7 +40,14 @@ SKIP_BLOCKS = {
     "attention_head_dim": None,
     "act_fn": "silu",
 }
-DHARIWAL = {"img_resolution": 8, "in_channels": 3, "out_channels": 3, "label_dim": 5, "model_channels": 128, "channel_mult": [1, 1]} | {
+DHARIWAL = {
+    "img_resolution": 8,
+    "in_channels": 3,
+    "out_channels": 3,
+    "label_dim": 5,
+    "model_channels": 128,
+    "channel_mult": [1, 1],
+} | {
     "num_blocks": 1,
     "attn_resolutions": [4],
 }

@@ -1,4 +1,4 @@
-"""Writes layouts.npz (`layouts`, answered by the reference code) and published.json.gz: names and shapes of every published checkpoint.
+"""Writes layouts.npz (what the reference code answers) and published.json.gz (names and shapes of published checkpoints).
 
 Run as ``REFERENCES=folder python -m tests.checkpoints_convert.make_layouts``; see `tests.reference_code` for the commits.
 """
@@ -21,7 +21,8 @@ FOLDER = Path(__file__).parent
 _SCORE_SDE = {
     "nf": 16, "ch_mult": (1, 2, 2), "num_res_blocks": 1, "attn_resolutions": (4,), "dropout": 0.1, "resamp_with_conv": True,
     "conditional": True, "fir": True, "fir_kernel": [1, 3, 3, 1], "skip_rescale": True, "resblock_type": "biggan",
-    "progressive": "none", "progressive_input": "none", "progressive_combine": "sum", "embedding_type": "fourier", "init_scale": 0.0,
+    "progressive": "none", "progressive_input": "none", "progressive_combine": "sum", "embedding_type": "fourier",
+    "init_scale": 0.0,
     "fourier_scale": 16, "scale_by_sigma": True, "nonlinearity": "swish", "sigma_min": 0.01, "sigma_max": 50, "num_scales": 1000,
 }  # fmt: skip
 
@@ -29,7 +30,9 @@ _SCORE_SDE = {
 def weighted(network: torch.nn.Module) -> torch.nn.Module:
     """Weights of the names; noise levels and filters stay."""
     state = network.eval().state_dict()
-    named = weights({name: tuple(tensor.shape) for name, tensor in state.items() if not name.endswith(("sigmas", "resample_filter"))})
+    named = weights(
+        {name: tuple(tensor.shape) for name, tensor in state.items() if not name.endswith(("sigmas", "resample_filter"))}
+    )
     network.load_state_dict(state | {name: torch.from_numpy(np.asarray(values)) for name, values in named.items()})
     return network
 
@@ -78,8 +81,9 @@ def published() -> dict[str, dict]:
 def _score_sde_checkpoints() -> dict[str, dict]:
     found = {}
     for sde, names in {
-        "ve": ("bedroom_ncsnpp_continuous", "church_ncsnpp_continuous", "celebahq_256_ncsnpp_continuous", "ffhq_256_ncsnpp_continuous",
-               "celebahq_ncsnpp_continuous", "ffhq_ncsnpp_continuous", "cifar10_ncsnpp_continuous", "cifar10_ncsnpp_deep_continuous"),
+        "ve": ("bedroom_ncsnpp_continuous", "church_ncsnpp_continuous", "celebahq_256_ncsnpp_continuous",
+               "ffhq_256_ncsnpp_continuous", "celebahq_ncsnpp_continuous", "ffhq_ncsnpp_continuous", "cifar10_ncsnpp_continuous",
+               "cifar10_ncsnpp_deep_continuous"),
         "vp": ("cifar10_ddpmpp_continuous", "cifar10_ddpmpp_deep_continuous", "cifar10_ncsnpp_continuous"),
         "subvp": ("cifar10_ddpmpp_continuous", "cifar10_ddpmpp_deep_continuous", "cifar10_ncsnpp_continuous"),
     }.items():  # fmt: skip
@@ -118,7 +122,11 @@ def _edm_checkpoints() -> dict[str, dict]:
 def _edm2_checkpoints() -> dict[str, dict]:
     networks, sizes = load("edm2", "training.networks_edm2"), {"xs": 128, "s": 192, "m": 256, "l": 320, "xl": 384, "xxl": 448}
     found = {}
-    for name, channels, classes, widths in (("img512", 4, 1000, sizes), ("img512-uncond", 4, 0, {"xs": 128}), ("img64", 3, 1000, sizes)):
+    for name, channels, classes, widths in (
+        ("img512", 4, 1000, sizes),
+        ("img512-uncond", 4, 0, {"xs": 128}),
+        ("img64", 3, 1000, sizes),
+    ):
         for size, width in widths.items():
             if (name, size) != ("img64", "xxl"):
                 network = networks.Precond(64, channels, classes, model_channels=width)
@@ -147,9 +155,14 @@ def _others() -> dict[str, dict]:
         "block_out_channels": [128, 256, 512, 512], "layers_per_block": 2, "latent_channels": 4, "sample_size": 512,
         "down_block_types": ["DownEncoderBlock2D"] * 4, "up_block_types": ["UpDecoderBlock2D"] * 4,
     }  # fmt: skip
-    found["stable-diffusion-v1 vae"] = {"format": "AutoencoderKL", "config": vae, "shapes": shapes(diffusers.AutoencoderKL(**vae))}
+    found["stable-diffusion-v1 vae"] = {
+        "format": "AutoencoderKL",
+        "config": vae,
+        "shapes": shapes(diffusers.AutoencoderKL(**vae)),
+    }
     vq = {
-        "block_out_channels": [128, 256, 512], "layers_per_block": 2, "latent_channels": 3, "num_vq_embeddings": 8192, "sample_size": 256,
+        "block_out_channels": [128, 256, 512], "layers_per_block": 2, "latent_channels": 3, "num_vq_embeddings": 8192,
+        "sample_size": 256,
         "down_block_types": ["DownEncoderBlock2D"] * 3, "up_block_types": ["UpDecoderBlock2D"] * 3,
     }  # fmt: skip
     found["CompVis/ldm-celebahq-256 vqvae"] = {"format": "VQModel", "config": vq, "shapes": shapes(diffusers.VQModel(**vq))}

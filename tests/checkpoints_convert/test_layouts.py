@@ -12,8 +12,8 @@ from checkpoints_convert.dit import convert_dit, is_dit
 from checkpoints_convert.edm import convert_edm
 from checkpoints_convert.ncsnpp import is_ncsnpp, song_unet_config, song_unet_state
 from checkpoints_convert.score_sde import ScoreSDE, average, convert_score_sde
-from checkpoints_convert.state_dict import from_state_dict
 from code_jax.models.networks import network_of
+from code_jax.priors.weights import expected_shapes, from_state_dict
 from tests.checkpoints_convert.layouts import DHARIWAL, LABELS, SCORE_SDE, SIGMAS, SKIP_BLOCKS, TIMES, images
 from tests.models.architectures import weights
 
@@ -121,31 +121,22 @@ def without_values(shapes):
 
 
 def test_every_published_checkpoint_is_recognized_and_every_key_is_used_once(request):
-    from checkpoints_convert.state_dict import expected_params
-
     entries = {name: entry for name, entry in published(request).items() if entry["format"] != "guided_diffusion"}
     seen = {}
     for name, entry in entries.items():
         config, state = contents_of(entry, without_values(entry["shapes"]))
         network = network_of(config)
         seen[name] = config["_class_name"]
-        expected = jax.tree.map(lambda leaf: np.broadcast_to(np.uint8(0), leaf.shape), expected_params(network))
-        wanted = {key: leaf for key, leaf in _shapes(expected).items()}
+        wanted = expected_shapes(network)
         assert {key: tensor.shape for key, tensor in state.items()} == wanted, name
         given = sum(int(np.prod(shape)) for key, shape in entry["shapes"].items() if not _unused(key))
-        extra = network.config.num_class_embeds and network.config.time_embedding_dim if config["_class_name"] == "UNet2DModel" else 0
+        extra = (
+            network.config.num_class_embeds and network.config.time_embedding_dim if config["_class_name"] == "UNet2DModel" else 0
+        )
         assert sum(int(np.prod(shape)) for shape in wanted.values()) == given + (extra or 0), name
     assert {seen[name] for name in seen} == {
         *("SongUNet", "UNet2DModel", "EDM2UNet", "DiT", "AutoencoderKL", "VQModel", "CLIPTextModel")
     }
-
-
-def _shapes(expected):
-    from checkpoints_convert import state_dict
-
-    flat = jax.tree_util.tree_leaves_with_path(expected)
-    paths = {tuple(step.key for step in path): leaf for path, leaf in flat}
-    return {state_dict._torch_name(path): state_dict._to_theirs(leaf, path).shape for path, leaf in paths.items()}
 
 
 def _unused(name):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import jax
 import numpy as np
 
 from code_jax.models.autoencoder import AutoencoderKL, AutoencoderKLConfig, VQModel, VQModelConfig
@@ -10,6 +9,7 @@ from code_jax.models.clip_text import CLIPTextConfig, CLIPTextModel
 from code_jax.models.dit import DiT, DiTConfig
 from code_jax.models.edm2_unet import EDM2UNet, EDM2UNetConfig
 from code_jax.models.song_unet import SongUNet, SongUNetConfig
+from code_jax.priors.weights import expected_shapes, from_state_dict
 from tests.models.architectures import weights
 
 _SONG = {"img_resolution": 8, "in_channels": 3, "out_channels": 3, "num_blocks": 1}
@@ -29,9 +29,22 @@ SONG = {
     | {"model_channels": 8, "channel_mult": [1, 2], "attn_resolutions": [], "encoder_type": "residual"},
 }
 EDM2 = {
-    "edm2": {"img_resolution": 8, "img_channels": 3, "label_dim": 5, "model_channels": 12, "channel_mult": [1, 2], "num_blocks": 1}
+    "edm2": {
+        "img_resolution": 8,
+        "img_channels": 3,
+        "label_dim": 5,
+        "model_channels": 12,
+        "channel_mult": [1, 2],
+        "num_blocks": 1,
+    }
     | {"attn_resolutions": [8, 4], "channels_per_head": 6},
-    "edm2-other-balances": {"img_resolution": 8, "img_channels": 1, "label_dim": 0, "model_channels": 8, "channel_mult": [1, 2, 3]}
+    "edm2-other-balances": {
+        "img_resolution": 8,
+        "img_channels": 1,
+        "label_dim": 0,
+        "model_channels": 8,
+        "channel_mult": [1, 2, 3],
+    }
     | {"num_blocks": 1, "attn_resolutions": [4], "channels_per_head": 8, "resample_filter": [1, 3, 3, 1], "clip_act": 2}
     | {"concat_balance": 0.3, "res_balance": 0.4, "attn_balance": 0.2, "channel_mult_noise": 2, "channel_mult_emb": 1},
 }
@@ -87,16 +100,6 @@ def noise_levels(name: str) -> np.ndarray:
     return np.linspace(-4, 4, 8, dtype=np.float32) if fourier else np.linspace(0, 999, 8, dtype=np.float32)
 
 
-def shapes(network) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of a network's state dict."""
-    from checkpoints_convert.state_dict import expected_params, to_state_dict
-
-    expected = to_state_dict(jax.tree.map(lambda leaf: np.zeros(leaf.shape, np.uint8), expected_params(network)), np.uint8)
-    return {name: tensor.shape for name, tensor in expected.items()}
-
-
 def params(network):
     """Parameters by `weights`."""
-    from checkpoints_convert.state_dict import from_state_dict
-
-    return from_state_dict(network, weights(shapes(network)))
+    return from_state_dict(network, weights(expected_shapes(network)))

@@ -41,7 +41,7 @@ def test_iddpm_noise_levels_are_the_cosine_schedule():
         ({"_class_name": "EDMPrecond", "sigma_min": 90}, "leave no noise levels"),
         ({"_class_name": "FlowMatchEulerDiscreteScheduler", "use_dynamic_shifting": True}, "use_dynamic_shifting True"),
         ({"_class_name": "ScoreSdeVeScheduler", "sigma_max": "high"}, "sigma_max is 'high'"),
-        ({"prediction_type": "flow"}, "'flow'"),
+        ({"_class_name": "DDPMScheduler", "prediction_type": "flow"}, "'flow'"),
     ],
 )
 def test_what_is_not_supported_is_refused_by_name(config, named):
