@@ -26,20 +26,30 @@ _ATTENTION = {"norm2": "group_norm", "proj": "to_out.0"}
 State = dict[str, np.ndarray]
 
 
-def convert_edm(state: Mapping[str, np.ndarray], precondition: str, options: Mapping[str, Any] | None = None) -> Contents:
+def is_edm(state: Mapping[str, np.ndarray]) -> bool:
+    """Whether a state dict is one of EDM or EDM2."""
+    return any(_STEM.fullmatch(_inner(name)) for name in state)
+
+
+def convert_edm(
+    state: Mapping[str, np.ndarray], precondition: str | None = None, options: Mapping[str, Any] | None = None
+) -> Contents:
     """What a state dict of EDM or EDM2 holds.
 
     Args:
         state: by the reference's names, of the whole (``model.…``, ``unet.…``) or of the network alone.
-        precondition: the class that the network was wrapped in: one of `PRECONDITIONS`, or EDM2's "Precond".
+        precondition: the class that the network was wrapped in: one of `PRECONDITIONS`; EDM2 has one alone, "Precond".
         options: the arguments of the network and of its wrapper, as far as they are known.
 
     Raises:
         UserError: names what is of another family, is missing, or is not supported.
     """
     options = dict(options or {})
-    inner = {name.removeprefix("unet.").removeprefix("model."): tensor for name, tensor in state.items()}
+    inner = {_inner(name): tensor for name, tensor in state.items()}
     is_edm2 = "emb_noise.weight" in inner
+    if precondition is None and not is_edm2:
+        raise UserError(f"the weights do not tell how the network is scaled: state precondition, {', '.join(PRECONDITIONS)}")
+    precondition = precondition or "Precond"
     if precondition not in (("Precond",) if is_edm2 else PRECONDITIONS):
         kinds = "Precond" if is_edm2 else ", ".join(PRECONDITIONS)
         raise UserError(f"the preconditioning {brief(precondition)} is not one of this network's: {kinds}")
@@ -65,6 +75,11 @@ def convert_edm(state: Mapping[str, np.ndarray], precondition: str, options: Map
 
 # Arguments of the wrappers that say how the network is scaled, and those that say nothing of it.
 _WRAPPER = ("sigma_min", "sigma_max", "sigma_data", "beta_d", "beta_min", "M", "epsilon_t", "C_1", "C_2")
+
+
+def _inner(name: str) -> str:
+    """A parameter's name inside the network that a wrapper holds."""
+    return name.removeprefix("unet.").removeprefix("model.")
 
 
 def _levels(state: Mapping[str, np.ndarray], top: int) -> list[int]:

@@ -39,8 +39,8 @@ def read_nvlabs(path: str | Path) -> Contents:
     """Reads the averaged network (``ema``) of a pickle of EDM or EDM2.
 
     Raises:
-        UserError: names the file, and what it asks for beyond modules and tensors; what is cut, damaged or not supported, such as a
-            network of latents.
+        UserError: names the file, and what it asks for beyond modules and tensors; what is cut, damaged or not supported, such as
+            a network of latents.
     """
     try:
         with open_regular(path) as file:

@@ -8,14 +8,12 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from checkpoints_convert.contents import Contents
 from checkpoints_convert.pytorch import state_dict_of
-from checkpoints_convert.tensors import read_tensors
 from code_jax.errors import UserError, brief
 from code_jax.models.options import one_of, whole
 
@@ -57,6 +55,11 @@ class ScoreSDE:
         return [1, 3, 3, 1] if (self.sde == "ve" if self.fir is None else self.fir) else [1, 1]
 
 
+def is_score_sde(state: Mapping[str, np.ndarray]) -> bool:
+    """Whether a state dict is one of score_sde."""
+    return any(_PART.fullmatch(name.removeprefix("module.")) for name in state)
+
+
 def convert_score_sde(state: Mapping[str, np.ndarray], facts: ScoreSDE) -> Contents:
     """What a score_sde state dict holds.
 
@@ -81,19 +84,6 @@ def convert_score_sde(state: Mapping[str, np.ndarray], facts: ScoreSDE) -> Conte
     if len(places) != len(parts):
         raise UserError(f"the weights have {len(parts)} parts, where a network of this kind has {len(places)}")
     return Contents(config, scheduler, lambda: _renamed(parts, places))
-
-
-def read_score_sde(path: str | Path, facts: ScoreSDE) -> Contents:
-    """Reads a checkpoint of score_sde's training (its averaged weights), or a file of its weights alone.
-
-    Raises:
-        UserError: names the file, and what is missing, of another family, or does not fit what was stated.
-    """
-    state = read_tensors(path, averaged)
-    try:
-        return convert_score_sde(state, facts)
-    except UserError as error:
-        raise UserError(f"{path}: {error}") from None
 
 
 def averaged(content: Any) -> Any:
