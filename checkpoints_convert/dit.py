@@ -21,14 +21,24 @@ def is_dit(state: Mapping[str, np.ndarray]) -> bool:
 
 
 def convert_dit(state: Mapping[str, np.ndarray], num_heads: int | None = None) -> Contents:
-    """What a DiT state dict holds; ``num_heads`` is wanted for a width and a depth that were not published.
+    """What a DiT state dict holds, without its learned variance; ``num_heads`` is wanted for a width and a depth not published.
 
     Raises:
         UserError: names what is missing or does not fit.
     """
     config = _infer_config(state, num_heads)
     scheduler = {"_class_name": "DDPMScheduler", "beta_schedule": "linear", "beta_start": 1e-4, "beta_end": 0.02}
-    return Contents(config, scheduler | {"num_train_timesteps": 1000}, lambda: dict(state))
+    return Contents(config, scheduler | {"num_train_timesteps": 1000}, lambda: _mean_alone(state, config))
+
+
+def _mean_alone(state: Mapping[str, np.ndarray], config: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """The state dict without the last layer's rows of the learned variance, which lie behind ε in every pixel of a token."""
+    mean, pixels = dict(state), config["patch_size"] ** 2
+    for name in ("final_layer.linear.weight", "final_layer.linear.bias"):
+        if name in mean and mean[name].ndim and len(mean[name]) == 2 * pixels * config["in_channels"]:
+            rows = mean[name].reshape(pixels, -1, *mean[name].shape[1:])[:, : config["in_channels"]]
+            mean[name] = rows.reshape(-1, *mean[name].shape[1:])
+    return mean
 
 
 def _infer_config(state: Mapping[str, np.ndarray], num_heads: int | None) -> dict[str, Any]:
@@ -56,7 +66,7 @@ def _infer_config(state: Mapping[str, np.ndarray], num_heads: int | None) -> dic
         "num_heads": heads,
         "mlp_ratio": _get(state, "blocks.0.mlp.fc1.weight", 2).shape[0] / width,
         "num_classes": _get(state, "y_embedder.embedding_table.weight", 2).shape[0] - 1,
-        "learn_sigma": outputs == 2 * channels,
+        "learn_sigma": False,
     }
 
 

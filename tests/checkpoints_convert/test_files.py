@@ -26,11 +26,14 @@ def eps(contents, z, sigma, labels=None):
     """ε of what a file holds."""
     network, scaling = network_of(contents.network), read_scaling(contents.scheduler)
 
-    def function(params, x, noise, condition):
-        return network.apply({"params": params}, x, noise, condition=condition)
+    @jax.jit
+    def answer(params, z, sigma):
+        def call(x, noise, condition):
+            return network.apply({"params": params}, x, noise, condition=condition)
 
-    params = from_state_dict(network, contents.state())
-    return jax.jit(lambda params, z, sigma: scaling.eps(function, params, z, sigma, labels))(params, z, sigma)
+        return scaling.eps(call, z, sigma, labels)
+
+    return answer(from_state_dict(network, contents.state()), z, sigma)
 
 
 @pytest.mark.parametrize("name", ["edm", "edm2"])

@@ -17,6 +17,8 @@ from code_jax.models.networks import network_of
 from code_jax.priors.weights import expected_shapes, from_state_dict
 from tests.checkpoints_convert.layouts import DHARIWAL, LABELS, SCORE_SDE, SIGMAS, SKIP_BLOCKS, TIMES, images
 from tests.models.architectures import weights
+from tests.models.networks import DIT, made, noise_levels
+from tests.models.networks import images as image_batch
 
 pytestmark = pytest.mark.usefixtures("quickly_compiled")
 FOLDER = "tests/checkpoints_convert"
@@ -132,6 +134,8 @@ def assert_every_key_is_used_once(name, entry):
     wanted = _wanted(json.dumps(config))
     assert {key: tensor.shape for key, tensor in state.items()} == wanted, name
     given = sum(int(np.prod(shape)) for key, shape in entry["shapes"].items() if not _unused(key))
+    if config["_class_name"] == "DiT":  # half of the outputs are a variance
+        given -= sum(int(np.prod(entry["shapes"][f"final_layer.linear.{leaf}"])) // 2 for leaf in ("weight", "bias"))
     no_class = config["time_embedding_dim"] if config.get("num_class_embeds") else 0
     assert sum(int(np.prod(shape)) for shape in wanted.values()) == given + no_class, name
     return config["_class_name"]
@@ -234,6 +238,17 @@ def test_what_is_no_edm_checkpoint_is_named(change, precondition, named, golden)
     with pytest.raises(code_jax.UserError, match=named):
         contents = convert_edm(state, precondition)
         from_state_dict(network_of(contents.network), contents.state())
+
+
+def test_a_dit_converts_to_its_mean_alone():
+    """The network without the rows of the variance answers with the first half of the channels."""
+    whole, options = made("dit"), DIT["dit"]
+    state = weights(expected_shapes(whole))
+    contents = convert_dit(state, num_heads=options["num_heads"])
+    assert contents.network == options | {"_class_name": "DiT", "mlp_ratio": 4.0, "learn_sigma": False}
+    x, noise = image_batch(8, 4), noise_levels("dit")
+    expected = answers(whole, state, x, noise, condition=LABELS)[..., :4]
+    assert_close(answers(network_of(contents.network), contents.state(), x, noise, condition=LABELS), expected)
 
 
 def test_a_dit_of_unknown_heads_wants_them_told(request):

@@ -24,7 +24,7 @@ def expected_eps(x, signal, deviation, mean=MEAN, spread=SPREAD):
 
 
 def tabled(kind):
-    def network(params, x, t, condition):
+    def network(x, t, condition):
         signal, deviation = at(jnp.sqrt(SCHEDULE.alpha_bar(t))), at(jnp.sqrt(SCHEDULE.variance(t)))
         eps = expected_eps(x, signal, deviation)
         x0 = MEAN + signal * SPREAD**2 * (x - signal * MEAN) / (signal**2 * SPREAD**2 + deviation**2)
@@ -36,7 +36,7 @@ def tabled(kind):
 def sde(sub):
     """Mean and standard deviation of the two SDEs as the paper's table of transition kernels has them."""
 
-    def network(params, x, label, condition):
+    def network(x, label, condition):
         t = at(label) / 999
         log_signal = -0.25 * t**2 * (20 - 0.1) - 0.5 * t * 0.1
         variance = -jnp.expm1(2 * log_signal)
@@ -48,14 +48,14 @@ def sde(sub):
 def unit_images(centred):
     """The same Gaussian seen as images in [0, 1], at half of σ; the output is score·σ."""
 
-    def network(params, x, log_sigma, condition):
+    def network(x, log_sigma, condition):
         x = (x + 1) / 2 if centred else x
         return -expected_eps(x, 1, jnp.exp(at(log_sigma)), (MEAN + 1) / 2, SPREAD / 2)
 
     return network
 
 
-def preconditioned(params, x, quarter, condition):
+def preconditioned(x, quarter, condition):
     sigma = jnp.exp(4 * at(quarter))
     z = x * jnp.sqrt(sigma**2 + 0.25)
     x0 = (SPREAD**2 * z + sigma**2 * MEAN) / (SPREAD**2 + sigma**2)
@@ -63,7 +63,7 @@ def preconditioned(params, x, quarter, condition):
     return (x0 - skip * z) / out
 
 
-def flow(params, x, timestep, condition):
+def flow(x, timestep, condition):
     t = at(timestep) / 1000
     variance = (1 - t) ** 2 * SPREAD**2 + t**2
     return (t - (1 - t) * SPREAD**2) * (x - (1 - t) * MEAN) / variance - MEAN  # E[ε − x_0 | x_t]
@@ -77,7 +77,7 @@ KINDS = {
     "sub-vp-sde": (LinearSDE(sub=True), sde(True)),
     "ve-own-range": (
         VarianceExploding(unit_noise=False),
-        lambda params, x, noise, condition: -expected_eps(x, 1, jnp.exp(at(noise))),
+        lambda x, noise, condition: -expected_eps(x, 1, jnp.exp(at(noise))),
     ),
     "ve-unit-images": (VarianceExploding(unit_input=True), unit_images(False)),
     "ve-centred-unit-images": (VarianceExploding(), unit_images(True)),
@@ -90,7 +90,7 @@ KINDS = {
 @pytest.mark.parametrize("name", KINDS)
 def test_every_parameterization_of_one_gaussian_gives_one_eps(name):
     scaling, network = KINDS[name]
-    answer = jax.jit(lambda scaling, z, sigma: scaling.eps(network, (), z, sigma))
+    answer = jax.jit(lambda scaling, z, sigma: scaling.eps(network, z, sigma, None))
     sigmas = np.array(SIGMAS, np.float32)[:, None, None, None]
     z = (MEAN + np.sqrt(SPREAD**2 + sigmas**2) * np.random.default_rng(0).standard_normal((8, 2, 2, 1))).astype(np.float32)
     # In float32: an x_0 or v network leaves ε after a difference of numbers 1/σ times as large.
@@ -124,21 +124,13 @@ def test_a_shift_multiplies_the_grid():
 def test_a_condition_reaches_the_network_and_numbers_do_not_recompile():
     traces = []
 
-    def network(params, x, noise, condition):
+    def network(x, noise, condition):
         traces.append(noise.shape)
-        return x * params + condition
+        return 2 * x + condition
 
-    answer = jax.jit(lambda scaling, sigma, condition: scaling.eps(network, 2.0, jnp.ones((2, 1, 1, 1)), sigma, condition))
+    answer = jax.jit(lambda scaling, sigma, condition: scaling.eps(network, jnp.ones((2, 1, 1, 1)), sigma, condition))
     for sigma_data, condition in ((0.5, 0.0), (0.4, 1.0)):
         c_in = 1 / np.sqrt(1 + sigma_data**2)
         got = answer(Preconditioned(sigma_data=sigma_data), jnp.float32(1.0), jnp.float32(condition))
         np.testing.assert_allclose(got[0, 0, 0, 0], c_in * (c_in - sigma_data * (2 * c_in + condition)), rtol=1e-6)
     assert traces == [(2,)]
-
-
-def test_a_learned_variance_is_dropped():
-    def network(params, x, t, condition):
-        return jnp.concatenate([x, jnp.full_like(x, jnp.nan)], axis=-1)
-
-    got = VariancePreserving(SCHEDULE).eps(network, (), jnp.ones((1, 2, 2, 3)), jnp.float32(1.0))
-    np.testing.assert_allclose(got, np.full((1, 2, 2, 3), 0.5**0.5), rtol=1e-6)
