@@ -52,8 +52,9 @@ def add_leaves(digest: hashlib._Hash, tree: Any) -> None:
 def _describe(function: Any) -> Any:
     if isinstance(function, NetworkOutput):
         config = dataclasses.asdict(function.network.config)
-        if config["num_attention_heads"] is None:  # an option that came later: priors without it keep the hash they had
-            del config["num_attention_heads"]
+        later = [name for name in ("num_attention_heads", "num_class_embeds") if config[name] is None]
+        for name in later:  # options that came later: priors without them keep the hash they had
+            del config[name]
         return config
     named = function if hasattr(function, "__qualname__") else type(function)
     return f"{named.__module__}.{named.__qualname__}"
