@@ -16,7 +16,8 @@ with flags[0], flags[1]:
 mask = np.arange(64).reshape(8, 8) % 3 == 0
 config = code_jax.preset().with_program(**few)
 code_jax.edit(key, prior, images, config.replace(dynamic_threshold=(0.9, 1.2)), mask)
-assert np.isnan(np.asarray(code_jax.edit(key, wide, x, code_jax.preset("default", "ddim").with_program(**few)).info.squared_score))
+result = code_jax.edit(key, wide, x, code_jax.preset("default", "ddim").with_program(**few))
+assert np.isnan(np.asarray(result.info.squared_score))
 code_jax.official(key, prior, images, code_jax.OfficialSettings(num_steps=9, latent=9, further=(), langevin_steps=4))
 code_jax.sweep(key, prior, images, code_jax.SweepGrid(sigma=(0.3, 0.6)), config)
 code_jax.decode(prior, code_jax.encode(prior, images, **few), **few)
