@@ -130,13 +130,13 @@ def test_it_is_swept_and_evaluated(picture, folder, tmp_path):
 def test_the_page_offers_it_and_makes_it(picture, folder):
     pytest.importorskip("starlette")
     from code_jax.demo.events import data_url, restore_events
-    from code_jax.demo.request import Offer, read_order
-    from code_jax.priors.hash import prior_hash
+    from code_jax.demo.offers import load_offers, options_of
+    from code_jax.demo.request import read_order
 
-    prior = code_jax.load_prior(folder)
-    offers = {"p": Offer("p", prior, prior_hash(prior), "float32")}
-    form = {"prior": "p", "method": "resampling", "sigma": "0.5", "picture": data_url(np.asarray(Image.open(picture)))}
-    (result,) = [event for event in restore_events(read_order(form, offers)) if event["event"] == "result"]
+    offers = load_offers([folder], "float32")
+    assert "resampling" in json.dumps(options_of(offers))
+    form = {"prior": folder, "method": "resampling", "sigma": "0.5", "picture": data_url(np.asarray(Image.open(picture)))}
+    (result,) = [event for event in restore_events(read_order(form, offers)) if event and event["event"] == "result"]
     assert result["facts"]["network evaluations"] == 7 and "--method resampling" in result["command"]
 
 
