@@ -83,7 +83,7 @@ def read_guided_diffusion(path: str | Path, facts: GuidedDiffusion = GuidedDiffu
     """Reads a file of guided-diffusion weights (``256x256_diffusion_uncond.pt``, ``ffhq_10m.pt``).
 
     Raises:
-        UserError: if the weights are of another family, class-conditional, or do not fit what was stated.
+        UserError: if the weights are of another family, or do not fit what was stated.
     """
     state = read_tensors(path)
     try:
@@ -114,8 +114,6 @@ def _infer_config(state: Mapping[str, np.ndarray], facts: GuidedDiffusion) -> di
 
     On the way down, a residual block that halves the size has the names and the shapes of one that does not.
     """
-    if "label_emb.weight" in state:
-        raise UserError("the weights are class-conditional (label_emb.weight), which is not supported")
     blocks = 0
     while f"output_blocks.{blocks}.0.in_layers.0.weight" in state:
         blocks += 1
@@ -160,6 +158,7 @@ def _infer_config(state: Mapping[str, np.ndarray], facts: GuidedDiffusion) -> di
         "norm_num_groups": _GROUPS,
         "attn_norm_num_groups": _GROUPS,
         "resnet_time_scale_shift": "scale_shift" if modulates else "default",
+        "num_class_embeds": _get(state, "label_emb.weight", 2).shape[0] if "label_emb.weight" in state else None,
     }
 
 
@@ -194,6 +193,7 @@ def _prefixes(config: Mapping[str, Any]) -> dict[str, tuple[str, Mapping[str, st
     found: dict[str, tuple[str, Mapping[str, str] | None]] = {
         "time_embed.0": ("time_embedding.linear_1", None),
         "time_embed.2": ("time_embedding.linear_2", None),
+        "label_emb": ("class_embedding", None),
         "input_blocks.0.0": ("conv_in", None),
         "out.0": ("conv_norm_out", None),
         "out.2": ("conv_out", None),

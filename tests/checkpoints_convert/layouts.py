@@ -51,6 +51,14 @@ DHARIWAL = {
     "num_blocks": 1,
     "attn_resolutions": [4],
 }
+ADM = {"image_size": 8, "in_channels": 3, "model_channels": 32, "out_channels": 6, "num_res_blocks": 1} | {
+    "attention_resolutions": (2,),
+    "channel_mult": (1, 2),
+    "num_classes": 5,
+    "num_head_channels": 32,
+    "use_scale_shift_norm": True,
+    "resblock_updown": True,
+}
 LABELS = np.array([0, 1, 2, 3, 4, 0, 1, 2])
 SIGMAS = np.geomspace(0.02, 40, 8).astype(np.float32)
 TIMES = np.linspace(0, 999, 8, dtype=np.float32)

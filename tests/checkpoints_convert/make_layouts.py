@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from tests.checkpoints_convert.layouts import DHARIWAL, LABELS, SCORE_SDE, SIGMAS, SKIP_BLOCKS, TIMES, images
+from tests.checkpoints_convert.layouts import ADM, DHARIWAL, LABELS, SCORE_SDE, SIGMAS, SKIP_BLOCKS, TIMES, images
 from tests.models.architectures import weights
 from tests.models.make_golden_networks import nchw, nhwc
 from tests.reference_code import ConfigDict, load
@@ -68,6 +68,8 @@ def layouts() -> dict[str, np.ndarray]:
     network = weighted(load("edm", "training.networks").DhariwalUNet(**DHARIWAL))
     labels = torch.nn.functional.one_hot(torch.from_numpy(LABELS), 5).float()
     add("dhariwal", network, network(nchw(images(3)), torch.from_numpy(TIMES), labels))
+    network = weighted(load("guided-diffusion", "guided_diffusion.unet").UNetModel(**ADM))
+    add("adm-classes", network, network(nchw(images(3)), torch.from_numpy(TIMES), torch.from_numpy(LABELS)))
     return golden
 
 

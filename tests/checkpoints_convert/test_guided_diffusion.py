@@ -142,7 +142,7 @@ def test_the_schedule_is_as_told(golden, tmp_path):
 @pytest.mark.parametrize(
     ("change", "options", "named"),
     [
-        ({"label_emb.weight": (10, 256)}, {}, "class-conditional"),
+        ({"label_emb.weight": (10, 256)}, {}, "num_class_embeds 10 is not supported"),
         ({"output_blocks.0.0.in_layers.0.weight": None}, {}, "no guided-diffusion weights"),
         ({"output_blocks.3.0.in_layers.0.weight": None}, {}, "do not form levels"),
         ({"input_blocks.1.0.in_layers.2.weight": None}, {}, r"missing down_blocks.0.resnets.0.conv1.weight"),

@@ -11,11 +11,12 @@ import pytest
 import code_jax
 from checkpoints_convert.dit import convert_dit, is_dit
 from checkpoints_convert.edm import convert_edm
+from checkpoints_convert.guided_diffusion import GuidedDiffusion, convert_guided_diffusion
 from checkpoints_convert.ncsnpp import is_ncsnpp, song_unet_config, song_unet_state
 from checkpoints_convert.score_sde import ScoreSDE, average, convert_score_sde
 from code_jax.models.networks import network_of
 from code_jax.priors.weights import expected_shapes, from_state_dict
-from tests.checkpoints_convert.layouts import DHARIWAL, LABELS, SCORE_SDE, SIGMAS, SKIP_BLOCKS, TIMES, images
+from tests.checkpoints_convert.layouts import ADM, DHARIWAL, LABELS, SCORE_SDE, SIGMAS, SKIP_BLOCKS, TIMES, images
 from tests.models.architectures import weights
 from tests.models.networks import DIT, made, noise_levels
 from tests.models.networks import images as image_batch
@@ -92,6 +93,16 @@ def test_a_dhariwal_network_converts_to_diffusers_and_answers_as_recorded(golden
     assert_close(got, golden["dhariwal"])
 
 
+def test_guided_diffusion_with_classes_converts_and_answers_as_recorded(golden):
+    facts = GuidedDiffusion(image_size=8, head_channels=32)
+    contents = convert_guided_diffusion(state_of(golden, "adm-classes"), facts)
+    assert contents.network["num_class_embeds"] == ADM["num_classes"]
+    network, state = network_of(contents.network), contents.state()
+    assert_close(answers(network, state, images(3), TIMES, condition=LABELS), golden["adm-classes"])
+    with pytest.raises(code_jax.UserError, match="wants a label from 0 to 4"):
+        answers(network, state, images(3), TIMES)
+
+
 def published(request):
     return json.loads(gzip.decompress((request.config.rootpath / FOLDER / "published.json.gz").read_bytes()))
 
@@ -102,6 +113,8 @@ def contents_of(entry, state):
         contents = convert_score_sde(state | {"sigmas": np.geomspace(0.01, 348, 2000)}, ScoreSDE(**entry["facts"]))
     elif entry["format"] == "edm":
         contents = convert_edm(state, entry["precondition"])
+    elif entry["format"] == "guided_diffusion":
+        contents = convert_guided_diffusion(state, GuidedDiffusion(**entry["facts"]))
     elif entry["format"] == "dit":
         assert is_dit(state)
         contents = convert_dit(state)
@@ -134,11 +147,11 @@ def assert_every_key_is_used_once(name, entry):
     wanted = _wanted(json.dumps(config))
     assert {key: tensor.shape for key, tensor in state.items()} == wanted, name
     given = sum(int(np.prod(shape)) for key, shape in entry["shapes"].items() if not _unused(key))
-    if config["_class_name"] == "DiT":  # half of the outputs are a variance
+    if config.get("_class_name") == "DiT":  # half of the outputs are a variance
         given -= sum(int(np.prod(entry["shapes"][f"final_layer.linear.{leaf}"])) // 2 for leaf in ("weight", "bias"))
-    no_class = config["time_embedding_dim"] if config.get("num_class_embeds") else 0
+    no_class = config["time_embedding_dim"] if entry["format"] == "edm" and config.get("num_class_embeds") else 0
     assert sum(int(np.prod(shape)) for shape in wanted.values()) == given + no_class, name
-    return config["_class_name"]
+    return config.get("_class_name", "UNet2DModel")
 
 
 ONE_OF_EACH = {
@@ -146,6 +159,7 @@ ONE_OF_EACH = {
     "score_sde vp/cifar10_ddpmpp_continuous": "SongUNet",
     "edm-ffhq-64x64-uncond-ve": "SongUNet",
     "edm-imagenet-64x64-cond-adm": "UNet2DModel",
+    "64x64_diffusion": "UNet2DModel",
     "edm2-img64-s": "EDM2UNet",
     "DiT-XL-2-256x256": "DiT",
     "google/ncsnpp-celebahq-256": "SongUNet",
@@ -163,8 +177,7 @@ def test_a_published_checkpoint_is_recognized_and_every_key_is_used_once(name, r
 @pytest.mark.parity
 def test_every_published_checkpoint_is_recognized_and_every_key_is_used_once(request):
     for name, entry in published(request).items():
-        if entry["format"] != "guided_diffusion":
-            assert_every_key_is_used_once(name, entry)
+        assert_every_key_is_used_once(name, entry)
 
 
 def _unused(name):
