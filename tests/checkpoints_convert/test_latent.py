@@ -57,7 +57,7 @@ def test_what_is_missing_or_of_another_kind_is_named(tmp_path):
     with pytest.raises(code_jax.UserError, match="'AutoencoderTiny'; AutoencoderKL belongs there"):
         read_codec(tmp_path)
     (tmp_path / "vae" / "config.json").write_text(json.dumps({"_class_name": "AutoencoderKL"}))
-    with pytest.raises(code_jax.UserError, match="neither diffusion_pytorch_model.safetensors nor"):
+    with pytest.raises(code_jax.UserError, match=r"neither diffusion_pytorch_model\.safetensors nor"):
         read_codec(tmp_path).state()
     write(tmp_path / "text_encoder", {"architectures": ["T5EncoderModel"]}, "model.safetensors", {"x": np.zeros(1)})
     with pytest.raises(code_jax.UserError, match="only CLIPTextModel is supported"):
