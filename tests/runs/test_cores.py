@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import pytest
 
 import code_jax
-from code_jax.editing import devices as devices_of
+from code_jax.devices import mesh as devices_of
 from code_jax.runs.engine import Engine
 from code_jax.runs.job import Job
 
@@ -37,10 +37,11 @@ def test_a_process_that_has_begun_keeps_its_devices():
 
 
 def test_copies_of_the_weights_take_a_quarter_of_the_memory_at_most(monkeypatch):
-    schedule = code_jax.linear_schedule()
+    schedule = code_jax.linear_schedule(2)
     prior = code_jax.Prior.from_function(lambda params, x, t: x, {"a": jnp.zeros(100), "b": 1.0}, schedule, (8, 8, 3))
+    size = 4 * (100 + 1 + 2 + 1)  # with the schedule's two levels and its last timestep
     monkeypatch.setattr(devices_of, "local_devices", lambda count: jax.local_devices()[:1] * 8)
-    for free, expected in ((10**9, 8), (4 * 404 * 5, 5), (4 * 404 * 5 - 4, 4), (0, 1)):
+    for free, expected in ((10**9, 8), (4 * size * 5, 5), (4 * size * 5 - 4, 4), (0, 1)):
         monkeypatch.setattr(devices_of, "free_memory", lambda device, free=free: free)
         assert len(devices_of.devices_for(prior, 8)) == expected
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from code_jax.runs import work
+from code_jax.runs import tasks
 from code_jax.runs.engine import canvas_side
 from code_jax.runs.prefetch import prefetch
 from code_jax.runs.result import write_result
@@ -128,7 +128,7 @@ def test_what_is_in_memory_does_not_grow_with_the_number_of_files(tmp_path, rest
         for i in range(count):
             Image.new("RGB", (8, 8), (i, i, i)).save(folder / f"{i:03}.bmp")
         alive, most, lock = set(), 0, threading.Lock()
-        decoded, settled = work._decoded, write_result
+        decoded, settled = tasks._decoded, write_result
 
         def decode(prepared, *rest, decoded=decoded, alive=alive, lock=lock):
             nonlocal most
@@ -145,7 +145,7 @@ def test_what_is_in_memory_does_not_grow_with_the_number_of_files(tmp_path, rest
             return result
 
         with monkeypatch.context() as patch:
-            patch.setattr(work, "_decoded", decode)
+            patch.setattr(tasks, "_decoded", decode)
             patch.setattr("code_jax.runs.restore.write_result", write)
             assert restore(folder, "--out", tmp_path / f"out{count}") == 0
         assert not alive
