@@ -217,6 +217,16 @@ def test_the_markdown_names_figures_that_stand_alone_and_show_no_picture(whole):
         assert f"<code>{html.escape(value)}</code>" in page
 
 
+def test_kept_pictures_are_measured_anew_without_a_rerun(prior, folders, tmp_path, monkeypatch):
+    argv = words(prior, folders, tmp_path, "--protocol", "oracle", "--keep", "--features", "landcover")
+    assert main(argv) == 0
+    kept = {(row["method"], row["corruption"]): row["psnr_source"] for row in table(tmp_path)}
+    monkeypatch.setattr("code_jax.evaluation.workshop.restored", lambda *_: pytest.fail("the pictures were kept"))
+    monkeypatch.setattr("code_jax.evaluation.workshop.COLUMNS", ("a_new_column",))  # as another program's records would have
+    assert main([*argv, "--resume"]) == 0
+    assert {(row["method"], row["corruption"]): row["psnr_source"] for row in table(tmp_path)} == kept
+
+
 def test_official_and_the_curve_over_eta_have_their_place(prior, folders, tmp_path):
     names = "official,official-last_step_up,official-silent_last_step,official+cbc,official-clip_by_index"
     argv = words(prior, folders, tmp_path, "--methods", f"{names},code", "--eta-curve", "0.5,none")
