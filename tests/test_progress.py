@@ -4,7 +4,7 @@ import time
 import pytest
 
 from code_jax import progress
-from code_jax.progress import PREPARING, Progress
+from code_jax.progress import PREPARING, Estimate, Progress
 
 
 @pytest.fixture
@@ -57,3 +57,21 @@ def test_the_time_left_is_that_of_the_advances_after_the_first(monkeypatch, caps
         " 20 %, 20/100 evaluations, 1 evaluations/s, 1 min 20 s left",
         " 30 %, 30/100 evaluations, 0.8 evaluations/s, 1 min 28 s left",
     ]
+
+
+def test_time_left_goes_by_the_rate_after_the_first_advance():
+    """By a made-up clock: a minute to compile, ten units at one a second, then ten at two a second."""
+    now = 0.0
+    estimate = Estimate(21, lambda: now)
+    assert estimate.left(0) is None
+    now = 60.0
+    assert estimate.left(1) is None and estimate.left(1) is None  # no rate yet
+    for done in range(2, 12):
+        now += 1.0
+        assert estimate.left(done) == pytest.approx(21 - done)
+    errors = []
+    for done in range(12, 22):
+        errors.append(abs(estimate.left(done - 1) / ((22 - done) / 2) - 1))
+        now += 0.5
+        assert estimate.left(done) == pytest.approx((21 - done) * (now - 60) / (done - 1))
+    assert errors == sorted(errors, reverse=True)  # it learns of the change

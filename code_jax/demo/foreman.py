@@ -42,6 +42,7 @@ class Foreman:
 
     def __init__(self, names: Sequence[str], precision: str, prepare: Callable[[], None]) -> None:
         self._arguments = names, precision, prepare
+        self._failure: str | None = None  # why there is no worker, where a new one could not begin
         self._orders: dict[int, _Waiting] = {}
         self._numbers = itertools.count()
         self._lock = threading.Lock()  # of writing to the worker
@@ -54,6 +55,7 @@ class Foreman:
         if first["event"] == "error":
             raise UserError(first["message"])
         self.options: dict[str, Any] = first["options"]
+        self._ready = True
         self._listen()
 
     async def events(self, kind: str, form: Mapping[str, Any]) -> AsyncIterator[Event]:
@@ -62,6 +64,10 @@ class Foreman:
         if len(self._orders) >= _MOST_ORDERS:
             yield {"event": "error", "message": f"{_MOST_ORDERS} orders are waiting already; try again later"}
             return
+        if self._failure is not None:
+            self._failure = None
+            self._start()
+            self._listen()
         number, order = next(self._numbers), _Waiting(kind, form, asyncio.Queue())
         self._orders[number] = order
         try:
@@ -83,6 +89,7 @@ class Foreman:
         self._process = context.Process(target=work, args=(theirs, *self._arguments), daemon=True)
         self._process.start()
         theirs.close()
+        self._ready = False
         self._stopped: set[int] = set()
 
     def _listen(self) -> None:
@@ -92,15 +99,22 @@ class Foreman:
         """Brings one worker's events to their orders, until it ends."""
         with contextlib.suppress(EOFError, OSError):
             while True:
-                number, event = connection.recv()
-                if number is not None and self._loop is not None:
-                    self._loop.call_soon_threadsafe(self._take, number, event)
+                self._soon(self._take, *connection.recv())
         process.join()
-        if self._loop is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._replace, process)
+        self._soon(self._replace, process)
 
-    def _take(self, number: int, event: Event | None) -> None:
-        self._stopped.discard(number) if event is None else None
+    def _soon(self, call: Callable[..., None], *arguments: Any) -> None:
+        """Calls in the server's thread, which alone knows of orders."""
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(call, *arguments)
+
+    def _take(self, number: int | None, event: Event | None) -> None:
+        if number is None:  # of the worker itself
+            self._ready = event is not None and event["event"] == "ready"
+            self._failure = None if self._ready or event is None else event["message"]
+            return
+        if event is None:
+            self._stopped.discard(number)
         order = self._orders.get(number)
         if order is not None:
             order.events.put_nowait(event)
@@ -112,7 +126,7 @@ class Foreman:
         self._stopped.add(number)
         await asyncio.to_thread(self._send, (number, "stop", {}))
         await asyncio.sleep(_PATIENCE)
-        if number in self._stopped and process is self._process:
+        if self._ready and number in self._stopped and process is self._process:  # one that begins has it not begun
             process.kill()
 
     def _replace(self, process: Any) -> None:
@@ -120,14 +134,15 @@ class Foreman:
         if process is not self._process:
             return
         innocent = bool(self._stopped)
-        self._start()
-        self._listen()
+        if self._failure is None:
+            self._start()
+            self._listen()
         for number, order in list(self._orders.items()):
-            if innocent:
+            if innocent and self._failure is None:
                 order.events.put_nowait({"event": "again"})
                 threading.Thread(target=self._send, args=((number, order.kind, order.form),), daemon=True).start()
             else:
-                order.events.put_nowait({"event": "error", "message": _GONE})
+                order.events.put_nowait({"event": "error", "message": self._failure or _GONE})
                 self._take(number, None)
 
     def _send(self, message: Any) -> None:

@@ -42,7 +42,7 @@ def options_of(offers: Mapping[str, Offer]) -> dict[str, Any]:
         "device": jax.devices()[0].device_kind,
         "priors": {name: list(offer.prior.image_shape) for name, offer in offers.items()},
         "methods": {name: _method(methods.find(name)) for name in methods.names()},
-        "controls": {name: _control(option) for name, option in OPTIONS.items()},
+        "controls": {name: _control(option) for name, option in OPTIONS.items() if name != "preset"},
         "samples": [path.name for path in bundled_samples()],
         "most_samples": MOST_SAMPLES,
         "corruptions": list(NAMES),

@@ -24,7 +24,7 @@ from code_jax.priors.load import bundled_samples
 
 _PAGE = Path(__file__).parent / "page"
 _LARGEST = 64 * 2**20  # bytes of a request
-_MOST_CONNECTIONS = 64
+_MOST_CONNECTIONS = 32
 _KINDS = ("picture", "cost", "restore", "sweep")
 
 

@@ -15,6 +15,7 @@ from code_jax.errors import UserError
 Event = dict[str, Any]
 
 _TURNS = 3  # orders that are computed side by side: each has a state in memory; others wait
+_BRIEF = ("picture", "cost")  # orders that nobody is to wait for
 _log = logging.getLogger(__name__)
 
 
@@ -46,9 +47,11 @@ def work(connection: Connection, names: Sequence[str], precision: str, prepare: 
                 waiting.pop(number, None)
                 turns.pop(number, None)  # and with it its state
                 connection.send((number, None))
+            elif kind in _BRIEF:
+                turns[number] = _told(offers, kind, form)
             else:
                 waiting[number] = kind, form
-        for number in list(waiting)[: _TURNS - len(turns)]:
+        for number in list(waiting)[: max(_TURNS - len(turns), 0)]:
             turns[number] = _told(offers, *waiting.pop(number))
         for number, events in list(turns.items()):
             try:

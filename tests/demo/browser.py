@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 WIDE, PHONE = (1400, 900), (390, 844)
-TAB, ESCAPE, LEFT, RIGHT, SPACE, HOME = "\ue004", "\ue00c", "\ue012", "\ue014", " ", "\ue011"
+TAB, CONTROL, ESCAPE, LEFT, RIGHT, SPACE, HOME = "\ue004", "\ue009", "\ue00c", "\ue012", "\ue014", " ", "\ue011"
 
 
 class Page:
@@ -84,6 +84,11 @@ class Page:
         from selenium.webdriver import ActionChains
 
         ActionChains(self.driver, duration=0).send_keys(*keys).perform()
+
+    def hold(self, modifier, key):
+        from selenium.webdriver import ActionChains
+
+        ActionChains(self.driver, duration=0).key_down(modifier).send_keys(key).key_up(modifier).perform()
 
     @property
     def focused(self):

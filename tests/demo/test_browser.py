@@ -12,7 +12,7 @@ from PIL import Image
 import code_jax
 from code_jax.pictures.provenance import read_facts
 from code_jax.priors.load import bundled_samples
-from tests.demo.browser import ESCAPE, LEFT, PHONE, RIGHT, SPACE, TAB, WIDE, Page
+from tests.demo.browser import CONTROL, ESCAPE, LEFT, PHONE, RIGHT, SPACE, TAB, WIDE, Page
 from tests.demo.conftest import demo
 
 pytestmark = pytest.mark.browser
@@ -242,7 +242,7 @@ def test_a_bad_file_and_a_bad_setting_are_messages_and_the_page_goes_on(page, ti
     assert page.text("message-text") == "no picture: drop one on the page, or pick a sample"
     (tmp_path / "text.png").write_text("no picture at all")
     page.upload(tmp_path / "text.png")
-    page.wait(lambda: "the picture is no picture" in page.text("message-text"))
+    page.wait(lambda: "the picture cannot be read" in page.text("message-text"))
     assert not page.seen("stage-frame")
     page.upload(noise(tmp_path, 2))
     page.ready()
@@ -300,7 +300,7 @@ def test_strokes_guide_a_mask_limits_and_both_are_undone_and_redone(page):
     page.run("document.querySelector('[value=mask]').click()")
     page.set("brush", 12)
     page.drag([(0.4, 0.6), (0.6, 0.6)])
-    page.keys("\ue009", "z", "\ue000")  # Ctrl+Z: the mask
+    page.hold(CONTROL, "z")  # the mask
     assert not page.text("mask-state")
     page.click("#undo")  # the stroke
     np.testing.assert_array_equal(page.picture("#picture"), plain)

@@ -29,10 +29,12 @@ export function clock(seconds) {
 
 export const counted = (number, noun) => `${number} ${noun}${number === 1 ? "" : "s"}`;
 
-// The bytes of a data URL as an address that can be shown, saved and given up.
+// The bytes of a data URL, in base64.
 export function blobOf(url) {
   const [head, data] = [url.slice(5, url.indexOf(";")), atob(url.slice(url.indexOf(",") + 1))];
-  return new Blob([Uint8Array.from(data, (byte) => byte.charCodeAt(0))], { type: head });
+  const bytes = new Uint8Array(data.length);
+  for (let i = 0; i < data.length; i++) bytes[i] = data.charCodeAt(i);
+  return new Blob([bytes], { type: head });
 }
 
 export async function imageOf(url) {

@@ -79,7 +79,7 @@ export class Results {
 
   forget() {
     this.#shown = null;
-    $("outcome").hidden = true;
+    $("outcome").hidden = $("clean-beside").hidden = $("way").hidden = true;
     $("after").removeAttribute("src");
     this.stage.comparing = false;
   }

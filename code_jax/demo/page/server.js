@@ -27,7 +27,7 @@ export async function options() {
 }
 
 export async function* events(path, form, signal) {
-  let rest = "";
+  let begun = []; // pieces of a line: a picture's is long
   const read = async (promise) => {
     try {
       return await promise;
@@ -36,18 +36,22 @@ export async function* events(path, form, signal) {
     }
   };
   const answer = await read(fetch(path, { method: "POST", body: JSON.stringify(form), signal }));
-  if (answer.status !== 200 && answer.status !== 413) throw new Error(await answer.text());
+  if (!answer.ok) {
+    const told = await answer.text();
+    throw new Error(told.startsWith("{") ? JSON.parse(told).message : told);
+  }
   const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
   for (;;) {
     const { value, done } = await read(reader.read());
-    const lines = (rest + (value ?? "")).split("\n");
-    rest = lines.pop();
-    for (const line of done && rest ? [...lines, rest] : lines) {
-      const event = JSON.parse(line);
+    const pieces = (value ?? "").split("\n");
+    while (pieces.length > 1) {
+      const event = JSON.parse([...begun, pieces.shift()].join(""));
+      begun = [];
       if (event.event === "end") return;
       if (event.event === "error") throw new Error(event.message);
       yield event;
     }
+    begun.push(pieces[0]);
     if (done) throw new Lost(UNREACHABLE);
   }
 }
