@@ -13,11 +13,14 @@ import { Work } from "./work.js";
 
 let settings, pictures, brush, results, history, work;
 let size = null; // [height, width] of the picture that is shown
+let shownFor = null; // the prior and fit that it is shown for
 let asked = null; // the last question about a picture or its cost
+let objected = false; // whether that was answered by a message
 
 // The picture as it will be worked on; what it was before goes.
 async function load(item) {
   size = null;
+  shownFor = viewed();
   brush.take("look");
   results.forget();
   try {
@@ -58,9 +61,12 @@ async function askCost() {
   if (!size || work.running) return;
   try {
     for await (const event of questions("cost", { ...settings.values, size })) await cost(event);
-    say("");
+    if (objected) say("");
+    objected = false;
   } catch (error) {
-    if (error.name !== "AbortError") say(error.message);
+    if (error.name === "AbortError") return;
+    objected = true;
+    say(error.message);
   }
 }
 
@@ -72,9 +78,21 @@ function snapshot() {
   return { strokes: brush.strokes, settings: settings.values };
 }
 
+// What of the settings changes the picture itself.
+function viewed() {
+  return `${settings.values.prior} ${settings.values.fit}`;
+}
+
 function changed() {
   work.forget();
   if (pictures.current && size) history.note(snapshot());
+}
+
+function settingsChanged() {
+  changed();
+  if (!pictures.current) return;
+  if (shownFor === viewed()) askCost();
+  else load(pictures.current);
 }
 
 // What determines a result: the picture as it came, or as it was painted on, and the mask.
@@ -129,7 +147,7 @@ function startSweep() {
   return order(pictures.current).then((form) =>
     sweep(work, { ...form, samples: "1" }, pictures.current.name, (result, point) => {
       settings.values = { ...settings.values, ...point };
-      changed();
+      settingsChanged();
       results.show(result);
       $("stage").scrollIntoView({ block: "nearest" });
     }),
@@ -160,10 +178,9 @@ function listen() {
   on($("large"), "close", reduce);
   on($("close-message"), "click", () => say(""));
   on(document, "keydown", (event) => event.key === "Escape" && !$("large").open && say(""));
-  for (const id of ["prior", "fit", "corruption", "severity"]) on($(id), "change", () => pictures.current && load(pictures.current));
+  for (const id of ["corruption", "severity"]) on($(id), "change", () => pictures.current && load(pictures.current));
   on($("seed"), "change", () => $("corruption").value && pictures.current && load(pictures.current));
   on($("corruption"), "change", () => ($("severity").disabled = !$("corruption").value));
-  on($("settings"), "change", (event) => ["prior", "fit"].includes(event.target.id) || askCost());
 }
 
 async function begin() {
@@ -172,12 +189,11 @@ async function begin() {
   for (const name of told.corruptions) $("corruption").append(new Option(name));
   work = new Work();
   const stage = new Stage();
-  settings = new Settings(told, changed);
+  settings = new Settings(told, settingsChanged);
   brush = new Brush(stage, changed);
   results = new Results(stage, (values) => {
     settings.values = values;
-    changed();
-    askCost();
+    settingsChanged();
   });
   history = new History(({ strokes, settings: values }) => {
     brush.draw(strokes);

@@ -15,7 +15,7 @@ export class Settings {
     this.#takeMethod();
     on($("method"), "change", () => this.#takeMethod());
     on($("preset"), "change", () => this.#takePreset());
-    on($("settings"), "change", changed);
+    on($("settings"), "change", (event) => event.target.type !== "file" && changed());
     on($("save-settings"), "click", () => this.save());
     on($("load-settings"), "change", () => this.load($("load-settings").files[0]).then(changed));
   }
