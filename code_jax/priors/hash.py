@@ -35,6 +35,7 @@ def prior_hash(prior: Prior) -> str:
         "function": _describe(prior.function),
         "image_shape": list(prior.image_shape),
         "scaling": [type(prior.scaling).__name__, prior.prediction_type],
+        "data_range": prior.data_range,
     }
     digest = hashlib.sha256(json.dumps(config, sort_keys=True).encode())
     add_leaves(digest, (prior.params, prior.scaling))

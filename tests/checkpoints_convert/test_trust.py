@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 import code_jax
 from checkpoints_convert.diffusers import PICKLED_WEIGHTS, WEIGHTS
+from code_jax.diffusion.scaling import VariancePreserving
 from code_jax.models.config import UNet2DConfig
 from code_jax.models.unet import UNet2DModel
 from code_jax.priors.hash import prior_hash
@@ -335,11 +336,12 @@ def test_the_hash_is_that_of_the_content(tiny, folder, tmp_path):
     flat, tree = jax.tree.flatten(tiny.params)
     flat[0] = flat[0].at[(0,) * flat[0].ndim].add(1e-6)
     other_weight = tiny.replace(params=jax.tree.unflatten(tree, flat))
-    other_schedule = tiny.replace(schedule=code_jax.cosine_schedule())
+    other_schedule = tiny.replace(scaling=VariancePreserving(code_jax.cosine_schedule()))
     config = dataclasses.replace(tiny.function.network.config, norm_eps=1e-4)
     other_config = tiny.replace(function=NetworkOutput(UNet2DModel(config)))
-    others = [other_weight, other_schedule, other_config, tiny.replace(prediction_type="v_prediction")]
-    assert len({same, *map(prior_hash, others)}) == 5
+    other_type = tiny.replace(scaling=VariancePreserving(tiny.schedule, "v_prediction"))
+    others = [other_weight, other_schedule, other_config, other_type, tiny.replace(data_range=2.0)]
+    assert len({same, *map(prior_hash, others)}) == 6
 
 
 def test_the_hash_of_a_function_of_one_s_own():
