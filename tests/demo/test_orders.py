@@ -159,7 +159,7 @@ def test_an_order_that_is_closed_leaves_the_device_to_the_next(offers, form):
         ({"fit": "squash"}, "fit 'squash'"),
         ({"picture": None, "size": [0, 8]}, r"size is \[0, 8\]"),
         ({"picture": None, "size": [10_000, 10_000]}, "50 million"),
-        ({"method": "official", "mask": "data:,"}, "official takes no mask"),
+        ({"method": "official", "ode-steps": "", "langevin-steps": "", "mask": "data:,"}, "official takes no mask"),
         ({"relative-step": "-1"}, r"relative_step is \[-1.0\]"),
         ({"eta": "0"}, "eta is 0.0"),
         ({"seed": "-1"}, "seed is -1"),
@@ -209,6 +209,7 @@ def test_what_a_person_is_told_before_starting(offers, form):
 
 def test_compiled_programs_are_bounded(offers, form, monkeypatch):
     monkeypatch.setattr(code_jax.demo.events, "_MOST_PROGRAMS", 2)
+    monkeypatch.setattr(code_jax.demo.events, "_programs", set())
     cleared = []
     monkeypatch.setattr(jax, "clear_caches", lambda: cleared.append(True))
     for steps in ("2", "3", "2", "4", "2"):
