@@ -2,11 +2,11 @@
 
     python -m tests.benchmarks.langevin_kinds [--evaluations 40,200] [--chains 4096]
 
-The oracles are a Gaussian per pixel, whose x_t is known, and an even mixture of two. A chain starts at x = 0 and makes as many
-steps as the evaluations pay for. Reported: the mean over pixels of |variance/exact − 1|, the bias and what has not yet mixed;
-its Monte Carlo floor is √(2/chains)·√(2/π). Compared with what `EditProgram.langevin` offers: Metropolis-adjusted steps (the
-log-ratio from the scores, by the trapezoidal rule), predictor-corrector (a step of the ODE up, one down, one Langevin step),
-and diffrax's underdamped solvers (friction 2/√(1 − ᾱ), h as the square of their step).
+The oracles are a Gaussian per pixel, whose law at a noise level is known, and an even mixture of two. A chain starts at z = 0
+and makes as many steps as the evaluations pay for. Reported: the mean over pixels of |variance/exact − 1|, the bias and what has
+not yet mixed; its Monte Carlo floor is √(2/chains)·√(2/π). Compared with what `EditProgram.langevin` offers: Metropolis-adjusted
+steps (the log-ratio from the scores, by the trapezoidal rule), predictor-corrector (a step of the ODE down, one up, one Langevin
+step), and diffrax's underdamped solvers (friction 2/σ, rσ² as half the square of their step).
 """
 
 from __future__ import annotations
@@ -20,90 +20,83 @@ import jax.numpy as jnp
 import numpy as np
 
 import code_jax
-from code_jax.diffusion.denoiser import eps_at
-from code_jax.diffusion.langevin import KINDS, langevin_step
-from code_jax.editing.route import depart, follow, langevin_moves
+from code_jax.diffusion.langevin import KINDS
+from code_jax.editing.moves import langevin_moves
 from tests.oracles import gaussian, mixture
+from tests.routes import followed
 
-DEPTH, SHAPE = 0.5, (4, 4, 1)
+SIGMA, SHAPE = 3.4, (4, 4, 1)
 UNDERDAMPED = {
     "ALIGN": (diffrax.ALIGN(0.1), diffrax.SpaceTimeLevyArea, 1),
     "ShOULD": (diffrax.ShOULD(0.1), diffrax.SpaceTimeTimeLevyArea, 2),
     "QUICSORT": (diffrax.QUICSORT(0.1), diffrax.SpaceTimeTimeLevyArea, 2),
 }
 
-# (prior, x_t [B, H, W, C], σ [], h/(1 − ᾱ) [], evaluations, key) -> x_t after the chain
+# (prior, z [B, H, W, C], σ [], r = h/(1 − ᾱ) [], evaluations, key) -> z after the chain; in z a step has the size rσ²
 Chain = Callable[[code_jax.Prior, jax.Array, jax.Array, jax.Array, int, jax.Array], jax.Array]
 
 
 def in_route(kind: str) -> Chain:
     """A kind of the package, 1 evaluation a step."""
 
-    def run(prior, x, sigma, relative, evaluations, key):
+    def run(prior, z, sigma, relative, evaluations, key):
         route = langevin_moves(sigma, jnp.full(evaluations, relative), kind, "ddim")
-        scale = jnp.sqrt(1 + sigma**2)
-        return follow(jax.random.split(key, len(x)), prior, route, depart(scale * x), 0, evaluations).z / scale
+        return followed(jax.random.split(key, len(z)), prior, route, z).z
 
     return run
 
 
-def metropolis(prior, x, sigma, relative, evaluations, key):
+def metropolis(prior, z, sigma, relative, evaluations, key):
     """MALA, 1 evaluation a step after the first: the score at the proposal is kept."""
-    t = prior.schedule.t_of_sigma(sigma)
-    deviation = jnp.sqrt(prior.schedule.variance(t))
-    h = relative * deviation**2
+    h = relative * sigma**2
     total = lambda v: jnp.sum(v, axis=(1, 2, 3))  # noqa: E731
-    score = lambda x: -prior.eps(x, t) / deviation  # noqa: E731
+    score = lambda z: -prior.eps_at(z, sigma) / sigma  # noqa: E731
 
     def step(state, key):
-        x, s = state
+        z, s = state
         one, two = jax.random.split(key)
-        proposal = x + h * s + jnp.sqrt(2 * h) * jax.random.normal(one, x.shape)
+        proposal = z + h * s + jnp.sqrt(2 * h) * jax.random.normal(one, z.shape)
         there = score(proposal)
-        log_ratio = total((s + there) / 2 * (proposal - x))  # ∫ score along the segment
-        forth, back = total((proposal - x - h * s) ** 2), total((x - proposal - h * there) ** 2)
-        accept = jnp.log(jax.random.uniform(two, x.shape[:1])) < log_ratio - (back - forth) / (4 * h)
+        log_ratio = total((s + there) / 2 * (proposal - z))  # ∫ score along the segment
+        forth, back = total((proposal - z - h * s) ** 2), total((z - proposal - h * there) ** 2)
+        accept = jnp.log(jax.random.uniform(two, z.shape[:1])) < log_ratio - (back - forth) / (4 * h)
         accept = accept[:, None, None, None]
-        return (jnp.where(accept, proposal, x), jnp.where(accept, there, s)), None
+        return (jnp.where(accept, proposal, z), jnp.where(accept, there, s)), None
 
-    return jax.lax.scan(step, (x, score(x)), jax.random.split(key, evaluations - 1))[0][0]
+    return jax.lax.scan(step, (z, score(z)), jax.random.split(key, evaluations - 1))[0][0]
 
 
-def predictor_corrector(prior, x, sigma, relative, evaluations, key):
+def predictor_corrector(prior, z, sigma, relative, evaluations, key):
     """Down to 0.9 σ and up again by Euler, then an unadjusted step: 3 evaluations."""
-    t, lower = prior.schedule.t_of_sigma(sigma), 0.9 * sigma
+    lower = 0.9 * sigma
 
-    def step(x, key):
-        z = x * jnp.sqrt(1 + sigma**2)
-        z = z + (lower - sigma) * eps_at(prior, z, sigma)
-        z = z + (sigma - lower) * eps_at(prior, z, lower)
-        h = relative * prior.schedule.variance(t)
-        x = langevin_step(prior, z / jnp.sqrt(1 + sigma**2), t, h, jax.random.normal(key, x.shape))
-        return x, None
+    def step(z, key):
+        z = z + (lower - sigma) * prior.eps_at(z, sigma)
+        z = z + (sigma - lower) * prior.eps_at(z, lower)
+        z = z - relative * sigma * prior.eps_at(z, sigma)
+        return z + jnp.sqrt(2 * relative) * sigma * jax.random.normal(key, z.shape), None
 
-    return jax.lax.scan(step, x, jax.random.split(key, evaluations // 3))[0]
+    return jax.lax.scan(step, z, jax.random.split(key, evaluations // 3))[0]
 
 
 def underdamped(name: str) -> Chain:
-    """A diffrax solver of dx = v dt, dv = −γv dt + u·score dt + √(2γu) dW, u = 1, v = 0 first, on the scale of the noise."""
+    """A diffrax solver of dz = v dt, dv = −γv dt + u·score dt + √(2γu) dW, u = 1, v = 0 first, on the scale of the noise."""
     solver, area, cost = UNDERDAMPED[name]
 
-    def run(prior, x, sigma, relative, evaluations, key):
-        t = prior.schedule.t_of_sigma(sigma)
-        deviation = jnp.sqrt(prior.schedule.variance(t))
-        dt, steps = jnp.sqrt(2 * relative) * deviation, evaluations // cost
-        grad = lambda x, args: prior.eps(x[None], t)[0] / deviation  # noqa: E731
+    def run(prior, z, sigma, relative, evaluations, key):
+        dt, steps = jnp.sqrt(2 * relative) * sigma, evaluations // cost
+        grad = lambda z, args: prior.eps_at(z[None], sigma)[0] / sigma  # noqa: E731
 
-        def chain(x, key):
-            noise = jax.ShapeDtypeStruct(x.shape, jnp.float32)
+        def chain(z, key):
+            noise = jax.ShapeDtypeStruct(z.shape, jnp.float32)
             bm = diffrax.VirtualBrownianTree(0.0, steps * dt, 1e-3 * dt, noise, key, area)
-            drift = diffrax.UnderdampedLangevinDriftTerm(2 / deviation, 1.0, grad)
-            terms = diffrax.MultiTerm(drift, diffrax.UnderdampedLangevinDiffusionTerm(2 / deviation, 1.0, bm))
-            start, saved = (x, jnp.zeros_like(x)), diffrax.SaveAt(t1=True)
+            drift = diffrax.UnderdampedLangevinDriftTerm(2 / sigma, 1.0, grad)
+            terms = diffrax.MultiTerm(drift, diffrax.UnderdampedLangevinDiffusionTerm(2 / sigma, 1.0, bm))
+            start, saved = (z, jnp.zeros_like(z)), diffrax.SaveAt(t1=True)
             end = diffrax.diffeqsolve(terms, solver, 0.0, steps * dt, dt, start, saveat=saved, max_steps=steps + 8)
             return end.ys[0][0]
 
-        return jax.vmap(chain)(x, jax.random.split(key, len(x)))
+        return jax.vmap(chain)(z, jax.random.split(key, len(z)))
 
     return run
 
@@ -125,19 +118,18 @@ def main() -> None:
     deviation = jnp.linspace(0.2, 1.0, 16).reshape(SHAPE)
     mean = jnp.full(SHAPE, 0.3)
     priors = {"Gaussian": (gaussian(mean * 0, deviation), deviation**2), "mixture": (mixture(mean, 0.3), 0.3**2 + mean**2)}
-    print(f"depth {DEPTH}, {args.chains} chains, floor {np.sqrt(4 / np.pi / args.chains):.3f}; jax {jax.__version__}\n")
+    print(f"σ {SIGMA}, {args.chains} chains, floor {np.sqrt(4 / np.pi / args.chains):.3f}; jax {jax.__version__}\n")
     heads = [f"{h:g}: {n} NFE" for h in steps for n in budgets]
     print(f"| oracle | kind, h/(1 − ᾱ) | {' | '.join(heads)} |\n{'|---' * (len(heads) + 2)}|")
     for oracle, (prior, spread) in priors.items():
-        sigma = prior.schedule.sigma(prior.schedule.timestep(DEPTH))
-        exact = (spread + sigma**2) / (1 + sigma**2)
+        sigma, exact = jnp.float32(SIGMA), spread + SIGMA**2
         for name, chain in CHAINS.items():
             compiled, cells = jax.jit(chain, static_argnums=4), []
             for h in steps:
                 for n in budgets:
                     start = jnp.zeros((args.chains, *SHAPE))
-                    x = np.asarray(compiled(prior, start, sigma, jnp.float32(h), n, jax.random.key(0)))
-                    cells.append(f"{np.mean(np.abs(x.var(0) / exact - 1)):.3f}")
+                    z = np.asarray(compiled(prior, start, sigma, jnp.float32(h), n, jax.random.key(0)))
+                    cells.append(f"{np.mean(np.abs(z.var(0) / exact - 1)):.3f}")
             print(f"| {oracle} | {name} | {' | '.join(cells)} |", flush=True)
 
 

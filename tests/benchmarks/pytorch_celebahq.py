@@ -14,7 +14,7 @@ import jax
 from code_jax.bench.against_pytorch import against_pytorch
 from code_jax.bench.measure import in_turn, milliseconds, network_task
 from code_jax.cli.runtime import use_cores
-from tests.benchmarks.compile_celebahq import celebahq_256
+from tests.benchmarks.compile_celebahq import celebahq_256, random_weights
 
 
 def main() -> None:
@@ -23,7 +23,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=3)
     args = parser.parse_args()
     use_cores()
-    prior = jax.jit(celebahq_256)()
+    prior = celebahq_256(jax.jit(random_weights)())
     (ours,) = in_turn([network_task(prior, prior.image_shape, args.batch_size)], args.runs)
     rows = [milliseconds(f"an evaluation of an image, batch {args.batch_size}", ours, args.batch_size)]
     for row in rows + against_pytorch(prior, args.batch_size, args.runs, calls=1):

@@ -115,7 +115,7 @@ def main() -> None:
         labels = np.array([classes.index(PurePath(names[chosen[i]]).parts[-2]) for i in worst])
         shown, before = [given], opinion(given, labels)
         for preset in finder.presets:
-            config = code_jax.preset(preset, prior.schedule)
+            config = code_jax.preset(preset)
             restored = np.asarray(code_jax.edit(jax.random.key(args.seed), prior, given, config).images)
             shown.append(restored)
             after, colour = opinion(restored, labels), 127.5 * (restored - given).mean((0, 1, 2))

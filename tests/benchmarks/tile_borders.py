@@ -47,8 +47,7 @@ def main() -> None:
     clean = np.asarray(code_jax.from_uint8(mosaic[half : half + args.height, half : half + args.width]))
     image = jnp.asarray(damaged(args.damage, clean[None], args.seed)[0])
 
-    config = code_jax.preset(args.preset, prior.schedule)
-    config = config.with_program(num_steps=args.ode_steps)
+    config = code_jax.preset(args.preset).with_program(num_steps=args.ode_steps)
     size = (args.height, args.width)
     begun = time.monotonic()
     wide = code_jax.tiled(prior, size, chunk=8)
@@ -63,7 +62,9 @@ def main() -> None:
     separate = pasted(restore, image, side)
     windows = [np.concatenate([(starts := window_starts(length, side)), starts + side]) for length in size]
     own = [np.arange(0, length, side) for length in size]
-    print(f"{size[0]}x{size[1]} of {side}x{side} tiles with {args.damage}, preset {args.preset}, {result.info.nfe} evaluations")
+    print(
+        f"{size[0]}x{size[1]} of {side}x{side} tiles with {args.damage}, preset {args.preset}, {result.info.nfe[0]} evaluations"
+    )
     print(f"{int(wide.count)} windows, {seconds:.0f} s, seed {args.seed}, {platform.machine()}, jax {jax.__version__}")
     print("| picture | at the windows' borders | at the pasted tiles' borders |\n|---|---|---|")
     shown = {"clean": clean, "input": np.asarray(image), "tiled": np.asarray(result.images[0]), "pasted": separate}

@@ -12,7 +12,7 @@ from code_jax.editing.edit import _edit, image_keys, number_of_moves, per_image,
 from code_jax.editing.moves import ode_moves
 from code_jax.models.config import UNet2DConfig
 from code_jax.models.unet import UNet2DModel
-from tests.oracles import gaussian, mixture
+from tests.oracles import gaussian, gaussian_eps, mixture
 from tests.routes import followed
 
 SMALL = code_jax.EditProgram(num_steps=6, langevin_steps=5, anneal_levels=2)
@@ -134,6 +134,20 @@ def test_sdedit_from_the_deepest_level_draws_from_the_prior():
     assert abs(x.mean() - 0.2) < 4 * 0.15 / math.sqrt(n)
     # The last step's mean in place of a draw takes σ_0²/(s² + σ_0²) of the variance, 0.4 % here; 5 % bounds the grid's error.
     assert x.var() == pytest.approx(0.15**2, rel=0.05 + 4 * math.sqrt(2 / n))
+
+
+@pytest.mark.parametrize("method", ["code", "ddim", "sdedit"])
+def test_one_gaussian_gives_one_edit_whatever_its_network_predicts_and_with_no_timesteps(method):
+    with jax.enable_x64(True):
+        facts = jnp.full((4, 4, 1), 0.2), jnp.linspace(0.1, 0.6, 16).reshape(4, 4, 1)
+        first, *others = (gaussian(*facts, predicted) for predicted in ("epsilon", "v_prediction", "sample"))
+        of_sigma = lambda params, z, sigma: gaussian_eps(params, z, sigma[:, None, None, None])  # noqa: E731
+        others.append(code_jax.Prior.from_denoiser(of_sigma, facts, (4, 4, 1), first.sigma_range))
+        x0, config = images_of(first), code_jax.preset("global", method)
+        expected = code_jax.edit(jax.random.key(0), first, x0, config).images
+        assert float(jnp.abs(expected - x0).mean()) > 0.1
+        for prior in others:
+            np.testing.assert_allclose(code_jax.edit(jax.random.key(0), prior, x0, config).images, expected, atol=1e-11)
 
 
 def test_edit_raises_the_likelihood_of_what_the_prior_finds_unlikely():
