@@ -69,9 +69,8 @@ class GroupNorm(nn.Module):
             groups = values.mean(tuple(range(1, x.ndim - 1))).reshape(-1, self.groups, channels // self.groups).mean(-1)
             return groups.repeat(channels // self.groups, -1).reshape(-1, *(1,) * (x.ndim - 2), channels)
 
-        exact -= mean(
-            exact
-        )  # E[x²] − E[x]² below loses the digits of a mean that is large; what rounding left of it, it takes off
+        # E[x²] − E[x]² loses the digits of a mean that is large beside the deviation. What rounding leaves of it, the centre takes off.
+        exact -= mean(exact)
         centre, square = mean(exact), mean(exact * exact)
         factor = scale * jax.lax.rsqrt(jnp.maximum(square - centre * centre, 0) + self.eps)
         return (exact * factor + (bias - centre * factor)).astype(self.dtype)
