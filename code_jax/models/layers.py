@@ -69,7 +69,7 @@ class GroupNorm(nn.Module):
             groups = values.mean(tuple(range(1, x.ndim - 1))).reshape(-1, self.groups, channels // self.groups).mean(-1)
             return groups.repeat(channels // self.groups, -1).reshape(-1, *(1,) * (x.ndim - 2), channels)
 
-        # E[x²] − E[x]² loses the digits of a mean that is large beside the deviation. What rounding leaves of it, the centre takes off.
+        # E[x²] − E[x]² loses the digits of a mean that is large. What rounding leaves of it here, the centre below takes off.
         exact -= mean(exact)
         centre, square = mean(exact), mean(exact * exact)
         factor = scale * jax.lax.rsqrt(jnp.maximum(square - centre * centre, 0) + self.eps)
