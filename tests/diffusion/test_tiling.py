@@ -7,8 +7,8 @@ import pytest
 
 import code_jax
 from code_jax.diffusion.tiling import tiled, window_starts, window_weight
+from code_jax.editing.memory import program_memory
 from tests import oracles
-from tests.benchmarks.tile_memory import edit_memory
 from tests.seams import border_ratio, pasted
 
 SIZE = (19, 33)
@@ -137,7 +137,9 @@ def test_identity_remains_as_the_depth_goes_to_zero():
 def test_memory_grows_with_the_picture_and_not_with_the_number_of_windows():
     """By the compiler's own analysis of an edit of 4096×4096: eight times the picture's floats, and what a chunk takes."""
     prior = oracles.texture(64, 3.0)
-    small, large = (edit_memory(prior, side, 8) for side in (1024, 4096))
+    config = code_jax.preset().with_program(num_steps=2, langevin_steps=2)
+    wide = (tiled(prior, (side, side), canvas=side, chunk=8) for side in (1024, 4096))
+    small, large = (program_memory(each, config, 1) for each in wide)
     own = 4 * 3 * (4096**2 - 1024**2)  # bytes of float32
     assert own < large - small < 8 * own
     assert small < 8 * 4 * 3 * 1024**2 + 20 * 4 * 3 * 8 * 64**2
