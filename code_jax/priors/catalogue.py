@@ -36,6 +36,7 @@ class Entry(NamedTuple):
     place: str
 
 
+_BUNDLED = {"eurosat-64": "MIT", "pictures-64": "CC BY-SA 4.0"}  # licences of the weights
 _GOOGLE = ["celebahq-256", "church-256", "bedroom-256", "cat-256"]
 KNOWN = (
     Entry("google/ddpm-cifar10-32", (32, 32), _SMALL, "Apache-2.0", "hub"),
@@ -54,7 +55,7 @@ def catalogue() -> list[Entry]:
     entries = []
     for name in bundled_priors():
         with resources.as_file(resources.files("code_jax") / "priors" / name) as folder:
-            entries.append(_entry(name, read_json(folder / "unet" / "config.json"), "MIT", "bundled"))
+            entries.append(_entry(name, read_json(folder / "unet" / "config.json"), _BUNDLED[name], "bundled"))
     for folder in sorted((cache_folder() / "priors").glob("*--*--*/")):
         name = folder.name.rsplit("--", 2)[0].replace("--", "/")
         try:

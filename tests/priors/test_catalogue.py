@@ -50,7 +50,7 @@ def test_bundled_cached_and_known_are_listed_without_a_network(cache, tiny, monk
     count = sum(leaf.size for leaf in jax.tree.leaves(tiny.params))
     assert listed["google/ddpm-cat-256"][1:] == ((8, 8), count, "Apache-2.0", "cached")
     assert listed["someone/of-their-own"][1:] == ((8, 8), count, None, "cached")
-    assert listed["google/ddpm-ema-celebahq-256"].place == "hub" and len(listed) == 1 + 9 + 1
+    assert listed["google/ddpm-ema-celebahq-256"].place == "hub" and len(listed) == 2 + 9 + 1
 
     assert main(["priors"]) == 0
     heading, *rows = capsys.readouterr().out.splitlines()
