@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -58,7 +59,7 @@ class Engine:
         """Inputs of the network at a time."""
         return self.job.micro_batch * len(self.devices)
 
-    @property
+    @functools.cached_property
     def moves(self) -> int:
         """Moves of a picture's route."""
         return number_of_moves(self.prior, self.config)[0]
