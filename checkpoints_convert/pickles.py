@@ -12,7 +12,6 @@ at by no more than a few of its items, or for a length that is charged (`_Machin
 from __future__ import annotations
 
 import dataclasses
-import math
 import pickletools
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, BinaryIO
@@ -20,11 +19,11 @@ from typing import Any, BinaryIO
 import ml_dtypes
 import numpy as np
 
+from checkpoints_convert.storages import DamagedPickle, Storage, Tensor, is_count
 from code_jax.errors import UserError, brief
 
 # About 25 opcodes describe a tensor, and 2000 tensors a large network; an opcode costs at most some hundred bytes here.
 _MAX_OPCODES = 1 << 19
-_MAX_RANK = 16
 _MAX_SPENT = 1 << 20  # items of containers that are read again
 _MAX_KEY = 1 << 60  # whole numbers below it hash to themselves; multiples of 2⁶¹ − 1 all hash alike
 _MAX_NAME = 256  # characters of a global's name, and of a storage's key
@@ -43,42 +42,6 @@ _DTYPES = {
 }
 _OPCODES = {opcode.code: opcode for opcode in pickletools.opcodes}
 _MARK_OPCODES = ("POP_MARK", "TUPLE", "LIST", "DICT", "APPENDS", "SETITEMS", "ADDITEMS")
-
-
-class DamagedPickle(ValueError):
-    """The stream is no pickle of tensors and containers: cut, changed, or nonsense."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Storage:
-    """A run of ``size`` numbers that the file keeps outside the pickle under ``key``."""
-
-    key: str
-    dtype: np.dtype[Any]
-    size: int
-
-
-@dataclasses.dataclass(frozen=True)
-class Tensor:
-    """A view of a storage; offset and strides count elements. Lies inside its storage by construction."""
-
-    storage: Storage
-    offset: int
-    shape: tuple[int, ...]
-    strides: tuple[int, ...]
-
-    def __post_init__(self) -> None:
-        fits = len(self.shape) == len(self.strides) <= _MAX_RANK
-        if not fits or not all(map(_is_count, (self.offset, *self.shape, *self.strides))):
-            raise DamagedPickle("a tensor's shape and strides are no two short lists of whole numbers")
-        last = self.offset + sum((size - 1) * stride for size, stride in zip(self.shape, self.strides, strict=True))
-        if self.elements and last >= self.storage.size:
-            raise DamagedPickle(f"a tensor reaches element {last} of a storage of {self.storage.size}")
-
-    @property
-    def elements(self) -> int:
-        """How many numbers the view shows."""
-        return math.prod(self.shape)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -295,7 +258,7 @@ def _storage(identity: Any) -> Storage:
     if len(_a(tuple, identity)) not in (5, 6) or identity[5:] not in ((), (None,)):
         raise DamagedPickle("a storage is described in another way than PyTorch does")
     kind, dtype, key, _, size = identity[:5]
-    if kind != "storage" or not _is_count(size):
+    if kind != "storage" or not is_count(size):
         raise DamagedPickle("a storage is described in another way than PyTorch does")
     name = _a(_Global, dtype).name
     if name not in _DTYPES:
@@ -321,7 +284,3 @@ def _a(kind: Any, value: Any) -> Any:
     if not isinstance(value, kind):
         raise DamagedPickle(f"a {type(value).__name__} stands where another thing must")
     return value
-
-
-def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 62

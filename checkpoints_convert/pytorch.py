@@ -12,7 +12,8 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from checkpoints_convert.pickles import DamagedPickle, Storage, Tensor, read_pickle
+from checkpoints_convert.pickles import read_pickle
+from checkpoints_convert.storages import DamagedPickle, Storage, Tensor
 from code_jax.documents import open_regular
 from code_jax.errors import UserError, brief
 

@@ -16,12 +16,14 @@ if TYPE_CHECKING:
     from code_jax.diffusion.schedule import NoiseSchedule, cosine_schedule, linear_schedule, scaled_linear_schedule
     from code_jax.diffusion.thresholding import DynamicThreshold
     from code_jax.diffusion.tiling import Tiled, tiled
-    from code_jax.editing.edit import EditInfo, EditResult, edit, official, sdedit
+    from code_jax.editing.edit import edit, official, sdedit
     from code_jax.editing.inversion import decode, encode, round_trip
     from code_jax.editing.methods.official import OfficialSettings
+    from code_jax.editing.points import SweepGrid, SweepPoint
     from code_jax.editing.presets import preset
+    from code_jax.editing.result import EditInfo, EditResult
     from code_jax.editing.settings import EditConfig, EditProgram
-    from code_jax.editing.sweep import SweepGrid, SweepPoint, SweepResult, sweep
+    from code_jax.editing.sweep import SweepResult, sweep
     from code_jax.errors import UserError
     from code_jax.pictures.arrays import from_uint8, to_uint8
     from code_jax.pictures.pil import from_pil, to_pil
@@ -78,12 +80,14 @@ _HOMES = {
     "diffusion.thresholding": ("DynamicThreshold",),
     "diffusion.tiling": ("Tiled", "tiled"),
     "diffusion.projections": ("clip_to_confidence",),
-    "editing.edit": ("EditInfo", "EditResult", "edit", "official", "sdedit"),
+    "editing.edit": ("edit", "official", "sdedit"),
     "editing.inversion": ("decode", "encode", "round_trip"),
     "editing.methods.official": ("OfficialSettings",),
+    "editing.points": ("SweepGrid", "SweepPoint"),
     "editing.presets": ("preset",),
+    "editing.result": ("EditInfo", "EditResult"),
     "editing.settings": ("EditConfig", "EditProgram"),
-    "editing.sweep": ("SweepGrid", "SweepPoint", "SweepResult", "sweep"),
+    "editing.sweep": ("SweepResult", "sweep"),
     "errors": ("UserError",),
     "pictures.arrays": ("from_uint8", "to_uint8"),
     "pictures.pil": ("from_pil", "to_pil"),

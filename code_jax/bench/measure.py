@@ -18,8 +18,9 @@ from code_jax.diffusion.thresholding import DynamicThreshold
 from code_jax.editing.edit import edit, image_keys, number_of_moves
 from code_jax.editing.inversion import decode
 from code_jax.editing.memory import working_memory
+from code_jax.editing.points import SweepGrid
 from code_jax.editing.settings import EditConfig
-from code_jax.editing.sweep import SweepGrid, sweep
+from code_jax.editing.sweep import sweep
 from code_jax.metrics import psnr
 from code_jax.priors.prior import Prior
 

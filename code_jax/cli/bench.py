@@ -48,13 +48,15 @@ def run(args: argparse.Namespace) -> int:
     from code_jax.bench.measure import default_grids, measure, with_fewer_steps
     from code_jax.bench.start_up import start_up
     from code_jax.bench.throughput import throughput
+    from code_jax.editing import methods
     from code_jax.editing.edit import number_of_moves
     from code_jax.editing.presets import preset
     from code_jax.priors.load import load_prior
 
     prior = load_prior(args.prior, precision=args.precision)
     steps = {"ode_steps": args.ode_steps, "langevin_steps": args.langevin_steps}
-    config, *others = (with_fewer_steps(preset(args.preset, method), **steps) for method in ("code", "sdedit", "ddim"))
+    named = [name for name in methods.names() if "preset" in methods.find(name).options]
+    config, *others = (with_fewer_steps(preset(args.preset, name), **steps) for name in named)
     device = jax.devices()[0].device_kind
     cpu = jax.default_backend() == "cpu"
     machine = (

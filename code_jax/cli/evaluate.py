@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import fnmatch
 import platform
 import shlex
 from pathlib import Path
@@ -15,12 +16,12 @@ from code_jax.errors import UserError
 _DESCRIPTION = """Corrupts clean pictures, restores them by each method and makes the paper's
 tables. Methods: inputs, ddim, ddim+cbc, sdedit, code, code-cbc (CODE without
 clipping), official, official+cbc, official+ddim, official-QUIRK (without one
-of its quirks); quirks (the published program without each in turn)."""
+of its quirks); 'official*' is every row whose name begins so."""
 _EPILOG = """examples:
   code-jax evaluate --data test.zip --out table --images 8
   code-jax evaluate --data test.zip --out t --set sigma=0.5,1 --tuning tune.zip
   code-jax evaluate --data test.zip --out table --images 8 --resume
-  code-jax evaluate --data test.zip --out quirks --images 2 --methods quirks
+  code-jax evaluate --data test.zip --out quirks --images 2 --methods 'official*'
 """
 
 
@@ -88,8 +89,7 @@ def run(args: argparse.Namespace) -> int:
     use_cores()
     prior = load_prior(args.prior, precision=args.precision)
     values = read_values(args.set)
-    quirks = [name for name in names() if name.startswith("official")]
-    named = [name for word in args.methods.split(",") for name in (quirks if word == "quirks" else [word])]
+    named = [name for word in args.methods.split(",") for name in fnmatch.filter(names(), word) or [word]]
     methods = tuple(entry_of(name, values, prior) for name in dict.fromkeys(["clean", *named]))
     check_output(args.out, [], "evaluate")
 

@@ -79,8 +79,8 @@ def _sweep(args: argparse.Namespace, sources: Sequence[Any]) -> int:
     import numpy as np
 
     from code_jax.editing.keys import digest_of
+    from code_jax.editing.points import SweepGrid, at_points
     from code_jax.editing.settings import to_plain
-    from code_jax.editing.sweep import SweepGrid, at_points
     from code_jax.pictures.files import read_picture
     from code_jax.pictures.loading import PictureError
     from code_jax.priors.hash import prior_hash

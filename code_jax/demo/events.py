@@ -20,7 +20,8 @@ from code_jax.demo.order import Offer, Order, command_line, python_of
 from code_jax.demo.request import read_order
 from code_jax.diffusion.denoiser import Denoiser
 from code_jax.diffusion.tiling import tiled
-from code_jax.editing.edit import EditResult, finish, number_of_moves, per_image, route_of, segments
+from code_jax.editing.edit import number_of_moves, per_image, route_of, segments
+from code_jax.editing.result import EditResult, finish
 from code_jax.editing.route import State
 from code_jax.editing.settings import Settings
 from code_jax.errors import UserError

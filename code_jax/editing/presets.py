@@ -47,9 +47,10 @@ def preset(name: str = "default", method: str = "code") -> EditConfig:
     """
     if not isinstance(method, str):
         raise UserError("preset takes a name and a method; levels are stated in sigma and need no schedule: preset('local')")
-    settings = methods.find(method).configure({"preset": name})
-    if not isinstance(settings, EditConfig):
+    found = methods.find(method)
+    if "preset" not in found.options:
         raise UserError(f"the method {method} has settings of its own; there is no preset of them")
+    settings: EditConfig = found.configure({"preset": name})
     return settings
 
 

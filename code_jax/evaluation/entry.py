@@ -14,8 +14,9 @@ from code_jax.editing import methods
 from code_jax.editing.edit import number_of_moves
 from code_jax.editing.keys import digest_of, fold_keys, image_key
 from code_jax.editing.options import OPTIONS
+from code_jax.editing.points import SweepGrid, SweepPoint, at_points
 from code_jax.editing.settings import Settings, to_plain
-from code_jax.editing.sweep import SweepGrid, SweepPoint, at_points, sweep
+from code_jax.editing.sweep import sweep
 from code_jax.errors import UserError, choose
 from code_jax.pictures.arrays import from_uint8, to_uint8
 
@@ -64,7 +65,7 @@ class Entry(NamedTuple):
 
 def names() -> list[str]:
     """Of all the entries that there are."""
-    return ["inputs", *(row for method in methods.names() for row in methods.find(method).rows)]
+    return ["inputs", *methods.rows()]
 
 
 def entry_of(name: str, values: Mapping[str, Any], denoiser: Denoiser) -> Entry:
@@ -81,13 +82,12 @@ def entry_of(name: str, values: Mapping[str, Any], denoiser: Denoiser) -> Entry:
     """
     if name in ("clean", "inputs"):
         return Entry(name, None, (SweepPoint((), 0),), 0)
-    row_of = {row: method for method in map(methods.find, methods.names()) for row in method.rows}
-    method = choose("row", name, row_of)
+    method, row = choose("row", name, methods.rows())
     own = {option: value for option, value in values.items() if option in method.options}
     own |= {key.partition(".")[2]: value for key, value in values.items() if key.partition(".")[0] == method.name}
     if unknown := [option for option in own if option not in method.options]:
         raise UserError(f"{unknown[0]} is no setting of the method {method.name}; its own are {', '.join(method.options)}")
-    own |= method.rows[name]
+    own |= row.values
     axes = {option: own.pop(option) for option in _AXES if isinstance(own.get(option), list) and len(own[option]) > 1}
     settings = method.configure(
         {option: value[0] if option in _AXES and isinstance(value, list) else value for option, value in own.items()}

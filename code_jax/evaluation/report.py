@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from code_jax.durable import write_durably
-from code_jax.editing.methods.official import BASES, QUIRKS
+from code_jax.editing import methods
 from code_jax.evaluation.chart import Spot, chart
 from code_jax.evaluation.measures import Yardstick
 from code_jax.evaluation.page import Block, Facts, Figure, Heading, Table, Words
@@ -24,7 +24,6 @@ from code_jax.evaluation.protocol import PROTOCOLS
 from code_jax.evaluation.run import Cell, Results
 from code_jax.evaluation.statistics import pooled_frechet
 from code_jax.evaluation.tables import (
-    ABLATION,
     Row,
     clipping_rates,
     differences,
@@ -73,15 +72,12 @@ def write_report(
     blocks = _facts(facts, yardstick)
     for protocol in dict.fromkeys(cell.protocol for cell in results.cells):
         cells = [cell for cell in results.cells if cell.protocol == protocol and cell.severity == main]
-        methods = tuple(dict.fromkeys(cell.method for cell in cells))
-        rows[protocol] = [row_of([cell for cell in cells if cell.method == name], reference, resamples, seed) for name in methods]
+        names = dict.fromkeys(cell.method for cell in cells)
+        rows[protocol] = [row_of([cell for cell in cells if cell.method == name], reference, resamples, seed) for name in names]
         of = f"{protocol}, severity {main}"
         blocks += [Heading(f"Protocol: {protocol}"), Words(f"{PROTOCOLS[protocol]}.")]
         blocks.append(_table(f"Table 1 ({of}): realism and fidelity", rows[protocol]))
-        ablation = [row for name in ABLATION for row in rows[protocol] if row.method == name]
-        if len(ablation) > 1:
-            blocks.append(_table(f"Table 2 ({of}): ablation, in the paper's order of realism", ablation))
-        blocks += _choices(rows[protocol]) + _families(of, cells) + _clipping(of, cells) + _quirks(of, cells, rows[protocol])
+        blocks += _ablation(of, cells, rows[protocol]) + _choices(rows[protocol]) + _families(of, cells) + _clipping(of, cells)
         blocks += _over_severity(protocol, results.cells, reference, resamples, seed)
     blocks += _realism(results, reference, resamples, seed) + _over_eta(results, reference, resamples, seed)
     sheets = _sheets([cell for cell in results.cells if cell.protocol == results.cells[0].protocol and cell.severity == main])
@@ -159,21 +155,20 @@ def _clipping(of: str, cells: Sequence[Cell]) -> list[Block]:
     return [Words(words), Table(f"Pixels that clipping finds ({of})", ["corruption", "method", *_RATES.values()], lines)]
 
 
-def _quirks(of: str, cells: Sequence[Cell], rows: Sequence[Row]) -> list[Block]:
-    """What leaving out each of the published program's quirks changes."""
-    own = {row.method: row for row in rows}
+def _ablation(of: str, cells: Sequence[Cell], rows: Sequence[Row]) -> list[Block]:
+    """What is different in each row that has a base among the others."""
+    own, known = {row.method: row for row in rows}, methods.rows()
     columns = ("psnr_source", "psnr_input", "l2_input", "accuracy")
     lines = []
     for row in rows:
-        base, _, quirk = row.method.partition("-")
-        base = BASES.get(quirk, base)
-        if quirk in QUIRKS and base in own:
+        base = known[row.method][1].base if row.method in known else ""
+        if base in own:
             change = differences(cells, row.method, base)
             distance = row.frechet.estimate - own[base].frechet.estimate
             pairs = [_pair(*change[name], "+.3g") for name in columns]
-            lines.append([quirk, title_of(base), *pairs, _plain(distance, "+.2f"), f"{row.nfe - own[base].nfe:+}"])
-    head = ["quirk", "of", *(_HEADINGS[name] for name in columns), "Fréchet distance ↓", "NFE"]
-    caption = f"What changes without each quirk ({of}): mean ± standard deviation over corruptions, of the same pictures"
+            lines.append([title_of(row.method), title_of(base), *pairs, _plain(distance, "+.2f"), f"{row.nfe - own[base].nfe:+}"])
+    head = ["method", "against", *(_HEADINGS[name] for name in columns), "Fréchet distance ↓", "NFE"]
+    caption = f"Table 2 ({of}): ablation, mean ± standard deviation over corruptions of the differences on the same pictures"
     return [Table(caption, head, lines)] if lines else []
 
 
@@ -193,8 +188,9 @@ def _over_eta(results: Results, reference: Moments, resamples: int, seed: int) -
     if not results.eta_curve:
         return []
     names = ["none" if math.isinf(eta) else f"{eta:g}" for eta, _ in results.eta_curve]
-    rows = {"code": [row_of(cells, reference, resamples, seed) for _, cells in results.eta_curve]}
-    return [Heading("Clipping"), *_curves("eta", "of CODE over η", "η", names, rows)]
+    method = results.eta_curve[0][1][0].method
+    rows = {method: [row_of(cells, reference, resamples, seed) for _, cells in results.eta_curve]}
+    return [Heading("Clipping"), *_curves("eta", f"of {title_of(method)} over η", "η", names, rows)]
 
 
 def _curves(

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from code_jax.corruptions.registry import NAMES
-from code_jax.editing.sweep import SweepPoint
+from code_jax.editing.points import SweepPoint
 from code_jax.errors import UserError
 from code_jax.evaluation.entry import Entry, said
 from code_jax.evaluation.pool import Pool

@@ -10,24 +10,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from code_jax.corruptions.registry import ALL_NAMES, FAMILIES
+from code_jax.editing import methods
 from code_jax.evaluation.measures import CLIPPING, COLUMNS
 from code_jax.evaluation.run import Cell
 from code_jax.evaluation.statistics import Interval, mean_and_deviation, pooled_frechet
 from code_jax.metrics import Moments
-
-ABLATION = ("ddim", "ddim+cbc", "code-cbc", "code")  # in the paper's order of realism
-TITLES = {
-    "clean": "clean sources",
-    "inputs": "inputs",
-    "ddim": "DDIM round trip",
-    "ddim+cbc": "DDIM + CBC",
-    "sdedit": "SDEdit",
-    "official": "published program",
-    "official+cbc": "published program with CBC",
-    "official+ddim": "published DDIM round trip",
-    "code-cbc": "CODE without CBC",
-    "code": "CODE",
-}
 
 
 class Row(NamedTuple):
@@ -119,10 +106,10 @@ def differences(cells: Sequence[Cell], method: str, base: str) -> dict[str, tupl
     }
 
 
-def title_of(method: str) -> str:
-    """A method's name in a table."""
-    base, _, quirk = method.partition("-")
-    return TITLES.get(method) or (f"{TITLES[base]} without {quirk}" if base in TITLES else method)
+def title_of(name: str) -> str:
+    """A row's name in a table."""
+    rows = methods.rows()
+    return rows[name][1].title if name in rows else {"clean": "clean sources"}.get(name, name)
 
 
 def _broken(cell: Cell) -> int:

@@ -13,8 +13,9 @@ import numpy as np
 
 from code_jax.devices.mesh import devices_for, sharding
 from code_jax.diffusion.tiling import tiled
-from code_jax.editing.edit import EditResult, number_of_moves, run_in_segments
+from code_jax.editing.edit import number_of_moves, run_in_segments
 from code_jax.editing.keys import fold_keys, image_key
+from code_jax.editing.result import EditResult
 from code_jax.editing.settings import Settings
 from code_jax.pictures.fitting import as_floats
 from code_jax.priors.prior import Prior

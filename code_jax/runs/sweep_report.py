@@ -13,8 +13,8 @@ import numpy as np
 from PIL import Image
 
 from code_jax.durable import write_durably
-from code_jax.editing.edit import EditInfo
-from code_jax.editing.sweep import SweepPoint
+from code_jax.editing.points import SweepPoint
+from code_jax.editing.result import EditInfo
 from code_jax.metrics import psnr, ssim
 from code_jax.pictures.arrays import from_uint8, picture_of
 from code_jax.pictures.contact_sheet import contact_sheet

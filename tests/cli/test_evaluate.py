@@ -236,12 +236,15 @@ def test_official_and_the_curve_over_eta_have_their_place(prior, folders, tmp_pa
     rows = {(row["method"], row["corruption"]): row for row in table(tmp_path)}
     plain, other = rows["official", "snow"], rows["official-last_step_up", "snow"]
     assert plain["nfe"] == str(9 + 8 + 9) and plain["psnr_source"] != other["psnr_source"]
-    changes = {row[0]: row for row in next(of for of in markdown_tables(tmp_path) if of[0][0] == "quirk")[1:]}
-    assert list(changes) == ["last_step_up", "silent_last_step", "clip_by_index"]
+    changes = {row[0]: row for row in next(of for of in markdown_tables(tmp_path) if of[0][1] == "against")[1:]}
+    cbc = "published program with CBC"
+    pairs = (("published program", "last_step_up"), ("published program", "silent_last_step"), (cbc, "clip_by_index"))
+    without = [f"{base} without {quirk}" for base, quirk in pairs]
+    assert list(changes) == [*without[:2], cbc, without[2]]
     between = [float(rows["official-last_step_up", name]["psnr_source"]) - float(rows["official", name]["psnr_source"])
                for name in ("snow", "masking_random_color")]  # fmt: skip
-    assert changes["last_step_up"][2] == f"{np.mean(between):+.3g} ± {np.std(between, ddof=1):.2g}"
-    assert changes["silent_last_step"][-1] == "-4" and changes["clip_by_index"][1] == "published program with CBC"
+    assert changes[without[0]][2] == f"{np.mean(between):+.3g} ± {np.std(between, ddof=1):.2g}"
+    assert changes[without[1]][-1] == "-4" and changes[without[2]][1] == cbc
     assert (
         plain["precision"] == "" and rows["code", "snow"]["precision"] == ""
     )  # one does not clip, the other is corrupted throughout

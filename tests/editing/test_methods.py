@@ -17,6 +17,7 @@ from code_jax.cli.main import main
 from code_jax.diffusion.levels import noise_levels
 from code_jax.editing import methods
 from code_jax.editing.edit import number_of_moves
+from code_jax.editing.methods import Row
 from code_jax.editing.methods.code import config_method
 from code_jax.editing.moves import ancestral_moves, last_move, moves
 from code_jax.editing.route import Kind
@@ -54,7 +55,7 @@ def _resampled(config, denoiser):
 OPTIONS = ("preset", "sigma", "depth", "num_steps", "grid", "dynamic_threshold")
 RESAMPLING = config_method(
     "resampling", "steps made twice, with a jump back between", OPTIONS, {"num_steps": 3},
-    start=_start, route=_resampled, up=lambda config: 0, upward=("sigma",), rows={"resampling": {}},
+    start=_start, route=_resampled, up=lambda config: 0, upward=("sigma",), rows={"resampling": Row("resampled")},
 )  # fmt: skip
 
 

@@ -123,7 +123,7 @@ def test_a_relative_step_is_h_over_the_noise_variance_and_an_absolute_one_is_tur
     log_sigma = 0.5 * np.log((1 - alphas) / alphas)
     sigmas = [np.exp(np.interp(depth * 999, np.arange(1000), log_sigma)) for depth in depths]
     grids = [code_jax.SweepGrid(relative_step=(0.01, 0.1), depth=depths), code_jax.SweepGrid(step_size=(0.01, 0.1), depth=depths)]
-    relative, absolute = (sweeping.at_points(code_jax.preset("local"), grid.points(), prior) for grid in grids)
+    relative, absolute = (at_points(code_jax.preset("local"), grid.points(), prior) for grid in grids)
     for found in (relative, absolute):
         np.testing.assert_allclose(found.sigma[:, 0], np.repeat(sigmas, 2), rtol=1e-5)
     np.testing.assert_allclose(relative.relative_step[:, 0], [0.01, 0.1] * 2, rtol=1e-6)

@@ -9,7 +9,8 @@ import pytest
 
 import code_jax
 from code_jax.corruptions.registry import FAMILIES, NAMES
-from code_jax.editing.methods.official import BASES, QUIRKS, plan_of
+from code_jax.editing import methods
+from code_jax.editing.methods.official import QUIRKS, plan_of
 from code_jax.evaluation.entry import entry_of, names, said
 from code_jax.evaluation.measures import COLUMNS, clipping
 from code_jax.evaluation.pool import Pool, picked
@@ -138,7 +139,7 @@ def test_every_quirk_is_left_out_once_where_it_matters():
     left_out = {name.partition("-")[2]: name for name in names() if name.startswith("official-")}
     assert sorted(left_out) == sorted(QUIRKS)
     for quirk, name in left_out.items():
-        settings = [entry_of(each, {}, PRIOR).settings for each in (BASES.get(quirk, "official"), name)]
+        settings = [entry_of(each, {}, PRIOR).settings for each in (methods.rows()[name][1].base, name)]
         assert settings[0].without(quirk) == settings[1] and settings[0] != settings[1]
         if quirk not in ("step_size_law", "noise_twice", "clip_by_index"):  # which are numbers, not moves
             of, without = (jax.tree.leaves(plan_of(each)) for each in settings)

@@ -21,6 +21,20 @@ _HOMES = {
 _own: dict[str, Method] = {}
 
 
+class Row(NamedTuple):
+    """A row of an evaluation's tables.
+
+    Attributes:
+        title: of it.
+        values: by option, that make it.
+        base: the row of which it is shown what is different here; "" where there is none.
+    """
+
+    title: str
+    values: Mapping[str, Any] = {}
+    base: str = ""
+
+
 class Method(NamedTuple):
     """A method. Its settings are a pytree whose leaves are numbers, with a property `method`; those of most are an `EditConfig`.
 
@@ -36,7 +50,7 @@ class Method(NamedTuple):
         up: ``settings -> count`` of the moves up to the deepest level.
         upward: the numbers that z depends on there.
         warn: ``(settings, denoiser) -> texts`` of what is likely a mistake.
-        rows: of the tables: settings that make each, by its name.
+        rows: of the tables, by name.
         masks: whether it can be limited to a region.
         gradient: whether its result can be differentiated by its numbers.
         tiles: whether it can work on overlapping windows.
@@ -53,7 +67,7 @@ class Method(NamedTuple):
     up: Callable[[Any], int]
     upward: tuple[str, ...] = ()
     warn: Callable[[Any, Any], tuple[str, ...]] = lambda settings, denoiser: ()
-    rows: Mapping[str, Mapping[str, Any]] = {}
+    rows: Mapping[str, Row] = {}
     masks: bool = True
     gradient: bool = True
     tiles: bool = True
@@ -76,6 +90,11 @@ def find(name: str) -> Method:
         return _own[name]
     method: Method = importlib.import_module(_HOMES[name]).METHOD
     return method
+
+
+def rows() -> dict[str, tuple[Method, Row]]:
+    """Of all the methods that there are, with the method of each."""
+    return {name: (method, row) for method in map(find, names()) for name, row in method.rows.items()}
 
 
 def register(method: Method) -> None:

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from code_jax.diffusion.denoiser import Denoiser
 from code_jax.diffusion.levels import noise_levels
 from code_jax.diffusion.solvers import find_solver
-from code_jax.editing.methods import Method
+from code_jax.editing.methods import Method, Row
 from code_jax.editing.moves import anneal, langevin_moves, last_move, ode_moves, start_move
 from code_jax.editing.presets import configured
 from code_jax.editing.route import Route
@@ -80,5 +80,5 @@ METHOD = config_method(
     up=moves_up,
     upward=("sigma", "eta", "input_noise"),
     warn=_warn,
-    rows={"code-cbc": {"eta": math.inf}, "code": {}},
+    rows={"code-cbc": Row("CODE without CBC", {"eta": math.inf}), "code": Row("CODE", base="code-cbc")},
 )

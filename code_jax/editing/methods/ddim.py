@@ -6,6 +6,7 @@ import math
 
 from code_jax.diffusion.denoiser import Denoiser
 from code_jax.diffusion.levels import noise_levels
+from code_jax.editing.methods import Row
 from code_jax.editing.methods.code import config_method, moves_up, noisy_start, way_up
 from code_jax.editing.moves import last_move, ode_moves
 from code_jax.editing.route import Route
@@ -31,5 +32,5 @@ METHOD = config_method(
     route=_route,
     up=moves_up,
     upward=("sigma", "eta", "input_noise"),
-    rows={"ddim": {"eta": math.inf}, "ddim+cbc": {}},
+    rows={"ddim": Row("DDIM round trip", {"eta": math.inf}), "ddim+cbc": Row("DDIM + CBC", base="ddim")},
 )

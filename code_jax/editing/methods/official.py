@@ -20,7 +20,7 @@ from code_jax.diffusion.denoiser import Denoiser
 from code_jax.diffusion.levels import timesteps_of
 from code_jax.diffusion.projections import Step
 from code_jax.diffusion.thresholding import unthresholded
-from code_jax.editing.methods import Method
+from code_jax.editing.methods import Method, Row
 from code_jax.editing.options import OPTIONS
 from code_jax.editing.route import AFFINE, ODE, ORDER, Route
 from code_jax.editing.settings import shortest
@@ -250,13 +250,23 @@ def _describe(settings: OfficialSettings) -> dict[str, Any]:
     return values | {"depth": depths, "without_quirks": sorted(set(QUIRKS) - settings.quirks) or None}
 
 
-_ROWS: dict[str, dict[str, Any]] = {"official": {}, "official+cbc": {"eta": 1.7}, "official+ddim": {"langevin_steps": 0}}
-BASES = {  # the row that a quirk shows itself against; any other does with the notebook's settings
+_ROWS = {
+    "official": Row("published program"),
+    "official+cbc": Row("published program with CBC", {"eta": 1.7}, "official"),
+    "official+ddim": Row("published DDIM round trip", {"langevin_steps": 0}),
+}
+_BASES = {  # the row that a quirk shows itself against; any other does with the notebook's settings
     "clip_by_index": "official+cbc",
     "clip_before_evaluation": "official+cbc",
     "decode_deepest_code": "official+cbc",
     "ddim_last_but_one": "official+ddim",
 }
+
+
+def _without(quirk: str) -> Row:
+    base = _BASES.get(quirk, "official")
+    return Row(f"{_ROWS[base].title} without {quirk}", {**_ROWS[base].values, "without_quirks": [quirk]}, base)
+
 
 METHOD = Method(
     "official",
@@ -270,7 +280,7 @@ METHOD = Method(
     _route,
     up=lambda settings: plan_of(settings).departure + 1,
     upward=("eta", "input_noise"),
-    rows=_ROWS | {f"official-{quirk}": _ROWS[BASES.get(quirk, "official")] | {"without_quirks": [quirk]} for quirk in QUIRKS},
+    rows=_ROWS | {f"official-{quirk}": _without(quirk) for quirk in QUIRKS},
     masks=False,
     gradient=False,
 )  # fmt: skip

@@ -11,6 +11,7 @@ import jax
 
 from code_jax.diffusion.denoiser import Denoiser
 from code_jax.diffusion.levels import noise_levels
+from code_jax.editing.methods import Row
 from code_jax.editing.methods.code import config_method
 from code_jax.editing.moves import ancestral_moves, last_move
 from code_jax.editing.route import Route
@@ -41,5 +42,5 @@ METHOD = config_method(
     route=_route,
     up=lambda config: 0,
     upward=("sigma",),
-    rows={"sdedit": {}},
+    rows={"sdedit": Row("SDEdit")},
 )

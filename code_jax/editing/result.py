@@ -1,0 +1,60 @@
+"""What an edit gives: the images of a finished route, and facts."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from code_jax.diffusion.denoiser import Denoiser
+from code_jax.editing.route import State
+
+
+class EditInfo(NamedTuple):
+    """Facts of an `edit`.
+
+    Attributes:
+        nfe: network evaluations made for each. int32 [B].
+        clipped: share of values that clipping changed at any step. [B].
+        squared_score: mean squared score per dimension times 1 − ᾱ (so mean ε²) at the last corrected step; about 1 is typical,
+            NaN where nothing was corrected. [B].
+        finite: whether every value of the result is finite. bool [B].
+        clipped_pixels: where clipping changed any channel at any step. bool [B, H, W].
+    """
+
+    nfe: Any
+    clipped: jax.Array
+    squared_score: jax.Array
+    finite: jax.Array
+    clipped_pixels: jax.Array
+
+
+class EditResult(NamedTuple):
+    """What `edit` gives.
+
+    Attributes:
+        images: [B, H, W, C] in [−1, 1], of the dtype that they were given in, float32 or more.
+        info: an `EditInfo`.
+    """
+
+    images: jax.Array
+    info: EditInfo
+
+
+def finish(state: State, denoiser: Denoiser) -> EditResult:
+    """The result of a finished route."""
+    images, clipped, finite, pixels = _ended(state, denoiser.data_range)
+    with jax.debug_nans(False):  # which here says that there is nothing to say
+        squared = jnp.where(state.squared_eps < 0, jnp.nan, state.squared_eps)
+    return EditResult(images, EditInfo(state.nfe, clipped, squared, finite, pixels))
+
+
+@functools.partial(jax.jit, static_argnums=1)
+def _ended(state: State, data_range: float | tuple[float, ...]) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+    """Images (x_t of the last level, whose σ is 0 unless a method has it otherwise), clipped share, finite, clipped pixels."""
+    finite = jnp.all(jnp.isfinite(state.z), axis=(1, 2, 3))
+    where, bound = state.projected["clip"], jnp.asarray(data_range, state.z.dtype)
+    clipped = jnp.mean(where, axis=(1, 2, 3), dtype=jnp.float32)
+    return jnp.clip(state.z * jax.lax.rsqrt(1 + state.sigma**2), -bound, bound), clipped, finite, jnp.any(where, axis=-1)
