@@ -18,8 +18,9 @@ import numpy as np
 
 from checkpoints_convert.contents import Contents
 from checkpoints_convert.edm import PRECONDITIONS, convert_edm
-from checkpoints_convert.pickles import DamagedPickle, Record, Storage, Tensor, read_pickle
+from checkpoints_convert.pickles import Record, read_pickle
 from checkpoints_convert.pytorch import read_legacy, views
+from checkpoints_convert.storages import DamagedPickle, Storage, Tensor
 from code_jax.documents import open_regular
 from code_jax.errors import UserError, brief
 

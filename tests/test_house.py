@@ -14,7 +14,7 @@ PACKAGES = ("code_jax", "checkpoints_convert")
 FILES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 ROOMS = (  # each imports from those before it, and from no other
     *("errors", "version", "documents", "durable", "cache", "progress", "interruption"),
-    *("checkpoints_convert", "diffusion", "models", "corruptions", "metrics", "pictures", "devices", "priors"),
+    *("diffusion", "models", "checkpoints_convert", "corruptions", "metrics", "pictures", "devices", "priors"),
     *("editing", "training", "runs", "evaluation", "bench", "code_jax", "demo", "cli", "__main__"),
 )
 CONVERTING = {  # who imports checkpoints_convert, always within a function: reading weights costs nobody else its time

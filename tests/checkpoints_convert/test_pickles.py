@@ -9,8 +9,8 @@ import pytest
 
 import code_jax
 from checkpoints_convert.pickles import read_pickle
-from checkpoints_convert.storages import DamagedPickle
 from checkpoints_convert.pytorch import read_state_dict
+from checkpoints_convert.storages import DamagedPickle
 from tests.checkpoints_convert.test_pytorch import archive, pickled, storage, tensor
 
 MANY = 200_000

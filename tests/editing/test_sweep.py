@@ -18,6 +18,7 @@ import code_jax
 from code_jax.cli.main import main
 from code_jax.editing import sweep as sweeping
 from code_jax.editing.edit import number_of_moves
+from code_jax.editing.points import at_points
 from code_jax.progress import PREPARING
 from tests.oracles import mixture
 
