@@ -16,7 +16,7 @@ from code_jax.runs.shards import WHOLE
 _DESCRIPTION = "Makes likely pictures near the inputs, which are damaged, strokes or composites."
 _EPILOG = """examples:
   code-jax restore photo.png --out restored --preset local
-  code-jax restore folder --out restored --sigma 2,0.5 --compare
+  code-jax restore folder --out restored --sigma 2,0.5 --report
   code-jax restore strokes.png --out edited --mask mask.png --samples 4
   code-jax restore folder --out restored --prior google/ddpm-ema-celebahq-256
 """
@@ -39,6 +39,7 @@ def add_to(commands: Any) -> None:
     add("--keep-size", action="store_true", help="bring results back to their originals' sizes")
     add("--format", choices=("png", "same", "webp", "jpeg"), default="png", help="of the results (default: png)")
     add("--compare", action="store_true", help="write contact_sheet.png")
+    add("--report", action="store_true", help="write it and report.html, with a slider for each picture")
 
     add_settings(parser)
     add = parser.details("details of the files").add_argument
@@ -97,7 +98,7 @@ def run(args: argparse.Namespace) -> int:
     elif size == "auto":
         size = recorded(args.out) or largest_fitting(prior, config, args.devices, len(sources) * args.samples)
     job = Job(
-        args.samples, args.seed, size, args.fit, args.compare, noted, mask,
+        args.samples, args.seed, size, args.fit, args.compare or args.report, args.report, noted, mask,
         overwrite=args.overwrite, retry_failed=args.retry_failed, devices=args.devices, **places,
     )  # fmt: skip
 
@@ -144,8 +145,9 @@ def _check_places(args: argparse.Namespace) -> None:
         raise UserError(f"--quality is {args.quality}; it must be from 1 to 100")
     if "/" in args.suffix or "\0" in args.suffix:
         raise UserError(f"--suffix is {args.suffix!r}; it is a part of a name, without a slash")
-    if args.compare and (args.distributed or not args.shard.is_whole):
-        raise UserError("--compare is of all the pictures: run once more without --shard when all shares are done")
+    sheet = "--compare" if args.compare else "--report" if args.report else None
+    if sheet and (args.distributed or not args.shard.is_whole):
+        raise UserError(f"{sheet} is of all the pictures: run once more without --shard when all shares are done")
 
 
 def check_counts(args: argparse.Namespace) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from code_jax.errors import UserError
 from code_jax.pictures.archive import read_archive, read_entry
+from code_jax.pictures.contact_sheet import is_sheet
 from code_jax.pictures.decode import Picture, decode_picture
 from code_jax.pictures.loading import PictureError, read_bytes
 
@@ -65,7 +66,7 @@ def find_pictures(
         if os.path.isdir(entry):
             if entry.resolve() not in passed_over:
                 yield from find_pictures(entry, passed_over, (*above, real))
-        elif written and entry.name == "contact_sheet.png":
+        elif written and entry.suffix == ".png" and is_sheet(entry.stem):
             continue
         elif entry.suffix.lower() in EXTENSIONS and not entry.name.startswith("."):
             yield entry, None

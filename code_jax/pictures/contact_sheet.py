@@ -1,36 +1,173 @@
-"""A labelled contact sheet: one row a picture, one column a stage."""
+"""Labelled contact sheets: one row a picture, one column a stage, each picture at its own proportions."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from code_jax.errors import printable
 from code_jax.pictures.arrays import picture_of
+from code_jax.pictures.files import write_picture
 
-_CELL = 160  # pixels of a cell's picture at least; small tiles are enlarged by whole factors
+_LEAST, _MOST, _CROP = 160, 320, 192  # pixels of a side: enlarged up to, shrunk down to, and cut out of what is shrunk
 _GAP, _CAPTION = 8, 18
+_ROWS, _PIXELS = 60, 2**24  # of a page at most
+_NAME = re.compile(r"contact_sheet(_[0-9]+)?", re.IGNORECASE)
+
+Cells = Sequence[np.ndarray | None]
+Line = tuple[str, Cells, Sequence[str]]  # label, pictures uint8 [H, W, C] of one size, captions
 
 
-def contact_sheet(columns: Sequence[str], rows: Sequence[tuple[str, Sequence[np.ndarray | None], Sequence[str]]]) -> Image.Image:
-    """Draws rows of (label, pictures uint8 [H, W, C] or None, captions) under the columns' names; all pictures of one size."""
-    height, width = next(picture.shape[:2] for _, pictures, _ in rows for picture in pictures if picture is not None)
-    scale = max(1, -(-_CELL // max(height, width)))
-    cell_height, cell_width = height * scale + 2 * _CAPTION + _GAP, width * scale + _GAP
-    font = ImageFont.load_default(12)
-    sheet = Image.new("RGB", (cell_width * len(columns) + _GAP, cell_height * len(rows) + _CAPTION + 2 * _GAP), "white")
+def is_sheet(stem: str) -> bool:
+    """Whether a name without its ending is one that `write_sheets` gives.
+
+    Example:
+        >>> is_sheet("contact_sheet"), is_sheet("contact_sheet_2"), is_sheet("contact")
+        (True, True, False)
+    """
+    return _NAME.fullmatch(stem) is not None
+
+
+def write_sheets(sheets: Iterable[Image.Image], out: Path) -> None:
+    """Writes ``contact_sheet.png``, and the further pages as ``contact_sheet_2.png`` and so on."""
+    for number, sheet in enumerate(sheets, 1):
+        write_picture(sheet, out / ("contact_sheet.png" if number == 1 else f"contact_sheet_{number}.png"))
+
+
+def contact_sheets(columns: Sequence[str], lines: Iterable[Line], foot: str = "") -> Iterator[Image.Image]:
+    """Pages of rows under the columns' names, at most 60 each; one page's pictures are held at a time.
+
+    Small pictures are enlarged by whole factors. Of large ones there is, below the shrunk picture, the place at its own size
+    that changed most from the first column to any other; the first column shows where it is.
+
+    Args:
+        columns: the stages' names.
+        lines: rows of (label, pictures uint8 [H, W, C] or None, captions); the pictures of a row have one size.
+        foot: what is written below each page.
+    """
+    page: list[_Row] = []
+    for row in map(_row, lines):
+        if page and (len(page) == _ROWS or math.prod(_size(columns, [*page, row])) > _PIXELS):
+            yield _drawn(columns, page, foot)
+            page = []
+        page.append(row)
+    if page:
+        yield _drawn(columns, page, foot)
+
+
+def contact_sheet(columns: Sequence[str], lines: Iterable[Line]) -> Image.Image:
+    """The first of the `contact_sheets`."""
+    return next(contact_sheets(columns, lines))
+
+
+class _Row(NamedTuple):
+    """A row as it is drawn: strips of pictures, one below the other, of a size (W, H) each."""
+
+    label: str
+    captions: Sequence[str]
+    strips: list[tuple[tuple[int, int], list[Image.Image | None]]]
+
+    @property
+    def height(self) -> int:
+        return sum(height + _GAP for (_, height), _ in self.strips) + 2 * _CAPTION
+
+
+def _row(line: Line) -> _Row:
+    label, cells, captions = line
+    height, width = next((cell.shape[:2] for cell in cells if cell is not None), (_LEAST, _LEAST))
+    scale = max(1, -(-_LEAST // max(height, width)))  # the least whole factor that is enough
+    shrunk = _MOST / max(height, width, _MOST)
+    size = max(round(width * scale * shrunk), 1), max(round(height * scale * shrunk), 1)
+    resample = Image.Resampling.NEAREST if scale > 1 else Image.Resampling.LANCZOS
+    shown = [None if cell is None else picture_of(cell).convert("RGB").resize(size, resample) for cell in cells]
+    strips = [(size, shown)]
+    if shrunk < 1:
+        top, left = most_changed(cells, _CROP)
+        cut = [None if cell is None else cell[top : top + _CROP, left : left + _CROP] for cell in cells]
+        if shown[0] is not None:
+            place = [round(edge * shrunk) for edge in (left, top, min(left + _CROP, width) - 1, min(top + _CROP, height) - 1)]
+            ImageDraw.Draw(shown[0]).rectangle(place, outline="red")
+        crops = [None if cell is None else picture_of(cell).convert("RGB") for cell in cut]
+        strips.append(((min(_CROP, width), min(_CROP, height)), crops))
+        label = f"{label}; below it the place that changed most, at its own size"
+    return _Row(label, captions, strips)
+
+
+def most_changed(cells: Cells, side: int) -> tuple[int, int]:
+    """(top, left) of the square in which any picture differs most from the first, by the sum of absolute differences.
+
+    Looked for in steps of an eighth of its side; one that lies partly outside is moved in.
+
+    Example:
+        >>> before = np.zeros((90, 300, 3), np.uint8)
+        >>> after = before.copy()
+        >>> after[:, 200:240] = 255
+        >>> top, left = most_changed([before, after], 64)
+        >>> top, left <= 200 and left + 64 >= 240
+        (0, True)
+    """
+    first, *others = [cell for cell in cells if cell is not None]
+    (height, width), step = first.shape[:2], side // 8
+    blocks = []
+    for top in range(0, height, step):  # strip by strip: all differences of a large picture would take gigabytes
+        strip = first[top : top + step].astype(np.int32)
+        changes = [np.abs(other[top : top + step] - strip).sum(axis=(0, 2)) for other in others or [first]]
+        blocks.append(np.add.reduceat(np.max(changes, axis=0), np.arange(0, width, step)))
+    sums = np.lib.stride_tricks.sliding_window_view(np.pad(np.stack(blocks), (0, 7)), (8, 8)).sum(axis=(2, 3))
+    row, column = np.unravel_index(np.argmax(sums), sums.shape)
+    return min(int(row) * step, max(height - side, 0)), min(int(column) * step, max(width - side, 0))
+
+
+def _size(columns: Sequence[str], rows: Sequence[_Row]) -> tuple[int, int]:
+    """Width and height of a page without its foot."""
+    cell = max(width for row in rows for (width, _), _ in row.strips) + _GAP
+    return cell * len(columns) + _GAP, 2 * _GAP + _CAPTION + sum(row.height for row in rows)
+
+
+def _drawn(columns: Sequence[str], rows: Sequence[_Row], foot: str) -> Image.Image:
+    font: Any = ImageFont.load_default(12)
+    full, height = _size(columns, rows)
+    cell = (full - _GAP) // len(columns)
+    said = _wrapped(foot, full - 2 * _GAP, font)
+    sheet = Image.new("RGB", (full, height + len(said) * _CAPTION), "white")
     draw = ImageDraw.Draw(sheet)
+
+    def write(x: int, y: int, text: str, colour: str, room: int) -> None:
+        text = printable(text)
+        while text and font.getlength(text) > room:
+            text = text[:-2] + "…"
+        draw.text((x, y), text, colour, font)
+
     for i, name in enumerate(columns):
-        draw.text((_GAP + i * cell_width, _GAP), printable(name), "black", font)
-    for j, (label, pictures, captions) in enumerate(rows):
-        top = _GAP + _CAPTION + j * cell_height
-        draw.text((_GAP, top), printable(label), "gray", font)
-        for i, (picture, caption) in enumerate(zip(pictures, captions, strict=True)):
-            left = _GAP + i * cell_width
-            if picture is not None:
-                enlarged = picture_of(picture).resize((width * scale, height * scale), Image.Resampling.NEAREST)
-                sheet.paste(enlarged, (left, top + _CAPTION))
-            draw.text((left, top + _CAPTION + height * scale + 1), caption, "black", font)
+        write(_GAP + i * cell, _GAP, name, "black", cell - _GAP)
+    top = _GAP + _CAPTION
+    for row in rows:
+        write(_GAP, top, row.label, "gray", full - 2 * _GAP)
+        below = top + _CAPTION
+        for k, ((_, height), pictures) in enumerate(row.strips):
+            for i, picture in enumerate(pictures):
+                if picture is not None:
+                    sheet.paste(picture, (_GAP + i * cell, below))
+                if k == 0:
+                    write(_GAP + i * cell, below + height + 1, row.captions[i], "black", cell - _GAP)
+            below += height + (_CAPTION if k == 0 else 0)
+        top += row.height
+    for k, text in enumerate(said):
+        write(_GAP, top + k * _CAPTION, text, "gray", full - 2 * _GAP)
     return sheet
+
+
+def _wrapped(text: str, room: int, font: Any) -> list[str]:
+    lines: list[str] = []
+    for word in text.split():
+        if lines and font.getlength(f"{lines[-1]} {word}") <= room:
+            lines[-1] += f" {word}"
+        else:
+            lines.append(word)
+    return lines

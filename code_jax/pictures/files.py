@@ -38,15 +38,19 @@ def open_picture(path: str | Path | IO[bytes], most_pixels: int = MOST_PIXELS) -
 
 
 def read_mask(path: str | Path | IO[bytes], shape: tuple[int, int, int], fit: str, most_pixels: int = MOST_PIXELS) -> np.ndarray:
+    """The `fitted_mask` of a file; errors as of `read_picture`, too."""
+    return fitted_mask(open_picture(path, most_pixels), shape, fit)
+
+
+def fitted_mask(picture: Picture, shape: tuple[int, int, int], fit: str) -> np.ndarray:
     """A mask as bool [H, W] of a prior's size, fitted as its picture is: True where it is bright, which is what may change.
 
     Where all its colours are one, its transparency is the mask: True where it is opaque. A mask of 0 and one other value is True
     where it is not 0.
 
     Raises:
-        PictureError: also if it marks nothing, or colours and transparency contradict each other.
+        PictureError: if it marks nothing, or colours and transparency contradict each other.
     """
-    picture = open_picture(path, most_pixels)
     levels = eight_bits(_marks(picture.pixels.max(axis=2, keepdims=True), picture.alpha), 1)
     mask = fitted(levels, shape, fit)[..., 0] >= 128
     if not mask.any():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,15 +12,15 @@ from types import TracebackType
 from typing import Any, NamedTuple
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 from code_jax.corruptions.registry import corrupt, picture_seed
 from code_jax.durable import write_durably
 from code_jax.errors import UserError, printable
 from code_jax.pictures.arrays import picture_of
-from code_jax.pictures.contact_sheet import contact_sheet
+from code_jax.pictures.contact_sheet import contact_sheet, contact_sheets, write_sheets
 from code_jax.pictures.files import open_picture, write_picture
-from code_jax.pictures.fitting import eight_bits
+from code_jax.pictures.fitting import eight_bits, resized
 from code_jax.pictures.loading import PictureError
 from code_jax.pictures.provenance import png_text
 from code_jax.progress import Progress
@@ -77,8 +78,7 @@ def corrupt_files(
                 if compare and len(shown) < _SHEETS:
                     shown.append(damaged)
             progress.advance(1)
-        for number, sheet in enumerate(_sheets(shown), 1):
-            write_picture(sheet, out / ("contact_sheet.png" if number == 1 else f"contact_sheet_{number}.png"))
+        write_sheets(_sheets(shown), out)
     return done, len(sources) - done
 
 
@@ -142,21 +142,18 @@ def _sheets(shown: Sequence[_Damaged]) -> Iterator[Image.Image]:
     """A row for each picture, where the results fit into one; else a grid for each."""
     stages = ["input", *shown[0].results] if shown else []
     if len(stages) <= _COLUMNS:
-        width, height = (min(_CELL, max((each.clean.shape[axis] for each in shown), default=1)) for axis in (1, 0))
-        rows = [(each.label, _cells(each, (width, height)), [""] * len(stages)) for each in shown]
-        yield from [contact_sheet(stages, rows)] if rows else []
+        yield from contact_sheets(stages, [(each.label, _cells(each), [""] * len(stages)) for each in shown])
         return
-    blank = -len(stages) % _COLUMNS
+    blank = [""] * (-len(stages) % _COLUMNS)
     for each in shown:
-        scale = min(1, _CELL / max(each.clean.shape))
-        width, height = (max(round(each.clean.shape[axis] * scale), 1) for axis in (1, 0))
-        cells = [*_cells(each, (width, height)), *[None] * blank]
-        names, starts = [*stages, *[""] * blank], range(0, len(cells), _COLUMNS)
-        lines = [("", cells[k : k + _COLUMNS], names[k : k + _COLUMNS]) for k in starts]
+        cells, names = [*_cells(each, _CELL), *[None] * len(blank)], [*stages, *blank]
+        lines = [("", cells[k : k + _COLUMNS], names[k : k + _COLUMNS]) for k in range(0, len(cells), _COLUMNS)]
         yield contact_sheet([each.label, *[""] * (_COLUMNS - 1)], lines)
 
 
-def _cells(damaged: _Damaged, size: tuple[int, int]) -> list[np.ndarray | None]:
-    """Input and results uint8 [H, W, 3], fitted into a size (W, H)."""
-    pictures = [picture_of(pixels).convert("RGB") for pixels in (damaged.clean, *damaged.results.values())]
-    return [np.asarray(each if each.size == size else ImageOps.pad(each, size, color="white")) for each in pictures]
+def _cells(damaged: _Damaged, most: int | None = None) -> list[np.ndarray]:
+    """Input and results, their longer side at most so long."""
+    height, width = damaged.clean.shape[:2]
+    scale = min(1.0, (most or math.inf) / max(height, width))
+    size = max(round(height * scale), 1), max(round(width * scale), 1)
+    return [resized(pixels, size) for pixels in (damaged.clean, *damaged.results.values())]

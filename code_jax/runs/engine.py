@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -111,3 +111,15 @@ class Engine:
         keys, images, denoiser = jax.device_put(placed, sharding(self.devices))
         mask = None if self.job.mask is None else laid_mask(self.job.mask, (height, width), side, self.prior.image_shape[0])
         return run_in_segments(keys, denoiser, images, self.config, bounds, after, mask)
+
+
+def why_not_finite(prior: Prior, config: Settings, noted: Mapping[str, Any]) -> str:
+    """What is likely to have made a result not finite, and the remedy, of settings and what is noted of them."""
+    warnings = config.method.warn(config, prior)
+    if warnings:
+        return "; ".join(warnings)
+    if noted.get("precision") == "bfloat16":
+        return "try --precision float32"
+    if noted.get("eta") == "none":
+        return "try a smaller noise level or step size, or clipping (--eta 2)"
+    return "try a smaller noise level or step size; if that does not help, the prior's weights are broken"

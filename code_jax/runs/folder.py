@@ -17,7 +17,7 @@ from code_jax.runs.shards import LOCK, manifests
 
 _MARKER = ".manifest.json"
 _FILES = {  # what a command writes whatever its inputs are called
-    "restore": ("manifest.jsonl", "contact_sheet.png"),
+    "restore": ("manifest.jsonl", "contact_sheet.png", "report.html"),
     "corrupt": ("manifest.jsonl", "contact_sheet.png"),
     "sweep": ("sweep.csv", "plot.png", "contact_sheet.png", "cells"),
     "evaluate": ("results.csv", "report.md", "report.html", "records"),

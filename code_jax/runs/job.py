@@ -19,6 +19,7 @@ class Job:
         micro_batch: pictures (with fit "tile": windows) on each device at a time.
         fit: "resize", "crop" or "tile".
         compare: write ``contact_sheet.png``.
+        report: with it, ``report.html``.
         settings: what the manifest says of the settings.
         mask: where the pictures may change, bool [H, W], of the size that they are fitted to; None is everywhere.
         keep_size: results are brought back to their originals' sizes.
@@ -35,6 +36,7 @@ class Job:
     micro_batch: int = 8
     fit: str = "resize"
     compare: bool = False
+    report: bool = False
     settings: dict[str, Any] = dataclasses.field(default_factory=dict)
     mask: np.ndarray | None = None
     keep_size: bool = False

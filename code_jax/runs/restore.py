@@ -27,14 +27,15 @@ from code_jax.interruption import Dropped, Interruption
 from code_jax.priors.hash import prior_hash
 from code_jax.priors.prior import Prior
 from code_jax.progress import Progress
-from code_jax.runs.engine import Engine, Restored
+from code_jax.runs.comparison import write_comparison
+from code_jax.runs.engine import Engine, Restored, why_not_finite
 from code_jax.runs.job import Job
 from code_jax.runs.manifest import Line, Manifest
 from code_jax.runs.prefetch import prefetch
 from code_jax.runs.result import Written, line_of, write_result
 from code_jax.runs.shards import WHOLE, Shard
 from code_jax.runs.sources import Source
-from code_jax.runs.summary import SHEET_ROWS, Summary, diversity_of, write_sheet
+from code_jax.runs.summary import Summary, diversity_of
 from code_jax.runs.tasks import Prepared, Work, prepare
 
 _THREADS = min(8, (os.cpu_count() or 1) + 1)
@@ -90,7 +91,7 @@ class _Run:
         self.engine = Engine.on_devices(prior, config, job, self.missing)
         self.summary = Summary(nfe=number_of_moves(prior, config)[1])
         self.writing: collections.deque[tuple[Source, Future[Written]]] = collections.deque()
-        self.outputs: dict[str, dict[int, str]] = {}
+        self.done: dict[str, dict[int, Line]] = {}  # of what is to be compared
         self.inputs: list[tuple[str, str]] = []  # name and hash of those with several samples
 
     def run(self) -> None:
@@ -116,7 +117,7 @@ class _Run:
         if self.summary.signal is None:
             self.summary.diversity += [value for value in self.pool.map(self._diversity, self.inputs) if value is not None]
         if self.job.compare and self.summary.signal is None:
-            write_sheet(self.sources, self.outputs, self.out, self.shape, self.job)
+            write_comparison(self.sources, self.done, self.out, self.shape, self.job)
 
     def _prepare(self, source: Source) -> Prepared:
         return prepare(source, self.out, self.shape, self.job, self.manifest)
@@ -132,7 +133,7 @@ class _Run:
                 self.summary.count(line)
                 if line["status"] == "done":
                     self.summary.kept += 1
-                    self._note_output(line["name"], line["sample"], line["output"])
+                    self._note(line)
                 else:
                     self._say(f"failed {str(each.source.path)!r} earlier: {line['error']} (--retry-failed tries again)")
             if each.failure is not None and not each.earlier:
@@ -160,7 +161,8 @@ class _Run:
                 facts["seconds"] = seconds
                 self.writing.append((work.source, self.pool.submit(self._write_one, image, work, facts)))
             else:
-                self._fail(work.source, line_of(work) | {"error": f"the result is not finite: {self._blame()}"})
+                reason = why_not_finite(self.prior, self.config, self.job.settings)
+                self._fail(work.source, line_of(work) | {"error": f"the result is not finite: {reason}"})
 
     def _write_one(self, image: np.ndarray, work: Work, facts: dict[str, Any]) -> Written:
         written = write_result(image, work, self.out, self.shape, self.job, self.weights, facts)
@@ -180,7 +182,7 @@ class _Run:
                 continue
             self.summary.count(line)
             self.summary.done += 1
-            self._note_output(line["name"], line["sample"], line["output"])
+            self._note(line)
 
     def _diversity(self, name_and_hash: tuple[str, str]) -> float | None:
         """Of an input's samples; noted in the last one's line of the manifest."""
@@ -200,19 +202,9 @@ class _Run:
         self.manifest.add(line)
         self.summary.count(line)
 
-    def _note_output(self, name: str, sample: int, output: str) -> None:
-        if self.job.compare and (name in self.outputs or len(self.outputs) < SHEET_ROWS):
-            self.outputs.setdefault(name, {})[sample] = output
-
-    def _blame(self) -> str:
-        warnings = self.config.method.warn(self.config, self.prior)
-        if warnings:
-            return "; ".join(warnings)
-        if self.job.settings.get("precision") == "bfloat16":
-            return "try --precision float32"
-        if self.job.settings.get("eta") == "none":
-            return "try a smaller noise level or step size, or clipping (--eta 2)"
-        return "try a smaller noise level or step size; if that does not help, the prior's weights are broken"
+    def _note(self, line: Line) -> None:
+        if self.job.compare:
+            self.done.setdefault(line["name"], {})[line["sample"]] = line
 
     def _warn(self, source: Source, text: str) -> None:
         self._say(f"warning: {str(source.path)!r}: {text}")

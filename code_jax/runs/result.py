@@ -46,11 +46,11 @@ def write_result(
     if job.keep_size:
         origin["size"] = list(image_shape[:2])
     line = line_of(work) | facts
-    line["psnr_input"] = _finite(psnr_to(*(eight_bits(each, image_shape[2]) for each in (work.pixels, pixels))))
+    line["psnr_input"] = psnr_to_input(pixels, work, image_shape[2])
     psnr, warnings = _psnr(pixels, work, image_shape, job)
     try:
         data, more = encode_picture(
-            pixels[: work.size[0], : work.size[1]] if job.fit == "tile" else resized(pixels, work.size),
+            brought_back(pixels, work, job.fit),
             work.alpha, work.kind, work.metadata, quality=job.quality, facts=origin,
         )  # fmt: skip
     except PictureError as error:
@@ -82,14 +82,20 @@ def seen_pixels(image: np.ndarray, work: Work) -> np.ndarray:
     return pixels if gray or pixels.shape[2] != 1 else pixels.repeat(3, axis=2)
 
 
+def brought_back(pixels: np.ndarray, work: Work, fit: str) -> np.ndarray:
+    """A result as the prior saw it, brought to its picture's size."""
+    return pixels[: work.size[0], : work.size[1]] if fit == "tile" else resized(pixels, work.size)
+
+
 def psnr_to(clean: np.ndarray, pixels: np.ndarray) -> float:
     """Peak signal-to-noise ratio in dB of uint8 pictures of one shape; on the host, so that no size compiles anything."""
     error = np.mean((pixels.astype(np.float64) - clean) ** 2)
     return float(10 * np.log10(255**2 / error)) if error else float("inf")
 
 
-def _finite(value: float) -> float | None:
-    """A number as JSON has it: infinity is null."""
+def psnr_to_input(pixels: np.ndarray, work: Work, channels: int) -> float | None:
+    """PSNR in dB of a result to its input, both as the prior saw them; None, as JSON has infinity, where they are equal."""
+    value = psnr_to(*(eight_bits(each, channels) for each in (work.pixels, pixels)))
     return value if np.isfinite(value) else None
 
 

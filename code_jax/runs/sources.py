@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from code_jax.durable import check_regular
 from code_jax.errors import UserError
 from code_jax.pictures.collection import EXTENSIONS, find_pictures
+from code_jax.pictures.contact_sheet import is_sheet
 from code_jax.pictures.provenance import read_facts
 from code_jax.runs.folder import check_folder
 from code_jax.runs.lines import read_objects
@@ -74,7 +75,7 @@ def find_sources(
     clashes = Counter(map(_folded, wanted))
     names = names or {}
     others = {_folded(Path(name)) for owner, name in names.items() if os.path.exists(owner)}
-    used = {"contact_sheet"}
+    used: set[str] = set()
     numbers: Counter[str] = Counter()  # of each name, how many were tried
     sources = []
     for (path, inside, clean_path, problem), output in zip(found, wanted, strict=True):
@@ -82,7 +83,7 @@ def find_sources(
         if before is not None and _folded(Path(before)) not in used:
             output = Path(before)
         else:
-            if clashes[_folded(output)] > 1:
+            if clashes[_folded(output)] > 1 or (output.parent == Path() and is_sheet(output.name)):
                 output = _shortened(inside.with_name(inside.name + suffix))
             plain = output
             while _folded(output) in used or _folded(output) in others:

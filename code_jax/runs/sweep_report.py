@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,13 +17,11 @@ from code_jax.editing.points import SweepPoint
 from code_jax.editing.result import EditInfo
 from code_jax.metrics import psnr, ssim
 from code_jax.pictures.arrays import from_uint8, picture_of
-from code_jax.pictures.contact_sheet import contact_sheet
+from code_jax.pictures.contact_sheet import Line, contact_sheets, write_sheets
 from code_jax.pictures.files import write_picture
 from code_jax.pictures.provenance import png_text
 from code_jax.pictures.scatter_plot import scatter_plot
 from code_jax.runs.commands import command_of
-
-_SHEET_CELLS = 400
 
 
 class Swept(NamedTuple):
@@ -92,8 +90,7 @@ def write_report(
             )
     axes = [*reversed(dict(points[0].numbers)), "seed"]
     _write_csv(out / "sweep.csv", rows)
-    for number, sheet in enumerate(_sheets(inputs, rows, axes), 1):
-        write_picture(sheet, out / ("contact_sheet.png" if number == 1 else f"contact_sheet_{number}.png"))
+    write_sheets(_sheets(inputs, rows, axes), out)
     write_picture(_plot(rows, axes), out / "plot.png")
     return rows
 
@@ -138,7 +135,7 @@ def _said(row: Mapping[str, Any], names: Sequence[str]) -> str:
     return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in shown.items())
 
 
-def _sheets(inputs: Sequence[Swept], rows: Sequence[Mapping[str, Any]], axes: Sequence[str]) -> list[Image.Image]:
+def _sheets(inputs: Sequence[Swept], rows: Sequence[Mapping[str, Any]], axes: Sequence[str]) -> Iterator[Image.Image]:
     """Pages of cells: across, the first axis that varies; down, what is left of the grid, for each input."""
     varied = _varied(rows, axes)
     across = next(iter(varied), axes[0])
@@ -149,16 +146,16 @@ def _sheets(inputs: Sequence[Swept], rows: Sequence[Mapping[str, Any]], axes: Se
         table.setdefault((row["input"], *(row[name] for name in down)), {})[row[across]] = row
     names = ["input", *(_said({across: value}, [across]) for value in columns)]
     of_input = {str(swept.path): i for i, swept in enumerate(inputs)}
-    lines = []
-    for cells in table.values():
+
+    def line(cells: Mapping[Any, Mapping[str, Any]]) -> Line:
         given = next(iter(cells.values()))
         i = of_input[given["input"]]
         pictures = [inputs[i].images[row["point"]] if row["finite"] else None for row in cells.values()]
         label = [inputs[i].name] * (len(inputs) > 1) + [_said(given, down)] * bool(down)
         captions = [_caption(row) for row in cells.values()]
-        lines.append((", ".join(label), [inputs[i].pixels, *pictures], [_given(given), *captions]))
-    page = max(1, _SHEET_CELLS // len(names))
-    return [contact_sheet(names, lines[k : k + page]) for k in range(0, len(lines), page)]
+        return ", ".join(label), [inputs[i].pixels, *pictures], [_given(given), *captions]
+
+    return contact_sheets(names, map(line, table.values()))
 
 
 def _caption(row: Mapping[str, Any]) -> str:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from code_jax.pictures.decode import decode_picture
+from code_jax.pictures.decode import Picture, decode_picture
 from code_jax.pictures.encode import output_format
 from code_jax.pictures.fitting import eight_bits, fitted, region, resized, with_alpha
 from code_jax.pictures.loading import PictureError, read_bytes
@@ -83,8 +83,17 @@ def prepare(source: Source, out: Path, image_shape: tuple[int, int, int], job: J
 
 
 def _decoded(prepared: Prepared, data: bytes, samples: list[int], image_shape: tuple[int, int, int], job: Job) -> Prepared:
-    source = prepared.source
-    picture = decode_picture(data, source.path.name, animated=job.animated)
+    picture = decode_picture(data, prepared.source.path.name, animated=job.animated)
+    work = work_of(picture, prepared.source, prepared.name, image_shape, job)._replace(file_hash=prepared.file_hash or "")
+    return prepared._replace(todo=tuple(work._replace(sample=sample) for sample in samples), warnings=picture.warnings)
+
+
+def work_of(picture: Picture, source: Source, name: str, image_shape: tuple[int, int, int], job: Job) -> Work:
+    """What there is to do of a picture for its first sample; its file's hash is left empty.
+
+    Raises:
+        PictureError: if it has not what the prior's channels need.
+    """
     seen = fitted(with_alpha(picture.pixels, picture.alpha, image_shape[2]), image_shape, job.fit)
     left, top, right, bottom = region(picture.pixels.shape, image_shape, job.fit)
     size = (bottom - top, right - left) if job.keep_size or job.fit == "tile" else (image_shape[0], image_shape[1])
@@ -94,8 +103,7 @@ def _decoded(prepared: Prepared, data: bytes, samples: list[int], image_shape: t
     kind, ending = output_format(job.format, picture.format, source.path.name)
     metadata = picture.metadata if size == picture.pixels.shape[:2] else picture.metadata._replace(dpi=None)
     digest = hashlib.sha256(eight_bits(seen, image_shape[2]).tobytes()).hexdigest()
-    work = Work(source, prepared.name, 0, prepared.file_hash or "", digest, seen, size, alpha, kind, ending, metadata)
-    return prepared._replace(todo=tuple(work._replace(sample=sample) for sample in samples), warnings=picture.warnings)
+    return Work(source, name, 0, "", digest, seen, size, alpha, kind, ending, metadata)
 
 
 def _failed(prepared: Prepared, reason: str, job: Job, manifest: Manifest) -> Prepared:
