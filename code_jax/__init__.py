@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from code_jax.priors.load import bundled_samples, load_prior
     from code_jax.priors.prior import Prior
     from code_jax.priors.save import save_prior
+    from code_jax.runs.restoration import Restoration, restore
 
 __all__ = [
     "DynamicThreshold",
@@ -40,6 +41,7 @@ __all__ = [
     "NoiseSchedule",
     "OfficialSettings",
     "Prior",
+    "Restoration",
     "SweepGrid",
     "SweepPoint",
     "SweepResult",
@@ -62,6 +64,7 @@ __all__ = [
     "metrics",
     "official",
     "preset",
+    "restore",
     "round_trip",
     "save_prior",
     "scaled_linear_schedule",
@@ -94,6 +97,7 @@ _HOMES = {
     "priors.load": ("bundled_samples", "load_prior"),
     "priors.prior": ("Prior",),
     "priors.save": ("save_prior",),
+    "runs.restoration": ("Restoration", "restore"),
     "corruptions": ("corrupt",),
 }
 _MODULE_OF = {name: module for module, names in _HOMES.items() for name in names}

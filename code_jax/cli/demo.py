@@ -15,7 +15,8 @@ _EPILOG = """examples:
   code-jax demo --host 0.0.0.0            from a phone in the same network
   code-jax demo --allow-host NAME         through a proxy (Colab's, say) that knows this machine by NAME
 
-With --host or --allow-host the printed address holds a random token, and nobody gets in without it.
+With --host or --allow-host the printed address holds a random token, and
+nobody gets in without it.
 """
 
 

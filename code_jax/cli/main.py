@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Sequence
 
 from code_jax import progress
-from code_jax.cli import bench, completion, convert, corrupt, demo, evaluate, info, merge, priors, restore, sweep, train
+from code_jax.cli import bench, completion, convert, corrupt, demo, evaluate, info, merge, priors, restore, sweep, train, trial
 from code_jax.cli.frame import framed, warn
 from code_jax.cli.parser import Parser
 from code_jax.cli.runtime import import_libraries, set_flags
@@ -16,10 +16,9 @@ from code_jax.version import __version__
 
 _QUICK = (completion.run, info.run, merge.run)  # which compute nothing
 _EPILOG = """examples:
+  code-jax try
   code-jax restore photo.png --out restored
   code-jax restore photo.png --help
-
-a folder to try them on comes with the package: code_jax/priors/samples
 """
 
 
@@ -28,7 +27,7 @@ def parser_of_all() -> Parser:
     parser = Parser(prog="code-jax", description="Blind image restoration and editing with diffusion priors.", epilog=_EPILOG)
     parser.add_argument("--version", action="version", version=f"code-jax {__version__}")
     commands = parser.add_subparsers(title="commands", prog="code-jax", metavar="COMMAND", required=True, parser_class=Parser)
-    for command in (restore, merge, sweep, demo, info, corrupt, evaluate, train, bench, convert, priors, completion):
+    for command in (trial, restore, merge, sweep, demo, info, corrupt, evaluate, train, bench, convert, priors, completion):
         command.add_to(commands)
     return parser
 

@@ -37,13 +37,13 @@ def add_to(commands: Any) -> None:
     add("--seed", type=int, default=0, help="default: 0")
     add("--fit", choices=("resize", "crop", "tile"), default="resize", help="squash, take the centre, or windows")
     add("--keep-size", action="store_true", help="bring results back to their originals' sizes")
-    add("--format", choices=("png", "same", "webp", "jpeg"), default="png", help="of the results (default: png)")
     add("--compare", action="store_true", help="write contact_sheet.png")
-    add("--report", action="store_true", help="write it and report.html, with a slider for each picture")
+    add("--report", action="store_true", help="write it, and report.html with sliders")
 
     add_settings(parser)
     add = parser.details("details of the files").add_argument
     add("--reference", type=Path, help="folder of clean sources with the inputs' names")
+    add("--format", choices=("png", "same", "webp", "jpeg"), default="png", help="of the results (default: png)")
     add("--quality", type=count, help="1..100 of lossy formats (JPEG: 95, WebP: lossless)")
     add("--suffix", default="", metavar="TEXT", help="added to the results' names")
     add("--animated", choices=("first", "refuse"), default="first", help="take the first of several frames, or none")

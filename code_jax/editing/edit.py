@@ -39,7 +39,8 @@ def edit(
     Args:
         key: a typed PRNG key: one per image [B], or one [] from which image i takes ``fold_in(key, i)``.
         prior: what an image should look like; `code_jax.load_prior`, or `code_jax.tiled` for images larger than a prior's.
-        images: [B, H, W, C] floating, in [−1, 1]; `code_jax.from_uint8` makes them.
+        images: [B, H, W, C] floating, in [−1, 1]; `code_jax.from_uint8` makes them. One image [H, W, C] is edited as a batch of
+            one, and comes back without the axis, as its facts do; a mask is then [H, W], and a condition has no axis either.
         config: an `EditConfig`, such as `code_jax.preset` gives, or another method's settings. None is the default preset.
         mask: where an image may change, [H, W] or [B, H, W]. Outside, every pixel of the input is returned exactly, and the
             inside is brought into line with it (`code_jax.diffusion.projections.Composite`). A bool mask's rim fades over 1/16 of
@@ -63,6 +64,9 @@ def edit(
 
     `jax.vmap` over keys, step size, depth or η gives what a loop over them gives.
     """
+    if jnp.ndim(images) == 3:
+        condition = jax.tree.map(lambda leaf: leaf[None], condition)
+        return jax.tree.map(lambda leaf: leaf[0], edit(key, prior, jnp.asarray(images)[None], config, mask, condition))
     settings = preset() if config is None else config
     images, keys = check_images(prior, images), image_keys(key, images)
     settings, region = per_image(settings, prior, len(images)), region_of(settings, mask, images)

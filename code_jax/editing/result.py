@@ -10,10 +10,11 @@ import jax.numpy as jnp
 
 from code_jax.diffusion.denoiser import Denoiser
 from code_jax.editing.route import State
+from code_jax.editing.words import in_words
 
 
 class EditInfo(NamedTuple):
-    """Facts of an `edit`.
+    """Facts of an `edit`; of one image [H, W, C] without the axis B.
 
     Attributes:
         nfe: network evaluations made for each. int32 [B].
@@ -30,17 +31,23 @@ class EditInfo(NamedTuple):
     finite: jax.Array
     clipped_pixels: jax.Array
 
+    def __repr__(self) -> str:
+        return in_words("EditInfo", self._asdict())
+
 
 class EditResult(NamedTuple):
     """What `edit` gives.
 
     Attributes:
-        images: [B, H, W, C] in [−1, 1], of the dtype that they were given in, float32 or more.
+        images: [B, H, W, C] in [−1, 1], of the dtype that they were given in, float32 or more; [H, W, C] of one image.
         info: an `EditInfo`.
     """
 
     images: jax.Array
     info: EditInfo
+
+    def __repr__(self) -> str:
+        return in_words("EditResult", self._asdict())
 
 
 def finish(state: State, denoiser: Denoiser) -> EditResult:

@@ -16,6 +16,7 @@ from code_jax.diffusion.langevin import STEP_LIMITS, consequence
 from code_jax.diffusion.levels import sigma_of_depth, timesteps_of
 from code_jax.editing import methods
 from code_jax.editing.options import OPTIONS
+from code_jax.editing.words import said
 from code_jax.errors import UserError, brief
 
 SCHEMA = 2  # of what is written of settings
@@ -37,6 +38,13 @@ class Settings(Protocol):
 
     def replace(self, **changes: Any) -> Any:
         """The same with some changed."""
+
+
+def _changed(config: Any) -> str:
+    """The repr of settings: what is not as by default."""
+    values = {field.name: (said(getattr(config, field.name)), said(field.default)) for field in dataclasses.fields(config)}
+    changed = ", ".join(f"{name}={value}" for name, (value, default) in values.items() if value != default)
+    return f"{type(config).__name__}({changed})"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,6 +72,8 @@ class EditProgram:
     langevin_steps: int = 3
     anneal_levels: int = 4
     langevin: str = "variance_preserving"
+
+    __repr__ = _changed
 
     def __post_init__(self) -> None:
         methods.check_name(self.method)
@@ -107,6 +117,8 @@ class EditConfig:
     program: EditProgram = dataclasses.field(default=EditProgram(), metadata={"static": True})
     sigma: Number = None
     relative_step: Number = None
+
+    __repr__ = _changed
 
     @property
     def method(self) -> methods.Method:

@@ -26,6 +26,7 @@ from code_jax.editing.points import MAX_RESULTS, SweepGrid, SweepPoint, at_point
 from code_jax.editing.presets import preset
 from code_jax.editing.result import EditInfo, finish
 from code_jax.editing.settings import Settings
+from code_jax.editing.words import in_words
 from code_jax.errors import UserError
 
 _MOST_ON_CPU, _MOST = 8, 64  # images on a device at a time, beyond which none gains
@@ -49,6 +50,9 @@ class SweepResult(NamedTuple):
     settings: Any
     evaluations: int
     micro_batch: int
+
+    def __repr__(self) -> str:
+        return in_words("SweepResult", self._asdict() | {"points": f"{len(self.points)} points"})
 
 
 @own_flags()

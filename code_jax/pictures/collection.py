@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import os
-from collections.abc import Container, Iterator
+from collections import Counter
+from collections.abc import Container, Iterable, Iterator
 from pathlib import Path
 
 from code_jax.errors import UserError
@@ -70,6 +72,14 @@ def find_pictures(
             continue
         elif entry.suffix.lower() in EXTENSIONS and not entry.name.startswith("."):
             yield entry, None
+
+
+def held_instead(folders: Iterable[Path]) -> str:
+    """What a message says of folders without pictures: what they hold, by ending, and the endings of pictures."""
+    walks = itertools.chain.from_iterable(os.walk(folder) for folder in folders)
+    endings = Counter(Path(name).suffix.lower() or "without ending" for _, _, names in walks for name in names)
+    held = ", ".join(f"{count} {ending}" for ending, count in endings.most_common(5)) or "no file"
+    return f"there is {held}; pictures end in {', '.join(sorted(EXTENSIONS))}"
 
 
 def _files(source: Path) -> Iterator[tuple[str, bytes | PictureError]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import resources
 from pathlib import Path
 
-from code_jax.errors import UserError
+from code_jax.errors import UserError, nearest
 from code_jax.priors.hub import HUB_ID, fetch
 from code_jax.priors.prior import Prior
 from code_jax.priors.read import read_prior
@@ -70,7 +70,9 @@ def load_prior(name: str | Path, *, revision: str | None = None, precision: str 
     elif HUB_ID.fullmatch(name):
         prior = fetch(name, revision)
     else:
-        raise UserError(f"no prior {name!r}: give a bundled name ({', '.join(bundled_priors())}), a folder, or a hub id org/name")
+        names = bundled_priors()
+        near = nearest(name, names)
+        raise UserError(f"no prior {name!r}{near}: give a bundled name ({', '.join(names)}), a folder, or a hub id org/name")
     return prior.with_precision(precision)
 
 

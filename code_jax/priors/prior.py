@@ -10,6 +10,7 @@ from typing import Any
 import flax.struct
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from code_jax.diffusion.denoiser import Condition
 from code_jax.diffusion.scaling import Direct, Scaling, VariancePreserving
@@ -121,7 +122,7 @@ class Prior(flax.struct.PyTreeNode):
 
     def __repr__(self) -> str:
         count = sum(jnp.size(leaf) for leaf in jax.tree.leaves(self.params))
-        return f"Prior(image_shape={self.image_shape}, {type(self.scaling).__name__}, {count} parameters)"
+        return f"Prior(image_shape={self.image_shape}, {type(self.scaling).__name__}, {count:,} parameters)"
 
     @property
     def schedule(self) -> NoiseSchedule | None:
@@ -151,7 +152,13 @@ class Prior(flax.struct.PyTreeNode):
         return self.scaling.eps_at_timestep(self._call, x, t, sigma, condition)
 
     def _call(self, x: jax.Array, time: jax.Array, condition: Condition) -> jax.Array:
-        output = self.function(self.params, x, time, *(() if condition is None else (condition,)))
+        try:
+            output = self.function(self.params, x, time, *(() if condition is None else (condition,)))
+        except jax.errors.TracerArrayConversionError as error:
+            raise UserError("the prior's function gives JAX's arrays to NumPy; compute with jax.numpy instead") from error
+        if not isinstance(output, jax.Array):
+            kind = "a NumPy array" if isinstance(output, np.ndarray) else f"a {type(output).__name__}"
+            raise UserError(f"the prior's function gives {kind}; it must give one JAX array of its input's shape")
         if jnp.shape(output) != x.shape:
             raise UserError(f"the prior's function gives {jnp.shape(output)} for images of {x.shape}; it must give their shape")
         return output

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from code_jax.durable import check_regular
-from code_jax.errors import UserError
-from code_jax.pictures.collection import EXTENSIONS, find_pictures
+from code_jax.errors import UserError, nearest
+from code_jax.pictures.collection import EXTENSIONS, find_pictures, held_instead
 from code_jax.pictures.contact_sheet import is_sheet
 from code_jax.pictures.provenance import read_facts
 from code_jax.runs.folder import check_folder
@@ -67,10 +67,10 @@ def find_sources(
             inside = Path(entry.name)
             found.append((entry, inside, given.of(inside) if given else None, None))
         else:
-            raise UserError(f"input {str(entry)!r} does not exist")
+            raise UserError(f"input {str(entry)!r} does not exist{_near(entry)}")
     if not found:
         names_of = ", ".join(repr(str(entry)) for entry in inputs)
-        raise UserError(f"no picture in {names_of}: looked for {', '.join(sorted(EXTENSIONS))}")
+        raise UserError(f"no picture in {names_of}: {held_instead(map(Path, inputs))}")
     wanted = [_shortened(inside.with_name(inside.stem + suffix)) for _, inside, _, _ in found]
     clashes = Counter(map(_folded, wanted))
     names = names or {}
@@ -94,6 +94,14 @@ def find_sources(
     return sources
 
 
+def _near(path: Path) -> str:
+    """What a message says after a path that does not exist: the nearest name beside it, or the folder that is missing."""
+    try:
+        return nearest(path.name, os.listdir(path.parent))
+    except OSError:
+        return f": its folder {str(path.parent)!r} cannot be read"
+
+
 def without_partner(sources: Sequence[Source]) -> str:
     """What a warning says of the inputs that have no clean source; nothing where all have one."""
     alone = [repr(str(source.path)) for source in sources if source.reference is None]
@@ -115,9 +123,11 @@ def check_output(
         samples: results of a source.
 
     Raises:
-        UserError: if a result would overwrite an input, a clean source or a file that is not ours, the folder is another
-            command's, or it cannot be written.
+        UserError: if it is no folder, a result would overwrite an input, a clean source or a file that is not ours, the folder
+            is another command's, or it cannot be written.
     """
+    if os.path.lexists(out) and not out.is_dir():
+        raise UserError(f"--out {str(out)!r} is a file; choose a folder, which may be a new one")
     try:
         check_folder(out, command, settings)
         _check_results(out, sources, endings, samples)

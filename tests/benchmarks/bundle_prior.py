@@ -1,6 +1,6 @@
 """A trained prior as it is bundled: float16 weights, samples of it, and the patches that it knows, in a new folder.
 
-    python -m tests.benchmarks.bundle_prior PRIOR FOLDER [--patches 1,2,4] [--samples 64] [--seed 0]
+python -m tests.benchmarks.bundle_prior PRIOR FOLDER [--patches 1,2,4] [--samples 64] [--seed 0]
 """
 
 from __future__ import annotations

@@ -85,9 +85,7 @@ def test_the_report_is_one_file_with_a_slider_for_each_result_and_refers_to_noth
     assert all(each.startswith("data:image/png;base64,") for each in page.referred) and "http" not in text
     shown = [read(io.BytesIO(base64.b64decode(each.partition(",")[2]))) for each in page.referred]
     for k, name in enumerate("abc"):
-        given, *results = (
-            np.asarray(Image.open(path)) for path in (folder / f"{name}.png", out / f"{name}_1.png", out / f"{name}_2.png")
-        )
+        given, *results = map(read, (folder / f"{name}.png", out / f"{name}_1.png", out / f"{name}_2.png"))
         for sample in (0, 1):
             np.testing.assert_array_equal(shown[4 * k + 2 * sample], given)
             np.testing.assert_array_equal(shown[4 * k + 2 * sample + 1], results[sample])

@@ -88,7 +88,18 @@ def test_no_two_inputs_share_a_result(tmp_path, restore):
     """Endings, case, samples' numbers, the contact sheet's name, the same folder twice, long names that differ at their end."""
     folder, out = tmp_path / "in", tmp_path / "out"
     long = "l" * 245
-    names = ["a.jpg", "a.png", "A.bmp", "a_1.png", "a_2.png", "contact_sheet.png", "x/a.jpg", "x/a.png", "a.jpg.png"]
+    names = [
+        "a.jpg",
+        "a.png",
+        "A.bmp",
+        "a_1.png",
+        "a_2.png",
+        "contact_sheet.png",
+        "contact_sheet_3.png",
+        "x/a.jpg",
+        "x/a.png",
+        "a.jpg.png",
+    ]
     names += [f"{long}1.png", f"{long}2.png"]
     kinds = {".jpg": "JPEG", ".png": "PNG", ".bmp": "BMP"}
     for i, name in enumerate(names):
@@ -184,6 +195,23 @@ def test_a_folder_that_cannot_be_searched_is_named(tmp_path, monkeypatch):
         find_sources([tmp_path / "in" / "none"], tmp_path / "out")
 
 
+def test_a_mistake_in_the_inputs_names_what_is_there_instead(tmp_path, restore, capsys):
+    for name in ("scan.pdf", "more/a.CR2", "more/b.CR2"):
+        (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "in" / name).touch()
+    (tmp_path / "photo.png").touch()
+    for argv, said in (
+        ([tmp_path / "in", "--out", tmp_path / "out"], "there is 2 .cr2, 1 .pdf; pictures end in .apng, "),
+        ([tmp_path / "phtoo.png", "--out", tmp_path / "out"], "does not exist (did you mean photo.png?)"),
+        ([tmp_path / "none" / "a.png", "--out", tmp_path / "out"], f"its folder {str(tmp_path / 'none')!r} cannot be read"),
+        ([tmp_path / "photo.png", "--out", tmp_path / "photo.png"], "photo.png' is a file; choose a folder"),
+        ([tmp_path / "photo.png", "--out", tmp_path / "out", "--preset", "locl"], "did you mean local?"),
+    ):
+        assert restore(*argv) == 2
+        shown = capsys.readouterr().err
+        assert said in shown and shown.count("\n") == 1
+
+
 @pytest.mark.parametrize(
     ("options", "named"),
     [
@@ -202,11 +230,11 @@ def test_options_that_cannot_be_are_one_line(options, named, pictures, tmp_path,
 
 
 def test_a_sheet_beside_a_manifest_is_no_picture_to_restore(tmp_path):
-    for name in ("a.png", "contact_sheet.png", "sub/contact_sheet.png"):
+    for name in ("a.png", "contact_sheet.png", "contact_sheet_2.png", "sub/contact_sheet.png"):
         (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (8, 8)).save(tmp_path / "in" / name)
     found = lambda: [source.path.relative_to(tmp_path / "in").as_posix() for source in find_sources([tmp_path / "in"], tmp_path)]  # noqa: E731
-    assert found() == ["a.png", "contact_sheet.png", "sub/contact_sheet.png"]
+    assert found() == ["a.png", "contact_sheet.png", "contact_sheet_2.png", "sub/contact_sheet.png"]
     (tmp_path / "in" / "manifest.jsonl").touch()
     assert found() == ["a.png", "sub/contact_sheet.png"]
 
