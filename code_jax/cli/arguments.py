@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import functools
+import os
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from code_jax.editing import options
@@ -47,6 +49,13 @@ def check_results(option: str, value: int | None, most: int) -> None:
         days = value * _EDIT / 86400
         needs = f": at {_EDIT:g} s each they would take {days:,.0f} days" if days > 1 else ""
         raise UserError(f"{option} is {value}; it must be from 1 to {most}{needs}")
+
+
+def folder(text: str) -> Path:
+    """A folder to write into, which may be a new one."""
+    if os.path.exists(text) and not os.path.isdir(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is a file; choose a folder, which may be a new one")
+    return Path(text)
 
 
 def shard(text: str) -> Shard:

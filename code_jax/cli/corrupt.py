@@ -6,10 +6,9 @@ import argparse
 import shutil
 import textwrap
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-from code_jax.cli.arguments import count
+from code_jax.cli.arguments import count, folder
 from code_jax.errors import UserError
 
 _EPILOG = """examples:
@@ -23,7 +22,7 @@ def add_to(commands: Any) -> None:
     parser = commands.add_parser("corrupt", help="damage pictures in one or all of the 47 ways", epilog=_EPILOG)
     add = parser.add_argument
     add("inputs", nargs="+", metavar="INPUT", help="pictures and folders, sides from 32 to 1024 pixels")
-    add("--out", type=Path, required=True, help="folder for the results and manifest.jsonl")
+    add("--out", type=folder, required=True, help="folder for the results and manifest.jsonl")
     add("--corruption", required=True, action=_OrList, metavar="NAME|all|list", help="A,B are two; list says what there is")
     add("--severity", type=count, default=5, help="1 to 5 (default: 5)")
     add("--seed", type=count, default=0, help="randomness comes from it and the pixels")

@@ -9,7 +9,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from code_jax.cli.arguments import check_batch_size, check_results, count, eta
+from code_jax.cli.arguments import check_batch_size, check_results, count, eta, folder
 from code_jax.cli.runtime import keep_compiled, use_cores
 from code_jax.errors import UserError
 
@@ -30,7 +30,7 @@ def add_to(commands: Any) -> None:
     parser = commands.add_parser("evaluate", help="make the paper's tables", description=_DESCRIPTION, epilog=_EPILOG)
     add = parser.add_argument
     add("--data", type=Path, required=True, metavar="CLEAN", help="folder or zip, its folders named by class")
-    add("--out", type=Path, required=True, help="folder for the report and results.csv")
+    add("--out", type=folder, required=True, help="folder for the report and results.csv")
     add("--prior", default="eurosat-64", help="bundled name, hub id, folder (default: eurosat-64)")
     add("--methods", default="inputs,ddim,ddim+cbc,sdedit,code-cbc,code", metavar="A,B", help="default: all but official ones")
     add("--corruptions", default="all", metavar="A,B|all", help="default: all 47")

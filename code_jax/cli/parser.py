@@ -10,7 +10,8 @@ from typing import Any, NoReturn
 from code_jax.errors import UserError, brief, nearest
 from code_jax.progress import FORMS
 
-_METAVARS = {"int": "N", "count": "N", "float": "X", "number": "X", "numbers": "X,X", "Path": "PATH", "eta": "X|none"}
+_METAVARS = {"int": "N", "count": "N", "float": "X", "number": "X", "numbers": "X,X", "eta": "X|none"}
+_METAVARS |= {"Path": "PATH", "folder": "PATH"}
 
 
 class Parser(argparse.ArgumentParser):

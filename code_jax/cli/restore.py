@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from code_jax.cli.arguments import batch_size, check_batch_size, check_results, count, shard
+from code_jax.cli.arguments import batch_size, check_batch_size, check_results, count, folder, shard
 from code_jax.cli.runtime import keep_compiled, use_cores
 from code_jax.cli.settings import add_settings, settings_of, warn_of_precision
 from code_jax.errors import UserError
@@ -30,7 +30,7 @@ def add_to(commands: Any) -> None:
     parser = commands.add_parser("restore", help="restore or edit pictures", description=_DESCRIPTION, epilog=_EPILOG)
     add = parser.add_argument
     add("inputs", nargs="+", metavar="INPUT", help="pictures and folders of pictures")
-    add("--out", type=Path, required=True, help="folder for results and manifest.jsonl")
+    add("--out", type=folder, required=True, help="folder for results and manifest.jsonl")
     add("--prior", default="eurosat-64", help="bundled name, hub id, folder (default: eurosat-64)")
     add("--mask", type=Path, help="picture, bright where the inputs may change")
     add("--samples", type=count, default=1, help="results a picture; their diversity is reported")

@@ -7,10 +7,9 @@ import dataclasses
 import logging
 import signal
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from code_jax.cli.arguments import count, number
+from code_jax.cli.arguments import count, folder, number
 from code_jax.cli.runtime import keep_compiled
 from code_jax.errors import UserError
 
@@ -37,7 +36,7 @@ def add_to(commands: Any) -> None:
     parser = commands.add_parser("train", help="train a prior on pictures", epilog=_EPILOG)
     add = parser.add_argument
     add("--data", required=True, action="append", metavar="PATH[:SHARE][:HOW]", help="folder or zip of pictures; HOW below")
-    add("--out", type=Path, required=True, help="folder for checkpoints, losses.csv and prior")
+    add("--out", type=folder, required=True, help="folder for checkpoints, losses.csv and prior")
     add("--config", default="small", metavar="NAME|FILE", help="small (default), pictures, base, celebahq-256")
     add("--init", metavar="PRIOR", help="fine-tune this prior")
     add("--resume", action="store_true", help="go on with the training in --out")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from code_jax.cli import restore
+from code_jax.cli.arguments import folder
 from code_jax.cli.parser import Parser
 
 _EPILOG = """examples:
@@ -24,7 +25,7 @@ Next: code-jax restore YOUR_PICTURE --out DIR --fit tile --report
 def add_to(commands: Any) -> None:
     """Adds the command to the parser."""
     parser = commands.add_parser("try", help="restore the pictures that come with the package", epilog=_EPILOG)
-    parser.add_argument("--out", type=Path, default=Path("restored"), help="folder for the results (default: ./restored)")
+    parser.add_argument("--out", type=folder, default=Path("restored"), help="folder for the results (default: ./restored)")
     parser.add_progress()
     parser.set_defaults(run=run)
 

@@ -123,11 +123,9 @@ def check_output(
         samples: results of a source.
 
     Raises:
-        UserError: if it is no folder, a result would overwrite an input, a clean source or a file that is not ours, the folder
-            is another command's, or it cannot be written.
+        UserError: if a result would overwrite an input, a clean source or a file that is not ours, the folder is another
+            command's, or it cannot be written.
     """
-    if os.path.lexists(out) and not out.is_dir():
-        raise UserError(f"--out {str(out)!r} is a file; choose a folder, which may be a new one")
     try:
         check_folder(out, command, settings)
         _check_results(out, sources, endings, samples)
