@@ -21,9 +21,9 @@ class UserError(ValueError):
 
     Example:
         >>> import code_jax
-        >>> code_jax.load_prior("no such prior")
+        >>> code_jax.load_prior("none")
         Traceback (most recent call last):
-        code_jax.errors.UserError: no prior 'no such prior': give a bundled name (eurosat-64, pictures-64), a folder, or a hub id org/name
+        code_jax.errors.UserError: no prior 'none': give a bundled name (eurosat-64, pictures-64), a folder, or a hub id org/name
     """
 
 

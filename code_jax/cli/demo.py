@@ -12,8 +12,8 @@ from code_jax.errors import UserError
 _EPILOG = """examples:
   code-jax demo
   code-jax demo --prior eurosat-64 --prior run/prior --port 8000
-  code-jax demo --host 0.0.0.0            from a phone in the same network
-  code-jax demo --allow-host NAME         through a proxy (Colab's, say) that knows this machine by NAME
+  code-jax demo --host 0.0.0.0            # from a phone in the same network
+  code-jax demo --allow-host NAME         # by a proxy's name for this machine
 
 With --host or --allow-host the printed address holds a random token, and
 nobody gets in without it.
