@@ -13,6 +13,7 @@ import numpy as np
 import orbax.checkpoint
 
 from checkpoints_convert.contents import Contents
+from checkpoints_convert.folders import Folder
 from checkpoints_convert.state_dict import to_params, to_state_dict
 from code_jax.documents import open_regular, read_json
 from code_jax.errors import UserError, brief
@@ -55,6 +56,9 @@ def read_checkpoint(folder: str | Path) -> Contents:
     if not isinstance(network, dict) or not isinstance(scheduler, dict):
         raise UserError(f"{folder / 'prior.json'} lacks the network's config or the scheduler's")
     return Contents(network, scheduler, lambda: to_state_dict(_read_params(folder)))
+
+
+FOLDER = Folder("prior.json (ours)", is_checkpoint, read_checkpoint)
 
 
 def _read_params(folder: Path) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import numpy as np
 import safetensors.numpy
 
 from checkpoints_convert.contents import Contents
+from checkpoints_convert.folders import Folder
 from checkpoints_convert.tensors import read_tensors
 from code_jax.documents import read_json
 from code_jax.errors import UserError, brief
@@ -66,6 +67,9 @@ def read_diffusers(folder: str | Path) -> Contents:
         raise UserError(f"{folder} has no scheduler_config.json: the noise schedule must be known; add the file of its pipeline")
     network = _network_folder(folder)
     return Contents(read_json(network / "config.json"), read_json(scheduler), lambda: _read_weights(network))
+
+
+FOLDER = Folder("config.json (diffusers)", is_diffusers, read_diffusers)
 
 
 def write_diffusers(contents: Contents, folder: Path) -> None:

@@ -6,6 +6,7 @@ Blind image restoration and editing with a pretrained diffusion model: no traini
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from code_jax import renamed
 from code_jax.version import __version__
 
 if TYPE_CHECKING:
@@ -109,8 +110,11 @@ def __getattr__(name: str) -> Any:
         return importlib.import_module(f"code_jax.{name}")
     if name in _MODULE_OF:
         return getattr(importlib.import_module(f"code_jax.{_MODULE_OF[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    renamed.missing(__name__, name)
 
 
 def __dir__() -> list[str]:
     return __all__
+
+
+renamed.tell()

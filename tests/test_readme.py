@@ -1,8 +1,9 @@
-"""Every command and every Python block of the README is run, on tiny pictures and with few steps.
+"""Every command and every Python block of the README and the guide is run, on tiny pictures and with few steps.
 
 A block of commands runs in a folder of its own, line by line; what stands for a user's own file or for a download is replaced by
-`_stand_ins`, and the evaluations are made few by `FEWER`. What cannot be run here is listed in `NOT_RUN`: anything else that
-the README tells a user to type is run, and fails this test if it cannot be.
+`stand_ins`, and the evaluations are made few by `FEWER`. What cannot be run here is listed in `NOT_RUN`: anything else that
+these pages tell a user to type is run, and fails this test if it cannot be. Recipes for clusters and the commands beside the
+measured tables are parsed.
 """
 
 import json
@@ -16,18 +17,22 @@ from PIL import Image
 
 import code_jax
 from code_jax.cli.main import main, parse
+from code_jax.evaluation.entry import read_values
 from code_jax.priors import load as loading
+from code_jax.runs.shards import WHOLE
 from tests.conftest import ONE_LEVEL, tiny_prior
 
 ROOT = Path(__file__).parent.parent
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+RUN = ("README.md", "notebooks/README.md", "notebooks/recipes/shards.md")
+RECIPES = tuple(str(path.relative_to(ROOT)) for path in sorted((ROOT / "notebooks" / "recipes").glob("*.md")))
+MEASURED = "tests/benchmarks/README.md"
+PAGES = tuple(dict.fromkeys((*RUN, *RECIPES, MEASURED)))
+TEXT = {page: (ROOT / page).read_text(encoding="utf-8") for page in PAGES}
 
 NOT_RUN = (
-    r"pip install .*",  # tried in fresh environments by .ci/run, as are the two that follow
+    r"pip install .*",  # tried in fresh environments by .ci/run, as is what follows
     r"pytest.*",
-    r"bash \.ci/run",
-    r"git clone \S+|cd \S+",
-    r"python -m tests\.benchmarks\.\S+ .*",  # on the real data
+    r"git clone ADDRESS code_jax|cd code_jax",
 )
 FEWER = {
     "restore": ["--ode-steps", "2", "--langevin-steps", "2"],
@@ -35,26 +40,28 @@ FEWER = {
     "bench": ["--ode-steps", "2", "--langevin-steps", "2", "--runs", "1", "--points", "2", "--batch-size", "1"],
     "train": ["--steps", "2", "--batch-size", "4", "--held-out", "2"],
     "demo": ["--port", "0"],
-    "evaluate": ["--methods", "inputs,ddim", "--ode-steps", "2", "--protocol", "oracle"],
+    "evaluate": ["--methods", "inputs,ddim", "--set", "num_steps=2", "--protocol", "oracle"],
 }
-LANGUAGES = {"", "sh", "bash", "console", "python", "bibtex", "text", "json"}
+LANGUAGES = {"sh", "python", "bibtex"}
+ASSIGNED = {"$SLURM_ARRAY_TASK_ID": "16", "$((JOB_COMPLETION_INDEX + 1))": "16"}  # by a cluster, to its last process
 HUB_ID = re.compile(r"google/ddpm-\S+")
 pytestmark = pytest.mark.usefixtures("quickly_compiled", "own_cache")
 
 
-def _blocks():
+def _blocks(page):
     """(language, text) of each fenced or indented block."""
     fenced = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-    found = [(match[1], match[2]) for match in fenced.finditer(README)]
-    indented = re.findall(r"(?:(?<=\n\n)|\A)((?:(?: {4}.*)?\n)+)", fenced.sub("", README))
+    found = [(match[1], match[2]) for match in fenced.finditer(TEXT[page])]
+    indented = re.findall(r"(?:(?<=\n\n)|\A)((?:(?: {4}.*)?\n)+)", fenced.sub("", TEXT[page]))
     texts = [re.sub(r"^ {4}", "", text, flags=re.MULTILINE).strip("\n") for text in indented]
     return found + [("bibtex" if text.startswith("@") else "sh", text) for text in texts if text.strip()]
 
 
-BLOCKS = _blocks()
-COMMANDS = [text for language, text in BLOCKS if language in ("", "sh", "bash", "console")]
+BLOCKS = [block for page in RUN for block in _blocks(page)]
+COMMANDS = [text for language, text in BLOCKS if language == "sh"]
 PYTHON = [text for language, text in BLOCKS if language == "python"]
-INLINE = re.findall(r"`(code-jax [^`]+)`", README)
+INLINE = [command for page in PAGES for command in re.findall(r"`(code-jax [^`]+)`", TEXT[page])]
+ON_CLUSTERS = [line for page in RECIPES for line in re.findall(r"code-jax \w+ [^\n\"]+", TEXT[page])]
 
 
 def _commands(text):
@@ -72,7 +79,7 @@ def small():
 
 @pytest.fixture
 def stand_ins(tmp_path, tiny_folder, small, monkeypatch):
-    """What the README's names stand for here, in the folder that commands are run in."""
+    """What the pages' names stand for here, in the folder that commands are run in."""
     load = loading.load_prior
     monkeypatch.setattr(loading, "load_prior", lambda name, **given: small if name == "eurosat-64" else load(name, **given))
     (tmp_path / "code_jax").symlink_to(ROOT / "code_jax")
@@ -107,21 +114,41 @@ def test_the_commands_run(text, stand_ins, tiny_folder, capsys):
             continue
         words = [HUB_ID.sub(tiny_folder, stand_ins.get(word, word)) for word in shlex.split(command)]
         program, *argv = words[3:] if words[:3] == ["python", "-m", "code_jax"] else words
-        assert program == "code-jax", f"the README has a command that this test cannot run: {command}"
+        assert program == "code-jax", f"a command that this test cannot run: {command}"
         assert main([*argv, *FEWER.get(argv[0], [])]) == 0, f"{command}: {capsys.readouterr().err}"
 
 
 @pytest.mark.parametrize("command", INLINE)
 def test_commands_in_the_text_parse(command):
     try:
-        assert callable(parse(shlex.split(re.sub(r"^code-jax$", "code-jax --help", command))[1:]).run)
+        parsed = parse(shlex.split(re.sub(r"^code-jax$", "code-jax --help", command))[1:])
+        assert callable(parsed.run) and isinstance(read_values(getattr(parsed, "set", [])), dict)
     except SystemExit as ended:  # --help
         assert ended.code == 0
 
 
+@pytest.mark.parametrize("command", ON_CLUSTERS)
+def test_commands_of_the_recipes_parse_with_what_a_cluster_assigns(command):
+    for name, value in ASSIGNED.items():
+        command = command.replace(name, value)
+    parsed = parse(shlex.split(command)[1:])
+    assert "$" not in command and (getattr(parsed, "shard", WHOLE) == WHOLE or parsed.shard.index <= parsed.shard.count)
+
+
 def test_benchmarks_that_are_named_exist():
-    for name in re.findall(r"python -m (tests\.benchmarks\.\w+)", README):
-        assert (ROOT / f"{name.replace('.', '/')}.py").is_file(), name
+    for text in TEXT.values():
+        for name in re.findall(r"python -m\s(tests\.benchmarks\.\w+)", text):
+            assert (ROOT / f"{name.replace('.', '/')}.py").is_file(), name
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\((?!https?://)([^)]+)\)", TEXT[page]):
+        assert ((ROOT / page).parent / target).exists(), target
+
+
+def test_the_readme_is_a_screen_and_a_page():
+    assert len(TEXT["README.md"].encode()) <= 7000
 
 
 def test_the_python_blocks_run_in_their_order(stand_ins, small, monkeypatch):

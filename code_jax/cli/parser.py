@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 
 from code_jax.errors import UserError, brief, nearest
 from code_jax.progress import FORMS
+from code_jax.renamed import OPTIONS
 
 _METAVARS = {"int": "N", "count": "N", "float": "X", "number": "X", "numbers": "X,X", "eta": "X|none"}
 _METAVARS |= {"Path": "PATH", "folder": "PATH"}
@@ -53,6 +54,9 @@ class Parser(argparse.ArgumentParser):
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
         """As argparse does, but an option that a command does not know is its own mistake, and the nearest one is named."""
+        for option in (word.partition("=")[0] for word in args or ()):  # before it is taken for the beginning of another
+            if instead := OPTIONS.get(f"{self.prog} {option}"):
+                self.error(f"{option} is now {instead}")
         found, unknown = super().parse_known_args(args, namespace)
         for word in unknown:
             if word.startswith("--"):

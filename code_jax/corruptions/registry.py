@@ -4,26 +4,37 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import importlib
 import numbers
 from typing import Any
 
 import numpy as np
 
-from code_jax.corruptions import bar_colour, bar_noise, bar_warp, blur, digital, masking, noise, weather
-from code_jax.corruptions.family import Corruption
+from code_jax.corruptions.family import Corruption, Family
 from code_jax.errors import UserError, brief
 
-_MODULES = (noise, blur, weather, digital, masking, bar_noise, bar_colour, bar_warp)
-_REGISTRY: dict[str, Corruption] = {name: function for module in _MODULES for name, function in module.FAMILY.items()}
+# Modules of this package, each with its `FAMILY`, and which of its corruptions are not the paper's.
+_FAMILIES: dict[str, tuple[str, ...]] = {
+    "noise": (),
+    "blur": (),
+    "weather": (),
+    "digital": (),
+    "masking": (),
+    "bar_noise": ("sparkles",),
+    "bar_colour": (),
+    "bar_warp": (),
+}
+_FAMILY_OF: dict[str, Family] = {name: importlib.import_module(f"code_jax.corruptions.{name}").FAMILY for name in _FAMILIES}
+_REGISTRY: dict[str, Corruption] = {name: each for family in _FAMILY_OF.values() for name, each in family.items()}
 
-FAMILIES: dict[str, tuple[str, ...]] = {module.__name__.rpartition(".")[2]: tuple(module.FAMILY) for module in _MODULES}
+FAMILIES: dict[str, tuple[str, ...]] = {name: tuple(family) for name, family in _FAMILY_OF.items()}
 """Names by kind: noise, blur, weather, digital and masking, and those of ImageNet-C-bar."""
 
 ALL_NAMES: tuple[str, ...] = tuple(_REGISTRY)
-"""Every corruption: the paper's and sparkles."""
+"""Every corruption: the paper's and those besides, such as sparkles."""
 
-NAMES: tuple[str, ...] = tuple(name for name in ALL_NAMES if name != "sparkles")
-"""The paper's corruptions."""
+NAMES: tuple[str, ...] = tuple(name for family, besides in _FAMILIES.items() for name in FAMILIES[family] if name not in besides)
+"""The paper's 47."""
 
 COVERING: tuple[str, ...] = (
     "impulse_noise",

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from code_jax.diffusion import solvers
 from code_jax.errors import UserError, brief, choose
 
 MOST = 100_000  # of any count
@@ -121,7 +122,6 @@ def _counts(least: int) -> tuple[Callable[[np.ndarray], Any], str]:
 
 
 PRESETS = ("default", "local", "global")
-SOLVERS = ("ddim", "heun", "midpoint", "tsit5", "reversible_heun", "adams_bashforth", "dpm++2m")
 GRIDS = ("time", "geometric", "rho")
 KINDS = ("variance_preserving", "unadjusted", "averaged")
 
@@ -137,7 +137,7 @@ _TABLE = (
     Option("anneal_rate", number, _share, "in (0, 1]", "factor between levels of the step size", detail=True),
     Option("anneal_levels", count, *_counts(1), "levels of the step size", shown="N", detail=True, whole=True),
     Option("langevin", str, None, "", "kind of the Langevin steps", KINDS, shown="KIND", detail=True),
-    Option("solver", str, None, "", "of the ODE", SOLVERS, shown="NAME", detail=True),
+    Option("solver", str, None, "", "of the ODE", solvers.names(), shown="NAME", detail=True),
     Option("grid", str, None, "", "of the ODE's noise levels", GRIDS, shown="NAME", detail=True),
     Option("input_noise", number, lambda v: (v >= 0) & np.isfinite(v), "zero or positive",
            "noise given to the input, in units of sigma_0", detail=True),

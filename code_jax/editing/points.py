@@ -6,11 +6,12 @@ import dataclasses
 import itertools
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
 
+from code_jax import renamed
 from code_jax.diffusion.denoiser import Denoiser
 from code_jax.editing.options import OPTIONS
 from code_jax.editing.settings import Settings
@@ -35,6 +36,11 @@ class SweepPoint:
     def of(self, settings: Settings) -> Any:
         """The settings at this point."""
         return settings.replace(**dict(self.numbers))
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name):
+            renamed.missing("SweepPoint", name)
 
 
 class SweepGrid:

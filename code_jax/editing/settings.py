@@ -54,7 +54,8 @@ class EditProgram:
     Attributes:
         method: a name in `code_jax.editing.methods`: "code", "sdedit", "ddim" (the round trip through the latent), or one's own.
         num_steps: ODE steps of the encoding, and again of the decoding (shared among its legs); SDEdit's ancestral steps.
-        solver: "ddim", "heun", "midpoint", "tsit5", "reversible_heun", "adams_bashforth" or "dpm++2m".
+        solver: a name in `code_jax.diffusion.solvers`: "ddim", "heun", "midpoint", "tsit5", "reversible_heun", "adams_bashforth",
+            "dpm++2m".
         grid: "time" (uniform in t), "geometric" (uniform in log σ) or "rho" (uniform in σ^(1/7)).
         langevin_steps: Langevin steps at each corrected level.
         anneal_levels: step sizes h·γ^j, j < anneal_levels, that these steps are shared among.

@@ -9,39 +9,23 @@ import numpy as np
 
 from code_jax.corruptions.registry import COVERING
 from code_jax.errors import UserError
+from code_jax.evaluation.columns import CLIPPING, PAIRS
 from code_jax.metrics import (
     accuracy,
     corrupted_pixels,
-    deep_feature_distance,
     inception_features,
-    l2,
     landcover,
     load_inception,
     load_landcover,
     load_lpips,
     load_photo_directions,
     load_photo_network,
-    lpips,
     photo_features,
     precision_recall,
     project,
-    psnr,
-    ssim,
 )
 from code_jax.pictures.arrays import from_uint8
 
-CLIPPING = ("corrupted", "clipped", "precision", "recall")
-COLUMNS = (
-    "psnr_source",
-    "ssim_source",
-    "deep_feature_distance",
-    "lpips_source",
-    "psnr_input",
-    "ssim_input",
-    "l2_input",
-    "accuracy",
-    *CLIPPING,
-)
 FEATURES = ("photo", "landcover", "inception")
 _BATCH = 4  # pictures at a time, padded to it: one shape, compiled once
 
@@ -65,15 +49,16 @@ class Yardstick:
     def __init__(self, features: str = "photo", weights: Path | None = None) -> None:
         if features not in FEATURES:
             raise UserError(f"features {features!r} are unknown; choose from {', '.join(FEATURES)}")
-        self.features, self.absent = features, {}
+        self.features, self.absent = features, dict[str, str]()
         self._landcover = load_landcover()
-        self._photo, self._directions = load_photo_network(), load_photo_directions()
+        self._networks: dict[str, Any] = {"photo": load_photo_network()}
+        self._directions = load_photo_directions()
         self._inception = load_inception(weights) if features == "inception" else None
         self.classes = self._landcover.names
         try:
-            self._lpips: Any = load_lpips("alex", weights)
+            self._networks["lpips"] = load_lpips("alex", weights)
         except UserError as error:
-            self._lpips, self.absent["lpips_source"] = None, str(error)
+            self.absent = {name: str(error) for name, pair in PAIRS.items() if pair.network == "lpips"}
 
     def measure(
         self, images: np.ndarray, given: np.ndarray, clean: np.ndarray, labels: np.ndarray | None
@@ -101,16 +86,13 @@ class Yardstick:
     def _measure(self, images: np.ndarray, given: np.ndarray, clean: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
         finite = np.isfinite(images).all(axis=(1, 2, 3))
         nothing = np.full(len(images), np.nan, np.float32)
-        found = {
-            "psnr_source": psnr(images, clean),
-            "ssim_source": ssim(images, clean),
-            "deep_feature_distance": deep_feature_distance(self._photo, images, clean),
-            "lpips_source": nothing if self._lpips is None else lpips(self._lpips, images, clean),
-            "psnr_input": psnr(images, given),
-            "ssim_input": ssim(images, given),
-            "l2_input": l2(images, given),
-            "accuracy": accuracy(landcover(self._landcover, images)[0], labels),
-        }
+        others = {"source": clean, "input": given}
+        found: dict[str, Any] = dict.fromkeys(self.absent, nothing)
+        for name, pair in PAIRS.items():
+            if name not in self.absent:
+                network = (self._networks[pair.network],) if pair.network else ()
+                found[name] = pair.function(*network, images, others[pair.against])
+        found["accuracy"] = accuracy(landcover(self._landcover, images)[0], labels)
         found["accuracy"] = np.where(finite & (labels >= 0), found["accuracy"], np.nan)
         return {name: np.asarray(values, np.float32) for name, values in found.items()} | {"features": self._features(images)}
 
@@ -119,7 +101,7 @@ class Yardstick:
             return np.asarray(inception_features(self._inception, images))
         if self.features == "landcover":
             return np.asarray(landcover(self._landcover, images)[1])
-        return np.asarray(project(photo_features(self._photo, images), self._directions))
+        return np.asarray(project(photo_features(self._networks["photo"], images), self._directions))
 
 
 def clipping(

@@ -18,6 +18,7 @@ from PIL import Image
 from code_jax.durable import write_durably
 from code_jax.editing import methods
 from code_jax.evaluation.chart import Spot, chart
+from code_jax.evaluation.columns import HEADINGS
 from code_jax.evaluation.measures import Yardstick
 from code_jax.evaluation.page import Block, Facts, Figure, Heading, Table, Words
 from code_jax.evaluation.protocol import PROTOCOLS
@@ -40,16 +41,6 @@ td:first-child,th:first-child{text-align:left}caption{text-align:left;font-weigh
 svg{display:block}td{white-space:nowrap}td.words{white-space:normal;text-align:left}
 img{image-rendering:pixelated;width:128px}.sheet th{text-align:center;font-weight:normal}.sheet td{padding:0;border:0}
 h2{margin-top:2em}"""
-_HEADINGS = {
-    "deep_feature_distance": "deep features-source ↓",
-    "lpips_source": "LPIPS-source ↓",
-    "ssim_input": "SSIM-input ↑",
-    "psnr_input": "PSNR-input, dB ↑",
-    "psnr_source": "PSNR-source, dB ↑",
-    "ssim_source": "SSIM-source ↑",
-    "l2_input": "L2-input ↓",
-    "accuracy": "accuracy ↑",
-}
 _RATES = {"corrupted": "corrupted", "clipped": "clipped", "precision": "precision ↑", "recall": "recall ↑"}
 
 
@@ -92,7 +83,7 @@ def write_report(
 
 
 def _facts(facts: Mapping[str, str], yardstick: Yardstick) -> list[Block]:
-    absent = [Words(f"{_HEADINGS[name]} is not measured: {why}") for name, why in yardstick.absent.items()]
+    absent = [Words(f"{HEADINGS[name]} is not measured: {why}") for name, why in yardstick.absent.items()]
     note = (
         "Each cell is the mean ± standard deviation over corruptions of a mean over pictures. The Fréchet distance is that of "
         f"all results of a row together to the clean pictures, in the features of {yardstick.features}, with its 95 % bootstrap "
@@ -103,10 +94,10 @@ def _facts(facts: Mapping[str, str], yardstick: Yardstick) -> list[Block]:
 
 
 def _table(caption: str, rows: Sequence[Row]) -> Table:
-    names = [*_HEADINGS.values(), "Fréchet distance ↓", "results", "NFE", "s an image", "program, MB"]
+    names = [*HEADINGS.values(), "Fréchet distance ↓", "results", "NFE", "s an image", "program, MB"]
     lines = []
     for row in rows:
-        cells = [_pair(*row.columns[name]) for name in _HEADINGS] + [_frechet(row)]
+        cells = [_pair(*row.columns[name]) for name in HEADINGS] + [_frechet(row)]
         cells.append(f"{row.pictures}" + (f", {row.broken} not finite" if row.broken else ""))
         cells += [f"{row.nfe}", f"{row.seconds:.3g}" if row.nfe else "–", f"{row.memory / 2**20:.0f}" if row.nfe else "–"]
         lines.append([title_of(row.method), *cells])
@@ -167,7 +158,7 @@ def _ablation(of: str, cells: Sequence[Cell], rows: Sequence[Row]) -> list[Block
             distance = row.frechet.estimate - own[base].frechet.estimate
             pairs = [_pair(*change[name], "+.3g") for name in columns]
             lines.append([title_of(row.method), title_of(base), *pairs, _plain(distance, "+.2f"), f"{row.nfe - own[base].nfe:+}"])
-    head = ["method", "against", *(_HEADINGS[name] for name in columns), "Fréchet distance ↓", "NFE"]
+    head = ["method", "against", *(HEADINGS[name] for name in columns), "Fréchet distance ↓", "NFE"]
     caption = f"Table 2 ({of}): ablation, mean ± standard deviation over corruptions of the differences on the same pictures"
     return [Table(caption, head, lines)] if lines else []
 
@@ -202,9 +193,9 @@ def _curves(
     charts: list[Block] = [_figure(f"{file}-frechet", f"Fréchet distance {title}", x_label, "Fréchet distance", frechet, x_names)]
     for column in ("psnr_source", "psnr_input"):
         series = {name: [Spot(float(k), row.columns[column][0]) for k, row in enumerate(of)] for name, of in named.items()}
-        words = f"{_HEADINGS[column][:-2]} {title}"
+        words = f"{HEADINGS[column][:-2]} {title}"
         charts.append(_figure(f"{file}-{column}", words, x_label, "dB, mean over corruptions", series, x_names))
-    columns = {name: _HEADINGS[name] for name in ("psnr_source", "psnr_input", "l2_input")} | _RATES
+    columns = {name: HEADINGS[name] for name in ("psnr_source", "psnr_input", "l2_input")} | _RATES
     lines = [
         [name, x, _frechet(row), *(_pair(*row.columns[column]) for column in columns)]
         for name, of in named.items()

@@ -11,7 +11,7 @@ import numpy as np
 
 from code_jax.corruptions.registry import ALL_NAMES, FAMILIES
 from code_jax.editing import methods
-from code_jax.evaluation.measures import CLIPPING, COLUMNS
+from code_jax.evaluation.columns import CLIPPING, COLUMNS
 from code_jax.evaluation.run import Cell
 from code_jax.evaluation.statistics import Interval, mean_and_deviation, pooled_frechet
 from code_jax.metrics import Moments

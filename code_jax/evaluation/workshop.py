@@ -12,8 +12,9 @@ import numpy as np
 
 from code_jax.devices.mesh import devices_for
 from code_jax.editing.memory import program_memory
+from code_jax.evaluation.columns import COLUMNS
 from code_jax.evaluation.entry import Entry, restored
-from code_jax.evaluation.measures import COLUMNS, Yardstick, clipping
+from code_jax.evaluation.measures import Yardstick, clipping
 from code_jax.evaluation.pool import Pool, corrupted, picked
 from code_jax.evaluation.records import Record, Records
 from code_jax.pictures.arrays import from_uint8

@@ -31,14 +31,9 @@ def read_weights_file(path: str | Path, **facts: Any) -> Prior:
 
 def read_prior(folder: Path) -> Prior:
     """The prior of a folder in any format that is known here; raises UserError for others."""
-    from checkpoints_convert.checkpoint import is_checkpoint, read_checkpoint
-    from checkpoints_convert.diffusers import is_diffusers, read_diffusers
+    from checkpoints_convert.folders import read_folder
 
-    if is_checkpoint(folder):
-        return to_prior(read_checkpoint(folder))
-    if is_diffusers(folder):
-        return to_prior(read_diffusers(folder))
-    raise UserError(f"{folder} holds no prior: neither prior.json (ours) nor config.json (diffusers)")
+    return to_prior(read_folder(folder))
 
 
 def to_prior(contents: Contents) -> Prior:

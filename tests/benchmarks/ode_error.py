@@ -20,8 +20,8 @@ from PIL import Image
 
 import code_jax
 from code_jax.cli.runtime import use_cores
+from code_jax.diffusion import solvers
 from code_jax.diffusion.levels import GRIDS, noise_levels
-from code_jax.diffusion.solvers import SOLVERS
 from code_jax.editing.moves import ode_moves, start_move
 from code_jax.editing.route import ODE, Route
 from tests.oracles import mixture
@@ -79,7 +79,7 @@ def main() -> None:
     print(f"{args.prior or 'oracle'}, {len(x0)} images, σ {args.sigma}, η {args.eta}; "
           f"{platform.machine()}, code_jax {code_jax.__version__}, jax {jax.__version__}\n")  # fmt: skip
     print(f"| solver | grid | {' | '.join(f'{n} evaluations each way' for n in budgets)} |\n{'|---' * (len(budgets) + 2)}|")
-    for name, solver in SOLVERS.items():
+    for name, solver in ((name, solvers.find_solver(name)) for name in solvers.names()):
         for grid in GRIDS:
             cells = []
             for budget in budgets:

@@ -150,7 +150,7 @@ def test_a_hub_prior_is_converted_once_and_can_be_pinned(hub, tiny, monkeypatch)
     assert_same(code_jax.load_prior("org/tiny"), tiny)
     import checkpoints_convert.diffusers
 
-    monkeypatch.setattr(checkpoints_convert.diffusers, "read_diffusers", None)  # a second conversion would fail
+    monkeypatch.setattr(checkpoints_convert.diffusers, "FOLDER", None)  # a second conversion would fail
     assert_same(code_jax.load_prior("org/tiny"), tiny)
     assert_same(code_jax.load_prior("org/tiny", revision=hub.name), tiny)
 

@@ -8,11 +8,11 @@ import pytest
 from scipy.integrate import solve_ivp
 
 import code_jax
+from code_jax.diffusion import solvers
 from code_jax.diffusion.levels import noise_levels
-from code_jax.diffusion.solvers import SOLVERS
 from tests.oracles import gaussian, gaussian_flow, mixture
 
-ORDERS = {name: solver.order for name, solver in SOLVERS.items()}
+ORDERS = {name: solvers.find_solver(name).order for name in solvers.names()}
 
 
 def ends(schedule, depth):

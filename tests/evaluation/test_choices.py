@@ -11,8 +11,9 @@ import code_jax
 from code_jax.corruptions.registry import FAMILIES, NAMES
 from code_jax.editing import methods
 from code_jax.editing.methods.official import QUIRKS, plan_of
+from code_jax.evaluation.columns import COLUMNS
 from code_jax.evaluation.entry import entry_of, names, said
-from code_jax.evaluation.measures import COLUMNS, clipping
+from code_jax.evaluation.measures import clipping
 from code_jax.evaluation.pool import Pool, picked
 from code_jax.evaluation.protocol import blind, folds, oracle
 from code_jax.evaluation.run import Cell, Plan

@@ -1,0 +1,30 @@
+"""Reversible Heun (Kidger et al. 2021, algorithm 1): its memory is a shadow of z and the slope there."""
+
+from __future__ import annotations
+
+import diffrax
+import jax
+import jax.numpy as jnp
+
+from code_jax.diffusion.solvers import Field, Memory, Solver
+from code_jax.diffusion.solvers.runge_kutta import TERM
+
+_SCHEME = diffrax.ReversibleHeun()
+
+
+def _step(field: Field, sigma: jax.Array, sigma_next: jax.Array, z: jax.Array, memory: Memory) -> tuple[jax.Array, Memory]:
+    z, _, _, memory, _ = _SCHEME.step(TERM, sigma, sigma_next, z, field, memory, made_jump=jnp.array(False))
+    return z, memory
+
+
+SOLVERS: dict[str, Solver] = {
+    "reversible_heun": Solver(
+        _step,
+        evaluations=1,
+        order=2,
+        init=lambda z: (z, jnp.zeros_like(z)),
+        jump=lambda memory, before, after: (memory[0] + (after - before), memory[1]),  # what moves z moves the shadow
+        settle=lambda memory, z, eps: (z, eps),
+        reversible=True,
+    )
+}
