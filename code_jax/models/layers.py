@@ -69,8 +69,9 @@ class GroupNorm(nn.Module):
             groups = values.mean(tuple(range(1, x.ndim - 1))).reshape(-1, self.groups, channels // self.groups).mean(-1)
             return groups.repeat(channels // self.groups, -1).reshape(-1, *(1,) * (x.ndim - 2), channels)
 
-        # E[x²] − E[x]² loses the digits of a mean that is large. What rounding leaves of it here, the centre below takes off.
-        exact -= mean(exact)
+        # E[x²] − E[x]² loses the digits of a mean that is large, so one near it is taken off before: that of the middle row.
+        middle = x.shape[1] // 2
+        exact -= mean(exact[:, middle : middle + 1])
         centre, square = mean(exact), mean(exact * exact)
         factor = scale * jax.lax.rsqrt(jnp.maximum(square - centre * centre, 0) + self.eps)
         return (exact * factor + (bias - centre * factor)).astype(self.dtype)
