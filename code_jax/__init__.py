@@ -6,7 +6,7 @@ Blind image restoration and editing with a pretrained diffusion model: no traini
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from code_jax import renamed
+import code_jax.renamed as renamed
 from code_jax.version import __version__
 
 if TYPE_CHECKING:
