@@ -16,8 +16,8 @@ _EPILOG = """examples:
 """
 _LOOK = """
 Look at {out}/report.html in a browser: a slider for each picture; {out}/contact_sheet.png shows all at once.
-Noise and covered squares go, and PSNR rises; blur and veils turn into likely detail, which is another than the
-clean picture's: PSNR falls there.
+Noise and covered squares fade, and PSNR rises; blur turns into likely detail, which is another than the clean
+picture's, and PSNR falls.
 Next: code-jax restore YOUR_PICTURE --out DIR --fit tile --report
 """
 
