@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image
 
 import code_jax
-from code_jax.cli.runtime import use_cores
+from code_jax.cli.runtime import keep_compiled, use_cores
 from code_jax.diffusion import solvers
 from code_jax.diffusion.levels import GRIDS, noise_levels
 from code_jax.editing.moves import ode_moves, start_move
@@ -66,8 +66,11 @@ def main() -> None:
     parser.add_argument("--eta", type=float, default=np.inf, help="clip on the way up")
     parser.add_argument("--images", type=int, default=2)
     parser.add_argument("--evaluations", default="5,10,20")
+    parser.add_argument("--solvers", default=",".join(solvers.names()))
+    parser.add_argument("--grids", default=",".join(GRIDS))
     parser.add_argument("--reference-steps", type=int, default=100)
     args = parser.parse_args()
+    keep_compiled()
     use_cores()
     budgets = [int(text) for text in args.evaluations.split(",")]
     with jax.enable_x64(True):
@@ -79,8 +82,9 @@ def main() -> None:
     print(f"{args.prior or 'oracle'}, {len(x0)} images, σ {args.sigma}, η {args.eta}; "
           f"{platform.machine()}, code_jax {code_jax.__version__}, jax {jax.__version__}\n")  # fmt: skip
     print(f"| solver | grid | {' | '.join(f'{n} evaluations each way' for n in budgets)} |\n{'|---' * (len(budgets) + 2)}|")
-    for name, solver in ((name, solvers.find_solver(name)) for name in solvers.names()):
-        for grid in GRIDS:
+    for name in args.solvers.split(","):
+        solver = solvers.find_solver(name)
+        for grid in args.grids.split(","):
             cells = []
             for budget in budgets:
                 steps = (budget - solver.reversible) // solver.evaluations

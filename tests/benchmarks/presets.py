@@ -35,7 +35,7 @@ def lines(word: str, prior: code_jax.Prior) -> Iterator[tuple[str, Entry]]:
     name, *settings = word.split(":")
     entry = entry_of(name, read_values(settings), prior)
     for point in entry.points:
-        yield f"{word if len(entry.points) == 1 else name} {said(entry, point, prior)}", entry.at(point)
+        yield f"{word} {said(entry, point, prior)}".strip(), entry.at(point)
 
 
 def main() -> None:

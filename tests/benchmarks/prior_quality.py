@@ -24,6 +24,7 @@ import code_jax
 from code_jax.bench.measure import spread
 from code_jax.cli.runtime import use_cores
 from code_jax.diffusion.parameterization import target
+from code_jax.diffusion.solvers import find_solver
 from code_jax.metrics import Moments, frechet_distance, landcover, load_landcover, moments_init, moments_update
 from code_jax.priors.hash import prior_hash
 from code_jax.training.data import held_out, read_pictures
@@ -40,7 +41,7 @@ def draw(prior: code_jax.Prior, seed: int, count: int, nfe: int, solver: str, gr
 
     They are kept in `out`, 24 a file, where another run goes on from them.
     """
-    steps = nfe - 1 if solver == "ddim" else (nfe - 1) // 2
+    steps = (nfe - 1) // find_solver(solver).evaluations
     folder = out / f"{prior_hash(prior)[:12]}-{seed}-{count}-{nfe}-{solver}-{grid}"
     folder.mkdir(exist_ok=True)
     paths = {first: folder / f"{first:06d}.npy" for first in range(0, count, 24)}
