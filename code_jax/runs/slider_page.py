@@ -30,9 +30,9 @@ _PAGE = """<!doctype html>
 <title>code_jax: before and after</title>
 <style>body{{font:15px/1.5 system-ui,sans-serif;margin:2em auto;max-width:1300px;padding:0 1em;background:#fff;color:#222}}
 {style}</style>
-<h1>Before and after</h1>
+<main><h1>Before and after</h1>
 <p>Left of the slider is the input, right of it the result.</p>
-{slides}<p><small>{foot}</small></p>
+{slides}<p><small>{foot}</small></p></main>
 </html>
 """
 
@@ -61,13 +61,13 @@ def write_page(slides: Iterable[Slide], path: Path, foot: str) -> None:
 
 
 def slide_html(slide: Slide) -> str:
-    """A slider as HTML, whose style is `styled`'s."""
+    """A slider as HTML."""
     height, width = slide.before.shape[:2]
     scale = max(1, -(-_LEAST // max(height, width)))
     size = f'width="{width * scale}" height="{height * scale}"'
     name, caption = (html.escape(printable(text)) for text in (slide.name, slide.caption))
     return f"""<figure class="slide"><figcaption>{name} <small>{width}×{height}, {caption}</small></figcaption>
-<div><span class="{"pixels" if scale > 1 else ""}" style="width:{width * scale}px;height:{height * scale}px">
+<div tabindex="0"><span class="{"pixels" if scale > 1 else ""}" style="width:{width * scale}px;height:{height * scale}px">
 <img alt="input" {size} src="{_data_url(slide.before)}"><img class="after" alt="result" {size}
 style="clip-path:inset(0 0 0 50%)" src="{_data_url(slide.after)}"></span></div>
 <input type="range" value="50" style="width:{width * scale}px" aria-label="share of {name} that is the input" oninput="{_MOVE}">
