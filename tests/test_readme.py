@@ -152,7 +152,7 @@ def test_the_readme_is_a_screen_and_a_page():
 
 
 def test_the_python_blocks_run_in_their_order(stand_ins, small, monkeypatch):
-    pictures = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), np.uint8)
+    pictures = np.random.default_rng(0).integers(0, 256, (8, 64, 64, 3), np.uint8)
     monkeypatch.setattr(code_jax, "load_prior", lambda name: small)
     names = {"photographs": code_jax.from_uint8(pictures)}
     for text in PYTHON:

@@ -21,7 +21,7 @@ _EPILOG = """examples:
   code-jax evaluate --data test.zip --out table --images 8
   code-jax evaluate --data test.zip --out t --set sigma=0.5,1 --tuning tune.zip
   code-jax evaluate --data test.zip --out table --images 8 --resume
-  code-jax evaluate --data test.zip --out quirks --images 2 --methods 'official*'
+  code-jax evaluate --data test.zip --out q --images 2 --methods 'official*'
 """
 
 
