@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import diffrax
 import jax
 import jax.numpy as jnp
@@ -11,7 +13,7 @@ from code_jax.diffusion.solvers import Field, Memory, Solver
 TERM = diffrax.ODETerm(lambda sigma, z, field: field(z, jnp.asarray(sigma)))
 
 
-def runge_kutta(scheme: diffrax.AbstractSolver, evaluations: int, order: int) -> Solver:
+def runge_kutta(scheme: diffrax.AbstractSolver[Any], evaluations: int, order: int) -> Solver:
     """A one-step scheme of diffrax, each step afresh: FSAL's last slope would be wrong after a clip."""
 
     def step(field: Field, sigma: jax.Array, sigma_next: jax.Array, z: jax.Array, memory: Memory) -> tuple[jax.Array, Memory]:
