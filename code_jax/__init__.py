@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from code_jax.diffusion.tiling import Tiled, tiled
     from code_jax.editing.edit import edit, official, sdedit
     from code_jax.editing.inversion import decode, encode, round_trip
+    from code_jax.editing.likelihood import Likelihood, log_likelihood
     from code_jax.editing.methods.official import OfficialSettings
     from code_jax.editing.points import SweepGrid, SweepPoint
     from code_jax.editing.presets import preset
@@ -39,6 +40,7 @@ __all__ = [
     "EditInfo",
     "EditProgram",
     "EditResult",
+    "Likelihood",
     "NoiseSchedule",
     "OfficialSettings",
     "Prior",
@@ -62,6 +64,7 @@ __all__ = [
     "langevin_step",
     "linear_schedule",
     "load_prior",
+    "log_likelihood",
     "metrics",
     "official",
     "preset",
@@ -86,6 +89,7 @@ _HOMES = {
     "diffusion.projections": ("clip_to_confidence",),
     "editing.edit": ("edit", "official", "sdedit"),
     "editing.inversion": ("decode", "encode", "round_trip"),
+    "editing.likelihood": ("Likelihood", "log_likelihood"),
     "editing.methods.official": ("OfficialSettings",),
     "editing.points": ("SweepGrid", "SweepPoint"),
     "editing.presets": ("preset",),

@@ -21,6 +21,7 @@ assert np.isnan(np.asarray(result.info.squared_score))
 code_jax.official(key, prior, images, code_jax.OfficialSettings(num_steps=9, latent=9, further=(), langevin_steps=4))
 code_jax.sweep(key, prior, images, code_jax.SweepGrid(sigma=(0.3, 0.6)), config)
 code_jax.decode(prior, code_jax.encode(prior, images, **few), **few)
+code_jax.log_likelihood(key, prior, images, **few, solver="ddim")
 """
 
 
