@@ -44,8 +44,9 @@ def run(args: argparse.Namespace) -> int:
     """Converts, strictly."""
     from code_jax.priors.load import load_prior
     from code_jax.priors.read import read_weights_file
-    from code_jax.priors.save import save_prior
+    from code_jax.priors.save import check_new, save_prior
 
+    check_new(Path(args.dest))  # before gigabytes are read
     facts = {name: getattr(args, name) for name in _FACTS if getattr(args, name) is not None}
     if Path(args.source).is_file():
         prior = read_weights_file(args.source, **facts)

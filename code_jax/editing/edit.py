@@ -247,6 +247,8 @@ def check_images(denoiser: Denoiser, images: Any) -> jax.Array:
         )
     if not jnp.issubdtype(images.dtype, jnp.floating):
         raise UserError(f"images are {images.dtype}; scale them to [-1, 1] with code_jax.from_uint8")
+    if not len(images):
+        raise UserError(f"images of shape {images.shape} are 0 images; give at least one")
     return images.astype(jnp.promote_types(images.dtype, jnp.float32))
 
 

@@ -80,17 +80,22 @@ def network_of(prior: Prior) -> UNet2DModel:
     return prior.function.network
 
 
-@contextlib.contextmanager
-def _new_folder(folder: Path) -> Iterator[Path]:
-    """Where to write what `folder` is to hold: inside it, and moved up at the end; after an error it is gone.
+def check_new(folder: Path) -> None:
+    """Reads whether a prior may be written to a folder: nothing of anybody's is overwritten.
 
     Raises:
-        UserError: if there is something already: nothing of anybody's is overwritten.
+        UserError: if there is something already: another command's mark, or what another process is writing, as well.
     """
     if os.path.lexists(folder) and not folder.is_dir():
         raise UserError(f"{folder} is a file, not a folder; choose another name")
     if folder.is_dir() and (there := sorted(path.name for path in folder.iterdir())):
         raise UserError(f"{folder} holds {there[0]!r} already; choose a new or an empty folder")
+
+
+@contextlib.contextmanager
+def _new_folder(folder: Path) -> Iterator[Path]:
+    """Where to write what `folder` is to hold: inside it, and moved up at the end; after an error it is gone."""
+    check_new(folder)
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder) as aside:
         yield Path(aside)

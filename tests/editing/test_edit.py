@@ -241,10 +241,11 @@ def test_the_gradient_by_depth_is_the_slope(method, eta):
     assert float(gradient) == pytest.approx(float(high - low) / 0.02, rel=0.05, abs=0.02)
 
 
-def test_no_image_is_no_result_by_any_method(prior):
-    for method in ("code", "sdedit", "ddim"):
-        config = code_jax.EditConfig([0.4], 1e-3, program=SMALL).with_program(method=method)
-        assert code_jax.edit(jax.random.key(0), prior, images_of(prior)[:0], config).images.shape == (0, *prior.image_shape)
+def test_an_empty_batch_is_one_line(prior):
+    none, key = images_of(prior)[:0], jax.random.key(0)
+    for call, given in ((code_jax.edit, [key]), (code_jax.sdedit, [key]), (code_jax.encode, []), (code_jax.decode, [])):
+        with pytest.raises(code_jax.UserError, match=r"^images of shape \(0, 4, 4, 1\) are 0 images; give at least one$"):
+            call(*given, prior, none)
 
 
 @pytest.mark.parametrize("name", ["eta", "anneal_rate", "input_noise"])

@@ -1,8 +1,20 @@
-"""JAX's flags that are meant for a caller's own code do not stop what is computed here."""
+"""JAX's flags that are meant for a caller's own code neither stop what is computed here nor change it."""
 
 import os
 import subprocess
 import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import code_jax
+from tests.oracles import mixture
+
+CONFIG = code_jax.EditConfig(sigma=(0.5,), relative_step=(0.1,), program=code_jax.EditProgram(num_steps=2, langevin_steps=2))
+GRID = code_jax.SweepGrid(eta=(1.5,))
+IMAGES = np.random.default_rng(0).uniform(-1, 1, (1, 4, 4, 1))
 
 PROGRAM = """
 import jax, numpy as np, code_jax
@@ -30,3 +42,37 @@ def test_everything_works_where_nans_ranks_and_transfers_are_watched():
     environment = os.environ | flags | {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
     done = subprocess.run([sys.executable, "-c", PROGRAM], env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def results(key, dtype=np.float32):
+    """Of everything that takes images."""
+    prior, images, few = mixture(jnp.full((4, 4, 1), 0.4), 0.3), jnp.asarray(IMAGES, dtype), {"num_steps": 2}
+    swept = code_jax.sweep(key, prior, images, GRID, CONFIG, micro_batch=1).images[0]
+    latents = code_jax.encode(prior, images, **few)
+    return code_jax.edit(key, prior, images, CONFIG).images, swept, latents, code_jax.decode(prior, latents, **few)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_under_x64_the_dtype_is_that_of_the_images(dtype):
+    expected = results(jax.random.key(0))
+    with jax.enable_x64(True):  # where the prior's own numbers are float64
+        found = results(jax.random.key(0), dtype)
+    assert [each.dtype for each in found] == [dtype] * 4
+    same = slice(2 if dtype == np.float64 else 0, None)  # noise in float64 is another
+    for got, known in zip(found[same], expected[same], strict=True):
+        np.testing.assert_allclose(got, known, atol=1e-5)
+
+
+def test_a_callers_key_keeps_its_implementation():
+    expected = results(jax.random.key(0, impl="rbg"))
+    with jax.default_prng_impl("rbg"):
+        named = results(jax.random.key(0, impl="threefry2x32"))
+        for got, known in zip(results(jax.random.key(0)), expected, strict=True):
+            np.testing.assert_array_equal(got, known)
+    for got, known, other in zip(named[:2], results(jax.random.key(0))[:2], expected[:2], strict=True):
+        np.testing.assert_array_equal(got, known)
+        assert np.abs(got - other).max() > 1e-3
+    own = jax.random.fold_in(jax.random.key(0, impl="rbg"), 0)  # that of the first seed
+    prior = mixture(jnp.full((4, 4, 1), 0.4), 0.3)
+    config = CONFIG.replace(eta=1.5)
+    np.testing.assert_array_equal(expected[1], code_jax.edit(own, prior, jnp.asarray(IMAGES, np.float32), config).images)
