@@ -52,7 +52,8 @@ def langevin_step(
     t = jnp.broadcast_to(jnp.asarray(t, x.dtype), x.shape[:1])
     sigma = timesteps_of(denoiser, "t", "z and sigma to `eps_at`").sigma(t)[:, None, None, None]
     scale = jnp.sqrt(1 + sigma**2)
-    return x - step_size * scale / sigma * denoiser.eps_at(x * scale, sigma) + jnp.sqrt(2 * jnp.asarray(step_size)) * noise
+    moved = x - step_size * scale / sigma * denoiser.eps_at(x * scale, sigma) + jnp.sqrt(2 * jnp.asarray(step_size)) * noise
+    return moved.astype(x.dtype)
 
 
 def langevin_coefficients(kind: str, relative_step: jax.Array) -> tuple[jax.Array, jax.Array]:

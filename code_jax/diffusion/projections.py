@@ -105,5 +105,5 @@ def clip_to_confidence(x: jax.Array, alpha_bar: jax.typing.ArrayLike, eta: jax.t
         [-2.0, 0.5, 2.0]
     """
     alpha_bar = jnp.asarray(alpha_bar)
-    bound = jnp.sqrt(alpha_bar) + eta * jnp.sqrt(1 - alpha_bar)
+    bound = (jnp.sqrt(alpha_bar) + eta * jnp.sqrt(1 - alpha_bar)).astype(x.dtype)
     return jnp.clip(x, -bound, bound)

@@ -145,7 +145,7 @@ def _decode(prior: Denoiser, x_t: jax.Array, config: EditConfig, final: bool) ->
     sigma, solver = config.sigma[0], config.program.solver
     route = start_move(sigma, solver) + _way_down(config, prior)
     route = route + last_move(route.sigma_next[-1], solver) if final else route
-    (state,) = _followed(prior, config, route, x_t * jnp.sqrt(1 + sigma**2), sigma)
+    (state,) = _followed(prior, config, route, (x_t * jnp.sqrt(1 + sigma**2)).astype(x_t.dtype), sigma)
     return state.z
 
 

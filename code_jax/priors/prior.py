@@ -149,7 +149,7 @@ class Prior(flax.struct.PyTreeNode):
             raise UserError("this prior has no timesteps of a variance-preserving schedule; ask eps_at(z, sigma)")
         t = jnp.broadcast_to(jnp.asarray(t, x.dtype), x.shape[:1])
         sigma = self.scaling.schedule.sigma(t)[:, None, None, None]
-        return self.scaling.eps_at_timestep(self._call, x, t, sigma, condition)
+        return self.scaling.eps_at_timestep(self._call, x, t, sigma, condition).astype(x.dtype)
 
     def _call(self, x: jax.Array, time: jax.Array, condition: Condition) -> jax.Array:
         try:

@@ -45,11 +45,15 @@ def test_everything_works_where_nans_ranks_and_transfers_are_watched():
 
 
 def results(key, dtype=np.float32):
-    """Of everything that takes images."""
+    """Of everything that takes images; the first two depend on the key."""
     prior, images, few = mixture(jnp.full((4, 4, 1), 0.4), 0.3), jnp.asarray(IMAGES, dtype), {"num_steps": 2}
     swept = code_jax.sweep(key, prior, images, GRID, CONFIG, micro_batch=1).images[0]
     latents = code_jax.encode(prior, images, **few)
-    return code_jax.edit(key, prior, images, CONFIG).images, swept, latents, code_jax.decode(prior, latents, **few)
+    images_again = code_jax.decode(prior, latents, **few)
+    moved = code_jax.langevin_step(prior, images, 300.0, 0.01, jnp.ones_like(images))
+    clipped = code_jax.clip_to_confidence(images, 0.1, 0.1)
+    eps = prior.eps(images, jnp.array([300.0]))
+    return code_jax.edit(key, prior, images, CONFIG).images, swept, latents, images_again, moved, clipped, eps
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -57,7 +61,7 @@ def test_under_x64_the_dtype_is_that_of_the_images(dtype):
     expected = results(jax.random.key(0))
     with jax.enable_x64(True):  # where the prior's own numbers are float64
         found = results(jax.random.key(0), dtype)
-    assert [each.dtype for each in found] == [dtype] * 4
+    assert {each.dtype for each in found} == {np.dtype(dtype)}
     same = slice(2 if dtype == np.float64 else 0, None)  # noise in float64 is another
     for got, known in zip(found[same], expected[same], strict=True):
         np.testing.assert_allclose(got, known, atol=1e-5)
