@@ -1,3 +1,4 @@
+import gc
 import os
 
 import jax
@@ -68,3 +69,10 @@ def quickly_compiled():
         yield
     jax.config.update("jax_disable_most_optimizations", False)
     jax.clear_caches()
+
+
+@pytest.fixture
+def collected():
+    """What a failed read of orbax leaves behind is collected within the test that is prepared for it."""
+    yield
+    gc.collect()

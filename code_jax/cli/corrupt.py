@@ -23,7 +23,7 @@ def add_to(commands: Any) -> None:
     add = parser.add_argument
     add("inputs", nargs="+", metavar="INPUT", help="pictures and folders, sides from 32 to 1024 pixels")
     add("--out", type=folder, required=True, help="folder for the results and manifest.jsonl")
-    add("--corruption", required=True, action=_OrList, metavar="NAME|all|list", help="A,B are two; list says what there is")
+    add("--corruption", required=True, action=_OrList, metavar="NAME|all|list", help="or A,B; all are the paper's 47")
     add("--severity", type=count, default=5, help="1 to 5 (default: 5)")
     add("--seed", type=count, default=0, help="randomness comes from it and the pixels")
     add("--compare", action="store_true", help="write contact_sheet.png")
@@ -61,14 +61,14 @@ class _OrList(argparse.Action):
 
 
 def _list(columns: int) -> Iterator[str]:
-    """The paper's corruptions by family, each with a sentence."""
-    from code_jax.corruptions.registry import FAMILIES, NAMES, sentence
+    """Every corruption by family, each with a sentence; those that are not in the paper's table, which "all" is, are marked."""
+    from code_jax.corruptions.registry import ALL_NAMES, FAMILIES, NAMES, sentence
 
-    indent = max(map(len, NAMES)) + 4
+    indent = max(map(len, ALL_NAMES)) + 4
     for family, members in FAMILIES.items():
         yield f"{family.replace('bar_', 'ImageNet-C-bar: ')}"
         for name in members:
-            if name in NAMES:
-                words = textwrap.wrap(sentence(name), max(columns - indent - 1, 30))
-                yield f"  {name:{indent - 2}}{words[0]}"
-                yield from (" " * indent + line for line in words[1:])
+            told = sentence(name) + ("" if name in NAMES else " (Not of the paper's table.)")
+            words = textwrap.wrap(told, max(columns - indent - 1, 30))
+            yield f"  {name:{indent - 2}}{words[0]}"
+            yield from (" " * indent + line for line in words[1:])

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from code_jax.cli.main import main
-from code_jax.corruptions import NAMES, corrupt, picture_seed
+from code_jax.corruptions import ALL_NAMES, NAMES, corrupt, picture_seed
 
 
 @pytest.fixture
@@ -68,8 +68,11 @@ def test_the_list_has_all_with_their_families(capsys):
     with pytest.raises(SystemExit) as ended:
         main(["corrupt", "--corruption", "list"])
     shown = capsys.readouterr().out
-    assert ended.value.code == 0 and [name for name in NAMES if f"\n  {name} " not in shown] == []
-    assert "noise\n  gaussian_noise" in shown and "sparkles " not in shown.replace("inverse_sparkles", "")
+    assert ended.value.code == 0 and [name for name in ALL_NAMES if f"\n  {name} " not in shown] == []
+    assert (
+        "noise\n  gaussian_noise" in shown
+        and " ".join(shown.split()).count("(Not of the paper's") == len(ALL_NAMES) - len(NAMES) == 1
+    )
 
 
 @pytest.mark.parametrize("name", ["gaussian_noise", "masking_random_color", "saturate"])

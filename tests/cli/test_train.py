@@ -211,7 +211,8 @@ def test_a_training_that_was_never_finite_leaves_no_prior(data, tmp_path, capsys
     assert os.listdir(tmp_path / "checkpoints") == [] and not (tmp_path / "prior").exists()
 
 
-@pytest.mark.usefixtures("own_cache")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # of tensorstore's futures, whose loop has ended
+@pytest.mark.usefixtures("own_cache", "collected")
 def test_a_cut_checkpoint_is_passed_over_for_the_one_before(data, straight, tmp_path, capsys):
     shutil.copytree(straight, tmp_path / "t")
     files = [path for path in (tmp_path / "t" / "checkpoints" / "60").rglob("*") if path.is_file()]

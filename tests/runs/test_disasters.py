@@ -14,7 +14,6 @@ from PIL import Image
 import code_jax
 from code_jax.interruption import Interruption
 from code_jax.progress import PREPARING
-from tests import oracles
 from tests.runs.conftest import exact_prior, make_pictures
 from tests.runs.results import assert_complete, assert_whole, files, lines
 
@@ -119,7 +118,7 @@ def test_a_permission_that_is_lost_stops_the_run(many, tmp_path, restore, midway
 def poisoned_eps(params, x, t):
     """Not a number for bright images, exact for all others."""
     bright = jnp.mean(x, axis=(1, 2, 3), keepdims=True) > 0.5
-    return jnp.where(bright, jnp.nan, oracles._gaussian_eps(params, x, t))
+    return jnp.where(bright, jnp.nan, exact_prior().function(params, x, t))
 
 
 def test_a_result_that_is_not_finite_fails_alone(pictures, tmp_path, restore, capsys):

@@ -114,7 +114,9 @@ def test_a_second_signal_drops_the_batch_at_the_next_segment(undisturbed, tmp_pa
 
 def test_a_dead_run_s_lock_and_leftovers_are_taken_over(pictures, tmp_path, restore):
     out = tmp_path / "out"
-    out.mkdir()
+    assert restore(pictures, "--out", out) == 0
+    for path in out.glob("*.png"):
+        path.unlink()
     (out / ".manifest.jsonl.lock").write_text("process 1 on nowhere\n")
     (out / f".{'0' * 32}.tmp").write_bytes(b"half a pict")
     (out / ".mine.tmp").write_bytes(b"not ours")

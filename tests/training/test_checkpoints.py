@@ -1,6 +1,5 @@
 """Checkpoints that a disk or a person has spoilt."""
 
-import gc
 import os
 import shutil
 
@@ -41,13 +40,6 @@ def flip(path):
 def pipe(path):
     path.unlink()
     os.mkfifo(path)
-
-
-@pytest.fixture
-def collected():
-    """What a failed read of orbax leaves behind is collected within the test that is prepared for it."""
-    yield
-    gc.collect()
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # of tensorstore's futures, whose loop has ended
