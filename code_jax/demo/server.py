@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
+import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
@@ -51,7 +52,7 @@ def application(foreman: Foreman, name: str, proxies: Sequence[str] = (), token:
 
 
 def serve(names: Sequence[str], precision: str, host: str, port: int, allowed: Sequence[str], prepare: Callable[[], None]) -> int:
-    """Serves until interrupted; prints the address when it can be opened.
+    """Serves until interrupted, status 130; prints the address when it can be opened.
 
     Args:
         names: of the priors that are offered.
@@ -78,11 +79,12 @@ def serve(names: Sequence[str], precision: str, host: str, port: int, allowed: S
         print(f"by the name {name}: the same path, /{token}/", flush=True)
     if not local:
         print("whoever has this address can use the page; nobody else can", flush=True)
+    server = uvicorn.Server(config)
     try:
-        uvicorn.Server(config).run(sockets=[listening])
+        server.run(sockets=[listening])
     finally:
         foreman.close()
-    return 0
+    return 128 + signal.SIGINT if server.should_exit else 0  # a signal that came while it was ending is not raised again
 
 
 def _listen(host: str, port: int) -> socket.socket:
