@@ -67,25 +67,29 @@ class VariancePreserving(flax.struct.PyTreeNode):
         return to_eps(self.prediction_type, call(x, t, condition), x, sigma)
 
 
-class Direct(flax.struct.PyTreeNode):
+class _Bounded(flax.struct.PyTreeNode):
+    """A scaling without timesteps of a table, whose range of σ is stated."""
+
+    sigma_min: Number
+    sigma_max: Number
+
+    @property
+    def sigma_range(self) -> tuple[jax.Array, jax.Array]:
+        """`sigma_min` and `sigma_max`."""
+        return jnp.asarray(self.sigma_min, float), jnp.asarray(self.sigma_max, float)
+
+    @property
+    def schedule(self) -> None:
+        """There are no timesteps of a table."""
+        return None
+
+
+class Direct(_Bounded):
     """A function of z and σ [B] that answers with ε itself.
 
     Attributes:
         sigma_min, sigma_max: where the ODE starts, and how far it reaches.
     """
-
-    sigma_min: jax.typing.ArrayLike
-    sigma_max: jax.typing.ArrayLike
-
-    @property
-    def sigma_range(self) -> tuple[jax.Array, jax.Array]:
-        """As stated."""
-        return jnp.asarray(self.sigma_min, float), jnp.asarray(self.sigma_max, float)
-
-    @property
-    def schedule(self) -> None:
-        """There are no timesteps."""
-        return None
 
     def eps(self, call: Call, z: jax.Array, sigma: jax.Array, condition: Condition) -> jax.Array:
         """ε of z [B, H, W, C] at σ [] or [B, 1, 1, 1]."""
@@ -141,7 +145,7 @@ class LinearSDE(flax.struct.PyTreeNode):
         return call(x, _each((self.num_timesteps - 1) * self.t_of_sigma(sigma), z), condition)
 
 
-class VarianceExploding(flax.struct.PyTreeNode):
+class VarianceExploding(_Bounded):
     """x = x_0 + σ ε (Song et al. 2021, equation 31); the network is told log σ and answers with the score times σ, −ε.
 
     Published networks know images in [0, 1], where every σ is half of that for images in [−1, 1].
@@ -157,23 +161,13 @@ class VarianceExploding(flax.struct.PyTreeNode):
     unit_noise: bool = flax.struct.field(pytree_node=False, default=True)
     unit_input: bool = flax.struct.field(pytree_node=False, default=False)
 
-    @property
-    def schedule(self) -> None:
-        """There are no timesteps of a table."""
-        return None
-
-    @property
-    def sigma_range(self) -> tuple[jax.Array, jax.Array]:
-        """The bounds, for images in [−1, 1]."""
-        return jnp.asarray(self.sigma_min, float), jnp.asarray(self.sigma_max, float)
-
     def eps(self, call: Call, z: jax.Array, sigma: jax.Array, condition: Condition) -> jax.Array:
         """ε of z [B, H, W, C] at σ [] or [B, 1, 1, 1]; the network is asked at z itself, or at its place in [0, 1]."""
         noise = jnp.log(sigma / 2 if self.unit_noise else sigma)
         return -call((z + 1) / 2 if self.unit_input else z, _each(noise, z), condition)
 
 
-class Preconditioned(flax.struct.PyTreeNode):
+class Preconditioned(_Bounded):
     """x_0 ≈ c_skip z + c_out F(c_in z, ln σ/4) (Karras et al. 2022, table 1), and ε = (z − x_0)/σ without that difference.
 
     c_skip = σ_d²/(σ² + σ_d²), c_out = σ σ_d/√(σ² + σ_d²), c_in = 1/√(σ² + σ_d²).
@@ -187,16 +181,6 @@ class Preconditioned(flax.struct.PyTreeNode):
     sigma_max: Number = 80.0
     sigma_data: Number = 0.5
 
-    @property
-    def schedule(self) -> None:
-        """There are no timesteps of a table."""
-        return None
-
-    @property
-    def sigma_range(self) -> tuple[jax.Array, jax.Array]:
-        """The bounds."""
-        return jnp.asarray(self.sigma_min, float), jnp.asarray(self.sigma_max, float)
-
     def eps(self, call: Call, z: jax.Array, sigma: jax.Array, condition: Condition) -> jax.Array:
         """ε of z [B, H, W, C] at σ [] or [B, 1, 1, 1]: c_in (σ c_in z − σ_d F)."""
         c_in = jax.lax.rsqrt(sigma**2 + jnp.square(self.sigma_data))
@@ -204,7 +188,7 @@ class Preconditioned(flax.struct.PyTreeNode):
         return c_in * (sigma * c_in * z - self.sigma_data * output)
 
 
-class FlowMatching(flax.struct.PyTreeNode):
+class FlowMatching(_Bounded):
     """x_t = (1 − t) x_0 + t ε, the network says v = ε − x_0 (Lipman et al. 2023; Liu et al. 2023, rectified flow).
 
     So σ = t/(1 − t), z = x_t/(1 − t) and ε = x_t + (1 − t) v.
@@ -223,16 +207,6 @@ class FlowMatching(flax.struct.PyTreeNode):
     def sigma(self, u: Number) -> jax.Array:
         """σ at the place u of the scheduler's grid, in [0, 1): t = s u/(1 + (s − 1) u) makes σ = s u/(1 − u)."""
         return jnp.asarray(self.shift * u / (1 - u), float)
-
-    @property
-    def schedule(self) -> None:
-        """There are no timesteps of a table."""
-        return None
-
-    @property
-    def sigma_range(self) -> tuple[jax.Array, jax.Array]:
-        """The bounds."""
-        return jnp.asarray(self.sigma_min, float), jnp.asarray(self.sigma_max, float)
 
     def eps(self, call: Call, z: jax.Array, sigma: jax.Array, condition: Condition) -> jax.Array:
         """ε of z [B, H, W, C] at σ [] or [B, 1, 1, 1]; the network is asked at (1 − t) z."""
