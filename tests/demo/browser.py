@@ -151,6 +151,18 @@ class Page:
             self.cdp("Input.dispatchTouchEvent", type="touchMove", touchPoints=[dict(zip("xy", self.place(*point), strict=True))])
         self.cdp("Input.dispatchTouchEvent", type="touchEnd", touchPoints=[])
 
+    def come_to_rest(self):
+        """The page goes on scrolling for a while when a finger has left it."""
+        self.driver.execute_async_script("""
+            const done = arguments[0];
+            let [before, still] = [scrollY, 0];
+            requestAnimationFrame(function look() {
+              still = scrollY === before ? still + 1 : 0;
+              before = scrollY;
+              still < 30 ? requestAnimationFrame(look) : done();
+            });
+        """)
+
     def requests(self):
         for entry in self.driver.get_log("performance"):
             message = json.loads(entry["message"])["message"]

@@ -188,7 +188,6 @@ def test_every_control_is_reached_and_left_by_keys_with_its_focus_in_sight(ready
     assert ready.run(unnamed) == []
 
 
-@pytest.mark.xfail(strict=False, reason="a stroke sometimes leaves no mask on a quiet machine; not understood yet")
 def test_the_page_is_worked_by_keys(ready):
     ready.one("#restore").send_keys("\n")
     ready.ends()
@@ -202,6 +201,7 @@ def test_the_page_is_worked_by_keys(ready):
     ready.keys("+")
     ready.keys(ESCAPE)
     ready.wait(lambda: not ready.run("return document.querySelector('#large').open"))
+    ready.wait(lambda: ready.focused == "enlarge")  # the event of closing comes after it
     assert ready.focused == "enlarge" and ready.seen("stage")
     ready.run("document.querySelector('[value=mask]').focus()")
     ready.keys(SPACE)
@@ -383,7 +383,6 @@ def test_settings_are_saved_and_loaded(ready, tmp_path):
     assert ready.value("sigma") == "1.24"
 
 
-@pytest.mark.xfail(strict=False, reason="a stroke sometimes leaves no mask on a quiet machine; not understood yet")
 def test_a_finger_scrolls_while_looking_and_paints_while_painting(ready):
     ready.resize(*PHONE)
     ready.run("document.querySelector('#stage').scrollIntoView({block: 'center'})")
@@ -392,6 +391,7 @@ def test_a_finger_scrolls_while_looking_and_paints_while_painting(ready):
     before = offset()
     ready.swipe(down)
     ready.wait(lambda: offset() > before + 50)
+    ready.come_to_rest()
     ready.run(
         "document.querySelector('[value=mask]').click(); document.querySelector('#stage').scrollIntoView({block: 'center'})"
     )
