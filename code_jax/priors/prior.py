@@ -60,6 +60,8 @@ class Prior(flax.struct.PyTreeNode):
         function: ``(params, x, time) -> output``, or with a condition as its last argument, hashable.
         image_shape: (H, W, C) of one image.
         data_range: R: clean values lie in [−R, R], of all channels or one each; 1 for pixels.
+        patches: factors by which pictures were reduced that it knows patches of, 1 for full size; none where it knows whole
+            pictures alone. Larger pictures are restored at their own size where there are some (`code_jax.restore`).
 
     Example:
         >>> import code_jax
@@ -73,6 +75,7 @@ class Prior(flax.struct.PyTreeNode):
     function: Function = flax.struct.field(pytree_node=False)
     image_shape: tuple[int, int, int] = flax.struct.field(pytree_node=False)
     data_range: float | tuple[float, ...] = flax.struct.field(pytree_node=False, default=1.0)
+    patches: tuple[float, ...] = flax.struct.field(pytree_node=False, default=())
 
     @classmethod
     def from_function(cls, eps_fn: Function, params: Params, schedule: NoiseSchedule, image_shape: tuple[int, int, int]) -> Prior:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ from code_jax.errors import UserError, brief
 from code_jax.models.config import UNet2DConfig
 from code_jax.models.unet import UNet2DModel
 from code_jax.priors.prior import Prior
+from code_jax.priors.save import PATCHES
 from code_jax.priors.scheduler import read_scheduler
 from code_jax.priors.weights import from_state_dict
 
@@ -43,11 +45,13 @@ def to_prior(contents: Contents) -> Prior:
         UserError: names what is not supported or does not fit.
     """
     network, takes_mean = read_network(contents.network)
+    patches = _patches(contents.network.get(PATCHES))
     schedule, prediction_type = read_scheduler(contents.scheduler)
     state = contents.state()
     if takes_mean:
         state = {name: _mean_half(name, tensor) for name, tensor in state.items()}
-    return Prior.from_network(network, from_state_dict(network, state), schedule, prediction_type)
+    prior = Prior.from_network(network, from_state_dict(network, state), schedule, prediction_type)
+    return prior.replace(patches=patches)
 
 
 def read_network(config: Mapping[str, Any]) -> tuple[UNet2DModel, bool]:
@@ -70,6 +74,16 @@ def read_network(config: Mapping[str, Any]) -> tuple[UNet2DModel, bool]:
             "an image, or twice as many with the variance"
         )
     return UNet2DModel(dataclasses.replace(network, out_channels=channels)), outputs != channels
+
+
+def _patches(stated: Any) -> tuple[float, ...]:
+    """`Prior.patches` as a network's config states them."""
+    if stated is None:
+        return ()
+    numbers = isinstance(stated, list) and all(type(scale) in (int, float) and 1 <= scale < math.inf for scale in stated)
+    if not numbers:
+        raise UserError(f"{PATCHES} is {brief(stated)}; it must be a list of factors of 1 (full size) or more")
+    return tuple(stated)
 
 
 def _mean_half(name: str, tensor: Any) -> Any:

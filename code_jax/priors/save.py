@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 DTYPES = ("float32", "float16")
 FORMATS = ("diffusers", "orbax")
+PATCHES = "_patches"  # of the network's config: a name that diffusers passes over
 
 
 def save_prior(prior: Prior, folder: str | Path, *, dtype: str = "float32", format: str = "diffusers") -> None:
@@ -70,7 +71,8 @@ def to_contents(prior: Prior, dtype: str = "float32") -> Contents:
     if not isinstance(prior.scaling, VariancePreserving):
         raise UserError("a prior without timesteps cannot be written as a checkpoint")
     scheduler = write_scheduler(prior.scaling.schedule, prior.scaling.prediction_type)
-    return Contents(network.config.to_diffusers(), scheduler, lambda: state)
+    stated = {PATCHES: list(prior.patches)} if prior.patches else {}
+    return Contents(network.config.to_diffusers() | stated, scheduler, lambda: state)
 
 
 def network_of(prior: Prior) -> UNet2DModel:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,18 +16,14 @@ def write_prior(prior: Prior, folder: Path, scales: Sequence[float]) -> None:
     Args:
         prior: to write.
         folder: made if there is none.
-        scales: of the patches that it was trained on: "_patches" in ``unet/config.json``, a name that `load_prior` and diffusers
-            pass over. None for whole pictures.
+        scales: of the patches that it was trained on, its `Prior.patches`; none for whole pictures.
 
     Raises:
         OSError: if it cannot be written.
     """
     with tempfile.TemporaryDirectory(dir=folder.parent) as aside:
         new = Path(aside) / "new"
-        save_prior(prior, new)
-        if scales:
-            config = new / "unet" / "config.json"
-            config.write_text(json.dumps(json.loads(config.read_text()) | {"_patches": scales}, indent=2) + "\n")
+        save_prior(prior.replace(patches=tuple(scales)), new)
         for path in sorted(each for each in new.rglob("*") if each.is_file()):
             target = folder / path.relative_to(new)
             target.parent.mkdir(parents=True, exist_ok=True)

@@ -6,7 +6,6 @@ python -m tests.benchmarks.bundle_prior PRIOR FOLDER [--patches 1,2,4] [--sample
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 import jax
@@ -27,10 +26,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     prior = code_jax.load_prior(args.prior)
-    code_jax.save_prior(prior, args.folder, dtype="float16")
-    if args.patches:
-        path = args.folder / "unet" / "config.json"
-        path.write_text(json.dumps(json.loads(path.read_text()) | {"_patches": args.patches}, indent=2) + "\n")
+    patches = tuple(args.patches) or prior.patches
+    code_jax.save_prior(prior.replace(patches=patches), args.folder, dtype="float16")
     made = code_jax.load_prior(args.folder)
     noise = jax.random.normal(jax.random.key(args.seed), (args.samples, *made.image_shape))
     images = code_jax.to_uint8(code_jax.decode(made, noise, depth=1.0, num_steps=50))

@@ -142,6 +142,8 @@ def test_a_latent_network_is_known_by_what_lies_beside_it(folder):
         ({"in_channels": 4}, "takes 4 channels and gives 3"),
         ({"in_channels": 6, "out_channels": 3}, "takes 6 channels and gives 3"),
         ({"out_channels": 9}, "takes 3 channels and gives 9"),
+        ({"_patches": [1, 0.5]}, r"_patches is \[1, 0.5\]; it must be a list of factors"),
+        ({"_patches": 2}, "_patches is 2;"),
     ],
 )
 def test_a_network_that_wants_more_than_a_picture_is_refused(change, named, folder):

@@ -25,6 +25,14 @@ def test_a_saved_schedule_is_the_schedule(tiny, tmp_path, steps, first, last):
     assert again.last == schedule.last
 
 
+@pytest.mark.parametrize("format", ["diffusers", "orbax"])
+def test_a_saved_prior_says_which_patches_it_knows(tiny, tmp_path, format):
+    code_jax.save_prior(tiny.replace(patches=(1, 2.5)), tmp_path / "prior", format=format)
+    again = code_jax.load_prior(tmp_path / "prior")
+    assert again.patches == (1, 2.5) and prior_hash(again) == prior_hash(tiny)
+    assert code_jax.load_prior("pictures-64").patches == (1, 2, 4) and code_jax.load_prior("eurosat-64").patches == ()
+
+
 def test_half_precision_is_half_the_bytes_and_near(tiny, tmp_path):
     sizes = []
     for dtype in ("float32", "float16"):
