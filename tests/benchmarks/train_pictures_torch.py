@@ -5,10 +5,11 @@
 
 DIR/state.pt (weights, moving average, optimizer, steps) is written every --every seconds and gone on from; DIR/prior is the
 moving average as `load_prior` reads it; DIR/losses.csv has a row each time. Works at the lowest priority, in bfloat16 where the
-first steps find it the faster (amx_bf16; emulated, it is ten times slower).
+first steps find it the faster (amx_bf16; emulated, it is ten times slower), in a process of one thread for each core, for
+threads of one operation wait for each other. Not compiled: PyTorch 2.13 gave this network wrong gradients then, in bfloat16.
 
-Batches are those of ``code-jax train`` with the same seed; noise, timesteps and flips are PyTorch's, and Muon's momentum is a sum
-instead of a bias-corrected mean.
+Batches are those of ``code-jax train`` with the same seed; noise, timesteps and flips are PyTorch's, the same for any number of
+processes, and Muon's momentum is a sum instead of a bias-corrected mean.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from __future__ import annotations
 import argparse
 import csv
 import os
+import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,7 +27,9 @@ os.environ.setdefault("GOMP_SPINCOUNT", "0")
 
 import numpy as np
 import torch
+import torch.distributed as dist
 from diffusers import UNet2DModel
+from diffusers.models.attention_processor import Attention, AttnProcessor
 
 from checkpoints_convert.contents import Contents
 from code_jax.priors.load import load_prior
@@ -57,6 +61,20 @@ def v_losses(network: torch.nn.Module, x0: torch.Tensor, noise: torch.Tensor, t:
     return ((network(x, t).sample.float() - (signal * noise - rest * x0)) ** 2).mean((1, 2, 3))
 
 
+def place() -> tuple[int, int]:
+    """Which process this is, of how many."""
+    return (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+
+
+def add_up(tensors: Sequence[torch.Tensor]) -> None:
+    """Each becomes its sum over the processes, all in one message."""
+    if dist.is_initialized():
+        flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
+        dist.all_reduce(flat)
+        for tensor, part in zip(tensors, flat.split([tensor.numel() for tensor in tensors]), strict=True):
+            tensor.copy_(part.view(tensor.shape))
+
+
 class Muon:
     """Muon (Jordan et al. 2024) with updates of AdamW's size (Liu et al. 2025, arXiv 2502.16982, equation 4)."""
 
@@ -66,11 +84,17 @@ class Muon:
 
     @torch.no_grad()
     def step(self, rate: float) -> None:
-        for name, weight in self.weights.items():
+        mine, processes = place()
+        updates = {name: torch.zeros_like(weight) for name, weight in self.weights.items()}
+        for number, (name, weight) in enumerate(self.weights.items()):
             total = self.sums[name].mul_(self.momentum).add_(weight.grad)
-            direction = weight.grad.add(total, alpha=self.momentum).reshape(len(weight), -1)
-            update = orthogonal(direction).reshape(weight.shape)
-            weight.mul_(1 - rate * self.decay).add_(update, alpha=-0.2 * rate * max(direction.shape) ** 0.5)
+            if number % processes == mine:
+                direction = weight.grad.add(total, alpha=self.momentum).reshape(len(weight), -1)
+                updates[name].copy_(0.2 * max(direction.shape) ** 0.5 * orthogonal(direction).reshape(weight.shape))
+        if updates:
+            add_up(list(updates.values()))
+        for name, weight in self.weights.items():
+            weight.mul_(1 - rate * self.decay).add_(updates[name], alpha=-rate)
             weight.grad = None
 
 
@@ -90,6 +114,9 @@ class Training:
     def __init__(self, folder: Path, config: dict[str, object], recipe: Recipe) -> None:
         self.folder, self.recipe, self.step, self.alpha_bar = folder, recipe, 0, alpha_bars()
         self.network = UNet2DModel.from_config(config).to(memory_format=torch.channels_last).train()
+        for module in self.network.modules():
+            if isinstance(module, Attention):
+                module.set_processor(AttnProcessor())  # over a few hundred pixels faster than the fused kernel
         self.average = {name: value.detach().clone() for name, value in self.network.state_dict().items()}
         named = dict(self.network.named_parameters())
         hidden = {n: w for n, w in named.items() if w.ndim >= 2 and not n.startswith(("conv_in", "conv_out"))}
@@ -109,13 +136,17 @@ class Training:
         return recipe.learning_rate * min(1.0, (self.step + 1) / max(recipe.warmup, 1), left)
 
     def advance(self, x0: torch.Tensor, bfloat16: bool) -> float:
-        """One step on pictures [B, 3, H, W] in [−1, 1]; returns their mean loss."""
+        """One step on pictures [B, 3, H, W] in [−1, 1], of which each process takes its share; returns their mean loss."""
         x0 = torch.where((torch.rand(len(x0)) < 0.5)[:, None, None, None], x0.flip(3), x0)
         lower = torch.rand(len(x0)) < self.recipe.lower_half
         t = torch.where(lower, 0, 500) + torch.randint(0, 500, (len(x0),))
+        noise, mine = torch.randn(x0.shape), slice(place()[0], None, place()[1])
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bfloat16):
-            loss = v_losses(self.network, x0, torch.randn(x0.shape), t, self.alpha_bar[t]).mean()
+            losses = v_losses(self.network, x0[mine], noise[mine], t[mine], self.alpha_bar[t[mine]])
+        loss = losses.sum() / len(x0)
         loss.backward()
+        loss = loss.detach()
+        add_up([loss, *(weight.grad for weight in self.network.parameters())])
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.clip_norm)
         for group in self.adam.param_groups:
             group["lr"] = self.rate()
@@ -141,7 +172,7 @@ class Training:
 def faster_in_bfloat16(network: torch.nn.Module, x: torch.Tensor) -> bool:
     seconds = []
     for enabled in (False, True):
-        for _ in range(2):  # the second is timed
+        for _ in range(4):  # the last is timed: kernels are made in the first two
             begun = time.perf_counter()
             with torch.autocast("cpu", dtype=torch.bfloat16, enabled=enabled):
                 network(x, torch.zeros(len(x))).sample.float().square().mean().backward()
@@ -166,17 +197,28 @@ def main() -> None:
     parser.add_argument("--every", type=float, default=600)
     parser.add_argument("--held-out", type=int, default=0)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--processes", type=int, default=os.cpu_count())
     args = parser.parse_args()
-    os.nice(19 - os.nice(0))
-    torch.set_num_threads(args.threads)
-    torch.manual_seed(args.seed)
-    network, recipe = find_recipe(args.config)
-    recipe = override(recipe, {"steps": args.steps} if args.steps else {})
+    recipe = find_recipe(args.config)[1]
     kind = recipe.schedule, recipe.prediction_type, recipe.augment, recipe.min_snr_gamma
     if kind != ("linear", "v_prediction", "flips", None) or recipe.hold is None:
         parser.error("only linear betas, v-prediction, flips, the plain loss and a learning rate that is held are here")
     args.out.mkdir(parents=True, exist_ok=True)
+    os.nice(19 - os.nice(0))
+    if args.processes == 1:
+        train(0, args, None)
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            torch.multiprocessing.spawn(train, (args, f"file://{folder}/meeting"), args.processes)
+
+
+def train(process: int, args: argparse.Namespace, meeting: str | None) -> None:
+    if meeting:
+        dist.init_process_group("gloo", meeting, rank=process, world_size=args.processes)
+    torch.set_num_threads(1)
+    torch.manual_seed(args.seed)
+    network, recipe = find_recipe(args.config)
+    recipe = override(recipe, {"steps": args.steps} if args.steps else {})
     training = Training(args.out, network.to_diffusers(), recipe)
     if args.init and not training.step:
         weights = {name: torch.from_numpy(value) for name, value in to_state_dict(load_prior(args.init).params).items()}
@@ -184,25 +226,34 @@ def main() -> None:
         training.average = {name: value.clone() for name, value in weights.items()}
     data = Dataset(args.data, (*network.sample_size, network.in_channels), args.held_out)
     batches = data.batches(args.seed, recipe.batch_size, training.step)
-    bfloat16 = faster_in_bfloat16(training.network, as_torch(next(data.batches(0, recipe.batch_size))))
-    print(f"from step {training.step} to {recipe.steps}, bfloat16 {bfloat16}", flush=True)
+    votes = torch.tensor(float(faster_in_bfloat16(training.network, as_torch(next(data.batches(0, recipe.batch_size))))))
+    add_up([votes])
+    bfloat16 = bool(votes == args.processes)
+    if process == 0:
+        print(f"from step {training.step} to {recipe.steps}, bfloat16 {bfloat16}", flush=True)
     torch.manual_seed(args.seed + training.step)
     begun = written = time.monotonic()
     losses: list[float] = []
-    while training.step < recipe.steps:
+    over = training.step >= recipe.steps
+    while not over:
         losses.append(training.advance(as_torch(next(batches)), bfloat16))
-        now = time.monotonic()
-        over = training.step == recipe.steps or now - begun > args.seconds
-        if over or now - written > args.every:
-            training.write(data.scales)
-            row = [training.step, training.step * recipe.batch_size, round(now - begun, 1), f"{np.mean(losses):.6g}"]
-            with open(args.out / "losses.csv", "a", newline="") as file:
-                csv.writer(file).writerow(row)
-            rate = len(losses) * recipe.batch_size / (now - written)
-            print(f"step {row[0]}, {row[1]} pictures, {rate:.1f}/s, loss {row[3]}", flush=True)
+        clock = torch.tensor([time.monotonic() - begun, time.monotonic() - written])
+        add_up([clock])  # that all decide alike
+        elapsed, since = (clock / args.processes).tolist()
+        over = training.step >= recipe.steps or elapsed > args.seconds
+        if over or since > args.every:
+            if process == 0:
+                training.write(data.scales)
+                tell(training, elapsed, len(losses) / since, sum(losses) / len(losses))
             losses, written = [], time.monotonic()
-        if over:
-            break
+
+
+def tell(training: Training, elapsed: float, rate: float, loss: float) -> None:
+    """A row of losses.csv and a line: seconds so far, steps a second, mean loss."""
+    step, pictures = training.step, training.step * training.recipe.batch_size
+    with open(training.folder / "losses.csv", "a", newline="") as file:
+        csv.writer(file).writerow([step, pictures, round(elapsed, 1), f"{loss:.6g}"])
+    print(f"step {step}, {pictures} pictures, {rate * training.recipe.batch_size:.1f}/s, loss {loss:.6g}", flush=True)
 
 
 if __name__ == "__main__":

@@ -41,13 +41,39 @@ def trained(script, config, tmp_path_factory):
     data, out = tmp_path_factory.mktemp("data"), tmp_path_factory.mktemp("torch")
     for i in range(4):
         Image.fromarray(np.random.default_rng(i).integers(0, 256, (20, 24, 3)).astype(np.uint8)).save(data / f"{i}.png")
-    words = ["--data", f"{data}:patches=1,2", "--out", str(out), "--config", str(config), "--threads", "1"]
+    run(script, ["--data", f"{data}:patches=1,2", "--out", str(out), "--config", str(config), "--seconds", "0"])
+    run(script, ["--data", f"{data}:patches=1,2", "--out", str(out), "--config", str(config)])
+    return out
+
+
+def run(script, words, processes=1):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(script.os, "nice", lambda by: 0)
-        for more in (["--seconds", "0"], []):
-            patch.setattr(sys, "argv", ["train_pictures_torch", *words, *more])
-            script.main()
-    return out
+        patch.setattr(sys, "argv", ["train_pictures_torch", *words, "--processes", str(processes)])
+        script.main()
+
+
+def test_two_processes_train_what_one_trains(script, config, tmp_path):
+    """Pictures, noise and Muon's matrices are shared out; losses and weights of three steps are one process's to rounding."""
+    import torch
+
+    (tmp_path / "data").mkdir()
+    for i in range(2):
+        Image.fromarray(np.random.default_rng(i).integers(0, 256, (20, 24, 3)).astype(np.uint8)).save(
+            tmp_path / "data" / f"{i}.png"
+        )
+    states = []
+    for processes in (1, 2):
+        out = tmp_path / str(processes)
+        words = ["--data", f"{tmp_path / 'data'}:patches=1", "--out", str(out), "--config", str(config), "--steps", "3"]
+        run(script, words, processes)
+        states.append(torch.load(out / "state.pt", weights_only=True))
+    one, two = states
+    assert one["step"] == two["step"] == 3
+    for name, weight in one["network"].items():
+        np.testing.assert_allclose(weight, two["network"][name], rtol=1e-3, atol=1e-5, err_msg=name)
+    losses = [float((tmp_path / str(n) / "losses.csv").read_text().split(",")[3]) for n in (1, 2)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
 
 
 def test_both_give_the_same_loss_per_noise_level(script, config, trained):
