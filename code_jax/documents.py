@@ -31,24 +31,35 @@ def open_regular(path: str | Path) -> BinaryIO:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object from a regular file of at most 4 MiB, nested at most 16 deep.
+    """A JSON object, of a file as `read_document` reads it.
+
+    Raises:
+        UserError: names the file and what is wrong with it.
+    """
+    content = read_document(path)
+    if not isinstance(content, dict):
+        raise UserError(f"{path} holds no JSON object")
+    return content
+
+
+def read_document(path: Path) -> Any:
+    """What a regular file of at most 4 MiB holds as JSON, nested at most 16 deep.
 
     Raises:
         UserError: names the file and what is wrong with it.
     """
     try:
         with open_regular(path) as file:
-            if os.fstat(file.fileno()).st_size > _MAX_BYTES:
+            size = os.fstat(file.fileno()).st_size
+            if size > _MAX_BYTES:
                 raise UserError(f"{path} is larger than {_MAX_BYTES} bytes: this is no config")
-            content = json.loads(file.read().decode("utf-8"))
+            content = json.loads(file.read(size).decode("utf-8"))  # what the system makes up while it is read has no size
     except UserError:
         raise
     except (OSError, RecursionError, ValueError) as error:  # ValueError: not UTF-8, not JSON, or a number of too many digits
         raise UserError(f"{path} cannot be read: {error}") from error
-    if not isinstance(content, dict):
-        raise UserError(f"{path} holds no JSON object")
-    level: list[Any] = [content]
-    for _ in range(_MAX_NESTING):
+    level: list[Any] = [[content]]
+    for _ in range(_MAX_NESTING + 1):
         values = (node.values() if isinstance(node, dict) else node for node in level)
         level = [value for group in values for value in group if isinstance(value, (dict, list))]
     if level:

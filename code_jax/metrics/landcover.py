@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 import safetensors.numpy
 
+from code_jax.documents import read_document
 from code_jax.errors import UserError
 from code_jax.metrics.images import check_images
 from code_jax.models.classifier import TileClassifier
@@ -56,10 +57,11 @@ def load_landcover(folder: str | Path | None = None) -> LandCover:
     """
     folder = Path(str(resources.files("code_jax") / "metrics" / "eurosat-features")) if folder is None else Path(folder)
     wrong = f"{folder} holds no classifier that save_landcover wrote"
+    from checkpoints_convert.tensors import read_tensors
+
     try:
-        names = json.loads((folder / "classes.json").read_text(encoding="utf-8"))
-        state = safetensors.numpy.load_file(folder / "weights.safetensors")
-    except (OSError, RecursionError, ValueError, safetensors.SafetensorError) as error:
+        names, state = read_document(folder / "classes.json"), read_tensors(folder / "weights.safetensors")
+    except UserError as error:
         raise UserError(f"{wrong}: {error}") from error
     if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
         raise UserError(f"{wrong}: classes.json is no list of names")

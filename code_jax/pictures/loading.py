@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import os
 import re
-import stat
 import struct
 import zlib
 from collections.abc import Iterator
@@ -16,8 +15,12 @@ from typing import IO
 from PIL import Image
 from PIL.TiffImagePlugin import MAX_SAMPLESPERPIXEL, ImageFileDirectory_v2
 
+from code_jax.documents import open_regular
+from code_jax.errors import UserError
+
 MOST_PIXELS = 11_000**2  # a tile of Sentinel-2 has 10 980²
 _MOST_BYTES = 2**30
+_MOST_SCANS = 20  # of a JPEG of most pixels: every one of a progressive picture's goes over all of them, however few bytes it has
 # Formats known by their first bytes, and those whose first bytes say little: these are tried only where the name says so.
 # EPS and WMF are left out: reading them runs other programs.
 _FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "HEIF", "JPEG2000", "PPM", "QOI", "DDS", "PSD", "ICNS")
@@ -52,14 +55,15 @@ def read_bytes(path: Path) -> bytes:
         PictureError: if it cannot be read; the message says why.
     """
     try:
-        status = os.stat(path)
-        if not stat.S_ISREG(status.st_mode):  # a pipe would be waited for, a device read for ever
-            raise PictureError("it is no regular file")
-        if status.st_size > _MOST_BYTES:
-            raise PictureError(f"it is larger than {_MOST_BYTES >> 30} GiB")
-        return path.read_bytes()
+        with open_regular(path) as file:  # a pipe would be waited for, a device read for ever
+            size = os.fstat(file.fileno()).st_size
+            if size > _MOST_BYTES:
+                raise PictureError(f"it is larger than {_MOST_BYTES >> 30} GiB")
+            return file.read(size)  # what the system makes up while it is read has no size
     except PictureError:
         raise
+    except UserError as error:
+        raise PictureError("it is no regular file") from error
     except (OSError, ValueError) as error:  # a name may hold what no file's does
         raise PictureError(getattr(error, "strerror", None) or str(error)) from error
 
@@ -105,6 +109,8 @@ def load(
         data = _without_damaged_chunks(data, warnings)
     with _opened(data, name) as picture:
         _check_size(picture, most_pixels)
+        if picture.format in ("JPEG", "MPO"):
+            _check_scans(picture, data.count(b"\xff\xda"))
         picture.verify()  # a PNG's checksums, which loading passes over
     picture = _opened(data, name)
     if picture.format == "TIFF":
@@ -117,6 +123,13 @@ def load(
     stored = str(getattr(picture, "tile", ()))
     picture.load()
     return picture, stored
+
+
+def load_opened(picture: Image.Image) -> None:
+    """Loads a picture that somebody else opened; raises PictureError where that is of a kind that files are not read of."""
+    if getattr(picture, "tile", None) and picture.format not in {*_FORMATS, *_BY_NAME, "MPO"}:  # what is loaded has no tiles
+        raise PictureError(f"it is {picture.format}, which is not read: {_REMEDY}")
+    picture.load()
 
 
 def bytes_and_name(file: str | Path | IO[bytes]) -> tuple[bytes, str]:
@@ -149,6 +162,12 @@ def _check_size(picture: Image.Image, most: int) -> None:
         raise PictureError(_too_many(picture.width * picture.height, most))
 
 
+def _check_scans(picture: Image.Image, scans: int) -> None:
+    if scans * picture.width * picture.height > _MOST_SCANS * MOST_PIXELS:
+        size = f"{picture.width}x{picture.height}"
+        raise PictureError(f"it has {scans} scans of {size} pixels, which take too long: save it with fewer, or none progressive")
+
+
 def _too_many(pixels: int, most: int) -> str:
     return f"it has {pixels / 1e6:.0f} million pixels; at most {most / 1e6:.0f} million are read"
 
@@ -174,7 +193,9 @@ def _without_damaged_chunks(data: bytes, warnings: list[str]) -> bytes:
             kept.append(chunk)
     if not damaged:
         return data
-    warnings.append(f"its {', '.join(dict.fromkeys(damaged))} data are damaged and left out")
+    kinds = list(dict.fromkeys(damaged))
+    named = ", ".join(kinds[:5]) + (f" and {len(kinds) - 5} more" if len(kinds) > 5 else "")
+    warnings.append(f"its {named} data are damaged and left out")
     return b"".join(kept)
 
 

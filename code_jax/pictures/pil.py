@@ -13,7 +13,7 @@ from code_jax.errors import UserError
 from code_jax.pictures.arrays import picture_of, to_uint8
 from code_jax.pictures.decode import from_pillow
 from code_jax.pictures.fitting import as_floats, with_alpha
-from code_jax.pictures.loading import PictureError, in_words
+from code_jax.pictures.loading import PictureError, in_words, load_opened
 from code_jax.pictures.metadata import upright
 
 
@@ -69,7 +69,7 @@ def _image(picture: Image.Image, number: int, channels: int) -> np.ndarray:
         raise UserError(f"picture {number} is of type {type(picture).__name__}; from_pil takes PIL pictures")
     try:
         with in_words():
-            picture.load()
+            load_opened(picture)
             pixels, alpha, _ = from_pillow(upright(picture))
             return as_floats(with_alpha(pixels, alpha, channels), channels)
     except PictureError as error:

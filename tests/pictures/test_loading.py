@@ -94,6 +94,17 @@ def test_too_many_pixels_are_refused_before_they_are_decoded(monkeypatch):
         decode_picture(PNG, most_pixels=1000)
 
 
+def test_scans_are_bounded_as_pixels_are(monkeypatch):
+    """A progressive JPEG of a few kilobytes may have a thousand scans, each over all of its pixels."""
+    data = encoded(scene(size=(400, 300)), "JPEG", progressive=True)
+    place, most = data.rindex(b"\xff\xda"), 20 * MOST_PIXELS // (400 * 300)
+    few, many = (data[:place] + count * data[place:-2] + data[-2:] for count in (100, most))
+    assert decode_picture(few).pixels.shape == (300, 400, 3)
+    monkeypatch.setattr("PIL.ImageFile.ImageFile.load", lambda self: pytest.fail("decoded"))
+    with pytest.raises(PictureError, match=f"it has {many.count(data[place : place + 2])} scans of 400x300 pixels"):
+        decode_picture(many)
+
+
 def test_a_tiffs_thumbnail_is_passed_over():
     """Of two pages, the first marked as a reduced copy by NewSubfileType; and where all are, the first is taken."""
     small, large = scene(size=(10, 8)), scene()
@@ -165,6 +176,9 @@ def test_only_regular_files_are_opened(tmp_path):
         file.truncate(2**31)
     with pytest.raises(PictureError, match="larger than 1 GiB"):
         open_picture(tmp_path / "sparse.png")
+    if os.path.exists("/proc/self/pagemap"):  # regular and endless, with a size of 0
+        with pytest.raises(PictureError, match="the file is empty"):
+            open_picture("/proc/self/pagemap")
 
 
 def test_every_command_that_reads_a_picture_takes_it_through_the_door(tmp_path):

@@ -66,6 +66,18 @@ def test_a_cut_file_is_named_by_its_mode():
         code_jax.from_pil(opened)
 
 
+def test_what_restore_does_not_read_is_not_decoded_for_having_been_opened(monkeypatch):
+    """Ghostscript, another program, decodes an EPS; what a caller has loaded is pixels like any other."""
+    monkeypatch.setattr("PIL.EpsImagePlugin.Ghostscript", lambda *_: pytest.fail("another program is started"))
+    page = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n"
+    with Image.open(io.BytesIO(page)) as opened:
+        with pytest.raises(code_jax.UserError, match="picture 0, of mode RGB, cannot be read: it is EPS, which is not read"):
+            code_jax.from_pil(opened)
+        monkeypatch.setattr("PIL.EpsImagePlugin.Ghostscript", lambda *_: Image.new("RGB", (9, 9), "white").im)
+        opened.load()
+        assert code_jax.from_pil(opened).tolist() == np.ones((1, 9, 9, 3)).tolist()
+
+
 def test_levels_are_no_floats():
     for convert in (code_jax.to_uint8, code_jax.to_pil):
         with pytest.raises(code_jax.UserError, match="images are uint8"):
