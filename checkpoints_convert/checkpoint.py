@@ -16,6 +16,7 @@ from checkpoints_convert.contents import Contents
 from checkpoints_convert.folders import Folder
 from checkpoints_convert.state_dict import to_params, to_state_dict
 from code_jax.documents import open_regular, read_json
+from code_jax.durable import check_utf8
 from code_jax.errors import UserError, brief
 
 FORMAT = 2
@@ -32,6 +33,7 @@ def is_checkpoint(folder: Path) -> bool:
 def write_checkpoint(contents: Contents, folder: Path) -> None:
     """Writes our checkpoint to a folder that has no ``params`` yet; ``prior.json`` comes last: what has one is whole."""
     folder = folder.absolute()
+    check_utf8(folder)
     with orbax.checkpoint.StandardCheckpointer() as checkpointer:
         checkpointer.save(folder / "params", to_params(contents.state()))
     content: dict[str, Any] = {"format": FORMAT, "network": contents.network, "scheduler": contents.scheduler}
@@ -47,6 +49,7 @@ def read_checkpoint(folder: str | Path) -> Contents:
             weight is read.
     """
     folder = Path(folder).absolute()
+    check_utf8(folder)
     content = read_json(folder / "prior.json")
     if content.get("format") != FORMAT:
         raise UserError(f"{folder} has format {brief(content.get('format'))}; this version reads {FORMAT}: convert it again")

@@ -31,6 +31,7 @@ _FOREIGN_PARTS = {
     "tokenizer": _TEXT,
     "image_encoder": _TEXT,
 }
+_PIPELINES = ("DDPMPipeline", "DDIMPipeline", "PNDMPipeline", "RePaintPipeline")
 _FOREIGN_PIPELINES = {
     "ConsistencyModelPipeline": "a consistency network answers with pictures, not with noise",
     "LDMPipeline": _LATENT,
@@ -60,13 +61,15 @@ def read_diffusers(folder: str | Path) -> Contents:
         UserError: names what is missing or damaged, and a pipeline that is no prior of pixels.
     """
     folder = Path(folder)
-    _check_pipeline(folder)
+    parts = _parts(folder)
     places = folder / "scheduler" / "scheduler_config.json", folder / "scheduler_config.json"
     scheduler = next((path for path in places if path.is_file()), None)
     if scheduler is None:
         raise UserError(f"{folder} has no scheduler_config.json: the noise schedule must be known; add the file of its pipeline")
-    network = _network_folder(folder)
-    return Contents(read_json(network / "config.json"), read_json(scheduler), lambda: _read_weights(network))
+    network, steps = _network_folder(folder), read_json(scheduler)
+    if "scheduler" in parts:  # diffusers reads the config as this class's, whichever wrote it
+        steps |= {"_read_as": parts["scheduler"]}
+    return Contents(read_json(network / "config.json"), steps, lambda: _read_weights(network))
 
 
 FOLDER = Folder("config.json (diffusers)", is_diffusers, read_diffusers)
@@ -100,23 +103,33 @@ def _write_json(path: Path, content: Any) -> None:
     path.write_text(json.dumps(content, indent=2) + "\n")
 
 
-def _check_pipeline(folder: Path) -> None:
-    """Raises UserError where ``model_index.json``, or a part beside the network, tells of more than a prior of pixels."""
+def _parts(folder: Path) -> dict[str, Any]:
+    """The classes of a pipeline's parts by name, as its ``model_index.json`` states them.
+
+    Raises:
+        UserError: where that, or a part beside the network, tells of more than a prior of pixels.
+    """
     index = read_json(folder / "model_index.json") if (folder / "model_index.json").exists() else {}
     name = index.get("_class_name")
-    if isinstance(name, str) and name in _FOREIGN_PIPELINES:
-        raise UserError(f"{folder} is a {name}: {_FOREIGN_PIPELINES[name]}; give a pipeline of pixels such as DDPMPipeline")
+    if name is not None and name not in _PIPELINES:
+        reason = _FOREIGN_PIPELINES.get(name, "unknown here") if isinstance(name, str) else "which is no name"
+        raise UserError(f"{folder} is a {brief(name)[1:-1]}: {reason}; give a pipeline of pixels: {', '.join(_PIPELINES)}")
     parts = {
         part: value[1] for part, value in index.items() if isinstance(value, list) and len(value) == 2 and value[1] is not None
     }
-    parts |= {part: "a folder" for part in _FOREIGN_PARTS if part not in parts and (folder / part).is_dir()}
-    for part, kind in parts.items():
+    found = parts | {part: "a folder" for part in _FOREIGN_PARTS if part not in parts and (folder / part).is_dir()}
+    for part, kind in found.items():
         if part in _FOREIGN_PARTS:
             raise UserError(f"{folder} has the part {part} ({brief(kind)}): {_FOREIGN_PARTS[part]}, which is not supported")
         if part not in ("unet", "scheduler"):
             raise UserError(
                 f"{folder} has the part {brief(part)} ({brief(kind)}) besides unet and scheduler: it is no pixel prior"
             )
+    if parts.get("unet", "UNet2DModel") != "UNet2DModel":
+        raise UserError(
+            f"{folder} has a {brief(parts['unet'])} for its unet: {_TEXT}, or no network of pictures; give UNet2DModel"
+        )
+    return parts
 
 
 def _network_folder(folder: Path) -> Path:

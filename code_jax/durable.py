@@ -59,6 +59,14 @@ def check_regular(path: Path) -> bool:
     return True
 
 
+def check_utf8(folder: Path) -> None:
+    """Raises UserError for a folder whose name is no UTF-8: orbax neither reads nor writes there."""
+    try:
+        str(folder.absolute()).encode()
+    except UnicodeEncodeError:
+        raise UserError(f"{str(folder)!r} is no UTF-8, which orbax asks of a folder's name; choose another") from None
+
+
 def remove_leftovers(folder: Path) -> None:
     """Removes the temporary files of killed writers; call it where no other writer is at work."""
     for path in folder.glob(".*.tmp"):

@@ -16,7 +16,7 @@ import numpy as np
 
 from code_jax.errors import UserError, brief
 
-_MAX_SIGMA = 200.0
+_MIN_SIGMA, _MAX_SIGMA = 1e-6, 200.0
 _MAX_TIMESTEPS = 100_000
 
 
@@ -54,6 +54,8 @@ class NoiseSchedule(flax.struct.PyTreeNode):
             raise UserError(f"beta {worst} is outside (0, 1); zero-terminal-SNR schedules are not supported")
         log_alpha_bar = np.cumsum(np.log1p(-betas))
         log_sigma = 0.5 * (np.log(-np.expm1(log_alpha_bar)) - log_alpha_bar)
+        if log_sigma[0] < math.log(_MIN_SIGMA):
+            raise UserError(f"the schedule starts at sigma {math.exp(log_sigma[0]):.3g}, below the smallest usable {_MIN_SIGMA}")
         last = int(np.searchsorted(log_sigma, math.log(_MAX_SIGMA), side="right")) - 1
         if last < 1:
             raise UserError(f"the schedule starts at sigma {math.exp(log_sigma[0]):.3g}, above the largest usable {_MAX_SIGMA}")
@@ -104,7 +106,7 @@ def linear_schedule(num_timesteps: int = 1000, beta_start: float = 1e-4, beta_en
         >>> f"{linear_schedule().sigma(999.0):.1f}"
         '157.4'
     """
-    return NoiseSchedule.from_betas(np.linspace(beta_start, beta_end, num_timesteps))
+    return NoiseSchedule.from_betas(np.linspace(beta_start, beta_end, _checked(num_timesteps)))
 
 
 def scaled_linear_schedule(num_timesteps: int = 1000, beta_start: float = 8.5e-4, beta_end: float = 0.012) -> NoiseSchedule:
@@ -123,7 +125,8 @@ def scaled_linear_schedule(num_timesteps: int = 1000, beta_start: float = 8.5e-4
         >>> f"{scaled_linear_schedule().sigma(999.0):.1f}"
         '14.6'
     """
-    return NoiseSchedule.from_betas(np.linspace(beta_start**0.5, beta_end**0.5, num_timesteps) ** 2)
+    start, end = max(beta_start, 0), max(beta_end, 0)  # a negative β is refused as 0 is
+    return NoiseSchedule.from_betas(np.linspace(start**0.5, end**0.5, _checked(num_timesteps)) ** 2)
 
 
 def cosine_schedule(num_timesteps: int = 1000) -> NoiseSchedule:
@@ -143,5 +146,12 @@ def cosine_schedule(num_timesteps: int = 1000) -> NoiseSchedule:
         >>> float(schedule.timestep(1.0)) < 999
         True
     """
-    alpha_bar = np.cos((np.arange(num_timesteps + 1) / num_timesteps + 0.008) / 1.008 * np.pi / 2) ** 2
+    alpha_bar = np.cos((np.arange(_checked(num_timesteps) + 1) / num_timesteps + 0.008) / 1.008 * np.pi / 2) ** 2
     return NoiseSchedule.from_betas(np.minimum(1 - alpha_bar[1:] / alpha_bar[:-1], 0.999))
+
+
+def _checked(num_timesteps: int) -> int:
+    whole = isinstance(num_timesteps, (int, np.integer)) and not isinstance(num_timesteps, bool)
+    if not whole or not 2 <= num_timesteps <= _MAX_TIMESTEPS:
+        raise UserError(f"num_timesteps is {brief(num_timesteps)}; it must be a whole number from 2 to {_MAX_TIMESTEPS}")
+    return int(num_timesteps)

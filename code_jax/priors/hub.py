@@ -61,6 +61,6 @@ def _download(name: str, revision: str | None) -> Path:
         raise UserError(
             f"{name} is not in the hub's cache and the hub cannot be reached: go online once, or give a folder"
         ) from error
-    except (HfHubHTTPError, OSError) as error:
+    except (HfHubHTTPError, OSError, ValueError) as error:  # ValueError: it is no id of the hub's
         raise UserError(f"{name} cannot be had from the hub: {str(error).splitlines()[0]}") from error
     return Path(folder)

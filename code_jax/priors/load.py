@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from importlib import resources
 from pathlib import Path
 
-from code_jax.errors import UserError, nearest
+from code_jax.errors import UserError, brief, nearest
 from code_jax.priors.hub import HUB_ID, fetch
 from code_jax.priors.prior import Prior
 from code_jax.priors.read import read_prior
@@ -63,16 +64,16 @@ def load_prior(name: str | Path, *, revision: str | None = None, precision: str 
     if name in bundled_priors():
         with resources.as_file(_bundle() / name) as folder:
             prior = read_prior(folder)
-    elif Path(name).is_dir():
+    elif os.path.isdir(name):
         prior = read_prior(Path(name))
-    elif Path(name).is_file():
+    elif os.path.isfile(name):
         raise UserError(f"{name} is a file; make a folder of it first: code-jax convert {name} FOLDER")
     elif HUB_ID.fullmatch(name):
         prior = fetch(name, revision)
     else:
         names = bundled_priors()
         near = nearest(name, names)
-        raise UserError(f"no prior {name!r}{near}: give a bundled name ({', '.join(names)}), a folder, or a hub id org/name")
+        raise UserError(f"no prior {brief(name)}{near}: give a bundled name ({', '.join(names)}), a folder, or a hub id org/name")
     return prior.with_precision(precision)
 
 

@@ -101,17 +101,16 @@ def write_scheduler(schedule: NoiseSchedule, prediction_type: str) -> dict[str, 
 
 
 def _check_class(config: Mapping[str, Any]) -> None:
-    name = config.get("_class_name")
-    if name is None and ("beta_schedule" in config or "trained_betas" in config):
-        return
-    if name is None:
+    """Refuses a class of another diffusion: the one that wrote the config, and the one that its pipeline reads it as."""
+    if config.get("_class_name") is None and "beta_schedule" not in config and "trained_betas" not in config:
         raise UserError('the scheduler\'s config has neither a _class_name nor betas: state {"_class_name": "DDPMScheduler", …}')
-    if name not in _VARIANCE_PRESERVING:
-        kind = next((kind for part, kind in _OTHERS.items() if isinstance(name, str) and part in name), "unknown here")
-        raise UserError(
-            f"the scheduler {brief(name)} is not supported ({kind}): only variance-preserving diffusions with discrete timesteps "
-            "are, such as DDPMScheduler's"
-        )
+    for name in (config[key] for key in ("_class_name", "_read_as") if config.get(key) is not None):
+        if name not in _VARIANCE_PRESERVING:
+            kind = next((kind for part, kind in _OTHERS.items() if isinstance(name, str) and part in name), "unknown here")
+            raise UserError(
+                f"the scheduler {brief(name)} is not supported ({kind}): only variance-preserving diffusions with discrete "
+                "timesteps are, such as DDPMScheduler's"
+            )
 
 
 def _prediction_type(config: Mapping[str, Any]) -> str:

@@ -32,8 +32,8 @@ def from_state_dict(network: Network, state: Mapping[str, np.ndarray]) -> dict[s
     for name in shapes.keys() & state.keys():
         if state[name].shape != shapes[name]:
             wrong.append(f"{name} is {list(state[name].shape)}, which does not fit {list(shapes[name])} here")
-        elif np.iscomplexobj(state[name]):
-            wrong.append(f"{name} is complex")
+        elif not jax.dtypes.issubdtype(state[name].dtype, np.floating):  # of 8 bits they would be quantized, without the scale
+            wrong.append(f"{name} is {state[name].dtype}, not floats")
     if wrong:
         more = f" and {len(wrong) - 10} more" if len(wrong) > 10 else ""
         raise UserError(f"the weights do not fit the config: {'; '.join(wrong[:10])}{more}")

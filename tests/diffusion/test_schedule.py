@@ -64,11 +64,21 @@ def test_depth_is_capped_where_sigma_explodes():
         ({"trained_betas": [0.1, 1.0]}, "zero-terminal-SNR"),
         ({"num_train_timesteps": 10**9}, "1000000000"),
         ({"trained_betas": [0.1]}, "2 to"),
+        ({"beta_start": 1e-300}, "starts at sigma 1e-150, below the smallest usable 1e-06"),
     ],
 )
 def test_what_cannot_be_a_schedule_is_refused_by_name(config, named):
     with pytest.raises(code_jax.UserError, match=named):
         schedule_from_diffusers(config)
+
+
+@pytest.mark.parametrize("make", [code_jax.linear_schedule, code_jax.scaled_linear_schedule, code_jax.cosine_schedule])
+@pytest.mark.parametrize("count", [-1, 1, 2.5, True, 10**9, 10**30])
+def test_a_number_of_timesteps_is_checked_before_anything_is_made(make, count):
+    with pytest.raises(code_jax.UserError, match=r"num_timesteps is .*; it must be a whole number from 2 to"):
+        make(count)
+    with pytest.raises(code_jax.UserError, match="outside"):
+        code_jax.scaled_linear_schedule(beta_start=-1.0)
 
 
 @pytest.mark.parametrize("kind", PREDICTION_TYPES)

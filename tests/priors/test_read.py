@@ -115,6 +115,10 @@ def test_options_that_make_it_another_diffusion_are_refused(change, named, folde
         ({"movement": ["mine", "Movement"]}, "'movement' .*no pixel prior"),
         ({"_class_name": "ConsistencyModelPipeline"}, "consistency network"),
         ({"_class_name": "LDMPipeline"}, "latents"),
+        ({"_class_name": "StableDiffusionPipeline"}, "is a StableDiffusionPipeline: unknown here"),
+        ({"_class_name": ["DDPMPipeline"]}, "which is no name"),
+        ({"unet": ["diffusers", "UNet2DConditionModel"]}, "'UNet2DConditionModel' for its unet"),
+        ({"scheduler": ["diffusers", "KarrasVeScheduler"]}, "'KarrasVeScheduler' is not supported .*variance-exploding"),
     ],
 )
 def test_a_pipeline_of_more_than_pixels_is_refused(parts, named, folder):
@@ -232,6 +236,14 @@ def test_weights_that_are_not_finite_are_neither_saved_nor_loaded(value, form, t
         patch.setattr("code_jax.priors.weights._finite", lambda name, tensor, dtype: np.ascontiguousarray(tensor))
         code_jax.save_prior(broken, tmp_path / "new", format=form)
     refused(tmp_path / "new", r"1 of the .* numbers of .* are not finite")
+
+
+def test_weights_that_are_no_floats_are_not_taken_for_them(folder):
+    """Quantized ones are whole numbers that want a scale."""
+    path = folder / "unet" / "diffusion_pytorch_model.safetensors"
+    state = safetensors.numpy.load_file(path)
+    safetensors.numpy.save_file(state | {"conv_in.bias": state["conv_in.bias"].astype(np.int8)}, path)
+    refused(folder, "conv_in.bias is int8, not floats")
 
 
 # Files that are none

@@ -1,3 +1,5 @@
+import os
+
 import jax
 import numpy as np
 import pytest
@@ -59,3 +61,23 @@ def test_what_cannot_be_saved_is_named_and_nothing_is_written(tiny, tmp_path):
     code_jax.save_prior(tiny, tmp_path / "new")
     with pytest.raises(code_jax.UserError, match="holds 'model_index"):
         code_jax.save_prior(tiny, tmp_path / "new")
+
+
+def test_a_name_that_is_no_utf8_holds_a_prior_where_the_format_lets_it(tiny, tmp_path):
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    with pytest.raises(code_jax.UserError, match="no UTF-8"):
+        code_jax.save_prior(tiny, folder, format="orbax")
+    assert not any(folder.iterdir())
+    code_jax.save_prior(tiny, folder)
+    assert prior_hash(code_jax.load_prior(folder)) == prior_hash(tiny)
+    code_jax.save_prior(tiny, tmp_path / "ours", format="orbax")
+    (tmp_path / "ours").rename(tmp_path / os.fsdecode(b"ours\xe9"))
+    with pytest.raises(code_jax.UserError, match="no UTF-8"):
+        code_jax.load_prior(tmp_path / os.fsdecode(b"ours\xe9"))
+
+
+@pytest.mark.parametrize("name", ["", "x" * 5000, "a--b/c", "a..b/c", "a/b.git"])
+def test_a_name_that_no_prior_can_have_is_one_line(name):
+    with pytest.raises(code_jax.UserError, match=r"^no prior '(xxx.*xxx)?'|^a.*b.* cannot be had from the hub") as refusal:
+        code_jax.load_prior(name)
+    assert "\n" not in str(refusal.value) and len(str(refusal.value)) < 300
