@@ -50,8 +50,9 @@ def check_folder(out: Path, command: str, settings: Mapping[str, Any] | None = N
                 was = f"{name} was {brief(before.get(name))}, is {brief(value)}"
                 raise UserError(f"{str(out)!r} holds what code-jax {command} made of other settings: {was}; choose another --out")
     for name in (*_FILES[command], LOCK):
-        if os.path.islink(out / name):
-            check_regular(out / name)
+        for path in (out / name, *(out / name).rglob("*")):
+            if path.is_symlink():  # what is written by its name would be written elsewhere
+                check_regular(path)
 
 
 def claim(out: Path, command: str, settings: Mapping[str, Any] | None = None) -> None:

@@ -158,13 +158,17 @@ def _hold(held: _Held, line: Line) -> None:
 
 
 def _displaced(held: _Held, line: Line) -> list[Line]:
-    """The lines that no longer hold if this one does: of the same result, or of another content of its input."""
+    """The lines that no longer hold if this one does: of the same result, or of another content of its input.
 
-    def gives_way(other: Line) -> bool:
-        samples = {other["sample"], line["sample"]}
-        return other["file_hash"] != line["file_hash"] or len(samples) == 1 or None in samples
-
-    return [other for other in held.get(line["name"], {}).values() if gives_way(other)]
+    Those of a name are of one content, and either of its samples or one of all of them: to look at the first is enough.
+    """
+    others = held.get(line["name"], {})
+    first = next(iter(others.values()), None)
+    if first is None:
+        return []
+    if first["file_hash"] != line["file_hash"] or None in (first["sample"], line["sample"]):
+        return list(others.values())
+    return [others[line["sample"]]] if line["sample"] in others else []
 
 
 def _stands(line: Line, out: Path) -> bool:

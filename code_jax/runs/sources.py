@@ -54,6 +54,8 @@ def find_sources(
         raise UserError(f"the reference {str(reference)!r} is no folder; give one of clean sources")
     found: list[tuple[Path, Path, Path | None, str | None]] = []
     given = None if reference is None else _Partners(reference)
+    if not all(map(str, inputs)):
+        raise UserError("the name of an input is empty")  # which as a path would be the folder one is in
     for entry in map(Path, inputs):
         if os.path.isdir(entry):
             if entry.resolve() == out.resolve():

@@ -107,6 +107,18 @@ def test_a_folder_is_one_commands_and_one_settings(tmp_path):
         check_folder(tmp_path, "evaluate")
 
 
+@pytest.mark.parametrize(("command", "name"), [("train", "prior/unet"), ("sweep", "cells/sub/in"), ("evaluate", "records")])
+def test_a_link_however_deep_is_refused_before_anything_is_written(command, name, tmp_path):
+    out, elsewhere = tmp_path / "out", tmp_path / "elsewhere"
+    out.mkdir()
+    claim(out, command)
+    (out / name).parent.mkdir(parents=True, exist_ok=True)
+    elsewhere.mkdir()
+    (out / name).symlink_to(elsewhere)
+    with pytest.raises(UserError, match=f"{name}' is a symbolic link"):
+        check_folder(out, command)
+
+
 def test_info_tells_of_a_folder(made, pictures, restore, capsys):
     out, _ = made
     (pictures / "bad\n.png").write_bytes(b"no picture")

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from code_jax.runs import manifest
 from tests import oracles
 from tests.runs.results import assert_complete, files, lines
 
@@ -85,6 +86,27 @@ def test_more_inputs_join_and_a_manifest_of_nonsense_is_no_obstacle(made, restor
     assert "restored 1, done before 10, failed 1" in capsys.readouterr().out
     assert {name: data for name, data in files(out).items() if name != "new.png"} == expected
     assert len(lines(out)) == 12
+
+
+def test_lines_of_one_name_take_linear_time(made, monkeypatch):
+    """Counted in looks at a line, not in seconds."""
+    _, out, _ = made
+    first, looks = lines(out)[0], 0
+
+    class Looked(dict):
+        def __getitem__(self, name):
+            nonlocal looks
+            looks += 1
+            return super().__getitem__(name)
+
+    monkeypatch.setattr(manifest, "manifests", lambda out: ["one"])
+    monkeypatch.setattr(manifest, "read_lines", lambda path: [Looked(first | {"sample": k}) for k in range(number)])
+    counts = []
+    for number in (100, 1000):
+        looks = 0
+        assert len(manifest.joined_lines(out)) == number
+        counts.append(looks / number)
+    assert counts[1] < 1.1 * counts[0]
 
 
 @pytest.mark.parametrize(
