@@ -70,10 +70,12 @@ def run(args: argparse.Namespace) -> int:
 
     keep_compiled()
     logging.getLogger("absl").setLevel(logging.CRITICAL)  # where orbax writes what it raises as well
-    for name, least in (("seconds", 0), ("every", 1), ("keep", 1), ("held_out", 1), ("seed", 0)):
+    for name, least in (("seconds", 0), ("every", 1), ("keep", 1), ("held_out", 1)):
         value = getattr(args, name)
         if value is not None and not value >= least:
             raise UserError(f"--{name.replace('_', '-')} is {value}; it must be at least {least}")
+    if not 0 <= args.seed < 2**32:
+        raise UserError(f"--seed is {args.seed}; it must be from 0 to {2**32 - 1}")
     network, recipe, init = _design(args)
     check_folder(args.out, "train")
     data = Dataset([parse_source(text) for text in args.data], (*network.sample_size, network.in_channels), args.held_out)

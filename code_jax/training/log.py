@@ -30,8 +30,8 @@ class Log:
         self._columns = (*_FIRST, *(f"sigma_{sigma:g}" for sigma in levels))
         self._rows: list[list[float]] = []
         if self._path.is_file():
-            with open(self._path, newline="", errors="replace") as file:
-                rows = [_numbers(row) for row in csv.reader(file)]
+            with open(self._path, errors="replace") as file:
+                rows = [_numbers(line.split(",")) for line in file]
             self._rows = [row for row in rows if len(row) == len(self._columns) and row[0] <= first]
         self._before = self._rows[-1][2] if self._rows else 0.0
 
@@ -63,6 +63,7 @@ class Log:
 def _numbers(row: list[str]) -> list[float]:
     """A row's numbers; of the titles, or a row that was spoilt, none."""
     try:
-        return [float(value) for value in row]
+        numbers = [float(value) for value in row]
     except ValueError:
         return []
+    return numbers if np.isfinite(numbers).all() else []

@@ -19,6 +19,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from code_jax.diffusion.levels import timesteps_of
+from code_jax.durable import check_utf8
 from code_jax.errors import UserError
 from code_jax.models.config import UNet2DConfig
 from code_jax.models.unet import UNet2DModel
@@ -90,6 +91,7 @@ def train(folder: Path, data: Dataset, network: UNet2DConfig, recipe: Recipe, ru
     devices = jax.devices()
     if recipe.batch_size % len(devices):
         raise UserError(f"batch_size {recipe.batch_size} is not a multiple of the {len(devices)} devices")
+    check_utf8(folder)
     folder.mkdir(parents=True, exist_ok=True)
     description = {
         "network": network.to_diffusers(), "recipe": dataclasses.asdict(recipe), "seed": run.seed, "precision": run.precision,

@@ -10,12 +10,15 @@ from typing import Any
 from code_jax.diffusion.parameterization import check_prediction_type
 from code_jax.diffusion.schedule import NoiseSchedule, cosine_schedule, linear_schedule
 from code_jax.documents import read_json
-from code_jax.errors import UserError
+from code_jax.errors import UserError, brief
 from code_jax.models.config import UNet2DConfig
+from code_jax.models.options import whole
 
 SCHEDULES = {"linear": linear_schedule, "cosine": cosine_schedule}
 AUGMENTATIONS = ("none", "flips", "turns")
 OPTIMIZERS = ("adamw", "muon")
+_MOST_AT_A_TIME = 100_000  # pictures, which are no less than 5 GB at 64×64
+_MOST = 1e30  # of a number, with room below float32's largest
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,23 +65,21 @@ class Recipe:
         check_prediction_type(self.prediction_type)
         for name, kinds in (("schedule", tuple(SCHEDULES)), ("augment", AUGMENTATIONS), ("optimizer", OPTIMIZERS)):
             if getattr(self, name) not in kinds:
-                raise UserError(f"{name} {getattr(self, name)!r} is unknown; choose from {', '.join(kinds)}")
-        for name, least in (("batch_size", 1), ("steps", 1), ("warmup", 0)):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= 10**9:
-                raise UserError(f"{name} is {value!r}; it must be a whole number, at least {least}")
+                raise UserError(f"{name} {brief(getattr(self, name))} is unknown; choose from {', '.join(kinds)}")
+        for name, least, most in (("batch_size", 1, _MOST_AT_A_TIME), ("steps", 1, 10**9), ("warmup", 0, 10**9)):
+            whole(name, getattr(self, name), most, least)
         for name in ("learning_rate", "clip_norm", "min_snr_gamma"):
             value = getattr(self, name)
             if not (value is None and name == "min_snr_gamma") and not _positive(value):
-                raise UserError(f"{name} is {value!r}; it must be a positive number")
+                raise UserError(f"{name} is {brief(value)}; it must be a positive number")
         if not _positive(self.weight_decay) and self.weight_decay != 0:
-            raise UserError(f"weight_decay is {self.weight_decay!r}; it must be zero or a positive number")
+            raise UserError(f"weight_decay is {brief(self.weight_decay)}; it must be zero or a positive number")
         for name in ("hold", "lower_half"):
             value = getattr(self, name)
             if not (value is None and name == "hold") and not (value == 0 or (_positive(value) and value <= 1)):
-                raise UserError(f"{name} is {value!r}; it must be a share from 0 to 1")
+                raise UserError(f"{name} is {brief(value)}; it must be a share from 0 to 1")
         if not isinstance(self.ema_decay, float) or not 0 <= self.ema_decay < 1:
-            raise UserError(f"ema_decay is {self.ema_decay!r}; it must be in [0, 1)")
+            raise UserError(f"ema_decay is {brief(self.ema_decay)}; it must be in [0, 1)")
 
     def noise_schedule(self) -> NoiseSchedule:
         """The `NoiseSchedule` of its name."""
@@ -86,7 +87,7 @@ class Recipe:
 
 
 def _positive(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < float("inf")
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value <= _MOST
 
 
 # small, pictures: what two CPU cores train in hours (of one kind of picture; of several, as `pictures-64` is); base: an
@@ -160,11 +161,11 @@ def find_recipe(name: str) -> tuple[UNet2DConfig, Recipe]:
         raise UserError(f"no recipe {name!r}: give {', '.join(RECIPES)}, or a JSON file")
     content = read_json(Path(name))
     unknown = sorted(set(content) - {"network", "recipe"})
-    if unknown or not isinstance(content.get("network"), dict):
-        raise UserError(
-            f'{name} must hold {{"network": {{…}}, "recipe": {{…}}}}' + (f", not {', '.join(unknown)}" if unknown else "")
-        )
-    return UNet2DConfig.from_diffusers(content["network"]), override(Recipe(), content.get("recipe", {}))
+    network, recipe = content.get("network"), content.get("recipe", {})
+    if unknown or not isinstance(network, dict) or not isinstance(recipe, dict):
+        more = f", not {brief(unknown[0])}" if unknown else ""
+        raise UserError(f'{name} must hold {{"network": {{…}}, "recipe": {{…}}}}{more}')
+    return UNet2DConfig.from_diffusers(network), override(Recipe(), recipe)
 
 
 def override(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
@@ -172,5 +173,5 @@ def override(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
     known = {field.name for field in dataclasses.fields(Recipe)}
     for name in values:
         if name not in known:
-            raise UserError(f"a recipe has no {name!r}; it has {', '.join(sorted(known))}")
+            raise UserError(f"a recipe has no {brief(name)}; it has {', '.join(sorted(known))}")
     return dataclasses.replace(recipe, **values)

@@ -152,6 +152,8 @@ def test_fine_tuning_starts_from_the_prior(data, straight, tmp_path):
         (["--learning-rate", "-1"], "learning_rate is -1.0"),
         (["--batch-size", "0"], "batch_size is 0"),
         (["--seconds", "-1"], "--seconds is -1.0"),
+        (["--seed", "1" + "0" * 21], "--seed is 1000000000000000000000; it must be from 0 to"),
+        (["--out", ""], "--out: the name is empty"),
         (["--augment", "cutout"], "'cutout'"),
         (["--optimizer", "sgd"], "'sgd'"),
         (["--hold", "1.5"], "hold is 1.5"),

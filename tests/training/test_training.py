@@ -218,6 +218,10 @@ def test_recipes_are_those_of_their_names_and_files(tmp_path):
     path = tmp_path / "mine.json"
     path.write_text(json.dumps({"network": find_recipe("small")[0].to_diffusers(), "recipe": {"steps": 7}}))
     assert find_recipe(str(path)) == (find_recipe("small")[0], Recipe(steps=7))
+    for recipe in (5, [], "steps", None):
+        path.write_text(json.dumps({"network": find_recipe("small")[0].to_diffusers(), "recipe": recipe}))
+        with pytest.raises(code_jax.UserError, match="must hold"):
+            find_recipe(str(path))
 
 
 @pytest.mark.parametrize(
@@ -233,6 +237,10 @@ def test_recipes_are_those_of_their_names_and_files(tmp_path):
         ({"min_snr_gamma": 0}, "min_snr_gamma is 0"),
         ({"weight_decay": "much"}, "'much'"),
         ({"momentum": 0.9}, "'momentum'"),
+        ({"batch_size": 10**9}, "batch_size is 1000000000"),
+        ({"learning_rate": 10**400}, "learning_rate is 1000"),
+        ({"weight_decay": 1e300}, "weight_decay is 1e+300"),
+        ({"optimizer": ["muon"] * 9999}, "optimizer ['muon', "),
     ],
 )
 def test_a_recipe_out_of_range_is_refused_by_name(values, named):

@@ -57,7 +57,7 @@ def test_the_log_goes_on_from_its_step_and_passes_over_rows_that_are_spoilt(tmp_
     for step in (10, 20, 30):
         Log(tmp_path, (0.1, 2.0), step - 1).write(step, 4 * step, 1.5, 0.3, values / step)
     with open(tmp_path / "losses.csv", "a") as file:
-        file.write("40,oops\n\x00")
+        file.write(f'15,60,inf,0.3,0.1,0.1,0.1\n40,oops\n\x00\n"{"x" * 200_000}')
     Log(tmp_path, (0.1, 2.0), 20).write(25, 100, 2.0, 0.3, values / 25)
     with open(tmp_path / "losses.csv", newline="") as file:
         rows = list(csv.DictReader(file))
