@@ -22,7 +22,9 @@ from code_jax.editing.presets import preset
 from code_jax.editing.result import EditResult, finish
 from code_jax.editing.route import Route, State
 from code_jax.editing.settings import EditConfig, Settings
-from code_jax.errors import UserError
+from code_jax.errors import UserError, brief
+
+_BEYOND = 10  # times the range of clean images: noise stays below it, levels of 8 bits do not
 
 
 @own_flags()
@@ -68,7 +70,7 @@ def edit(
         condition = jax.tree.map(lambda leaf: leaf[None], condition)
         return jax.tree.map(lambda leaf: leaf[0], edit(key, prior, jnp.asarray(images)[None], config, mask, condition))
     settings = preset() if config is None else config
-    images, keys = check_images(prior, images), image_keys(key, images)
+    images, keys = check_range(prior, check_images(prior, images)), image_keys(key, images)
     settings, region = per_image(settings, prior, len(images)), region_of(settings, mask, images)
     return finish(_edit(keys, prior, images, settings, region, condition), prior)
 
@@ -146,8 +148,10 @@ def per_image(settings: Settings, denoiser: Denoiser, count: int) -> Any:
     So a sweep, whose images differ in their numbers, runs the very program of an edit and gives its bytes.
 
     Raises:
-        UserError: for a value out of its range, or an array where there should be a number.
+        UserError: for what are no settings, a value out of its range, or an array where there should be a number.
     """
+    if not hasattr(settings, "method"):
+        raise UserError(f"{brief(settings)} are no settings; code_jax.preset makes them")
     settings = settings.method.canonical(settings, denoiser)
     for path, number in jax.tree_util.tree_leaves_with_path(settings):
         name = jax.tree_util.keystr(path, simple=True, separator=" ")
@@ -240,6 +244,8 @@ def image_keys(key: jax.Array, images: jax.Array) -> jax.Array:
 
 def check_images(denoiser: Denoiser, images: Any) -> jax.Array:
     """The images as [B, H, W, C], float32 or, where they are float64, that; raises UserError where they do not fit the prior."""
+    if not hasattr(denoiser, "image_shape"):
+        raise UserError(f"{brief(denoiser)} is no prior; load one with code_jax.load_prior")
     images = jnp.asarray(images)
     if images.shape[1:] != denoiser.image_shape or images.ndim != 4:
         raise UserError(
@@ -250,6 +256,20 @@ def check_images(denoiser: Denoiser, images: Any) -> jax.Array:
     if not len(images):
         raise UserError(f"images of shape {images.shape} are 0 images; give at least one")
     return images.astype(jnp.promote_types(images.dtype, jnp.float32))
+
+
+def check_range(denoiser: Denoiser, images: jax.Array) -> jax.Array:
+    """Clean images as they are; raises UserError where they are levels, not floats around [−1, 1]. Traced values pass."""
+    if not isinstance(images, jax.core.Tracer):
+        largest, most = float(_largest(images)), _BEYOND * float(jnp.max(denoiser.data_range))
+        if largest > most:
+            raise UserError(f"images reach {largest:g} in size; scale them to [-1, 1] with code_jax.from_uint8")
+    return images
+
+
+@jax.jit
+def _largest(images: jax.Array) -> jax.Array:
+    return jnp.max(jnp.abs(images), initial=0, where=~jnp.isnan(images))
 
 
 @jax.jit

@@ -8,16 +8,18 @@ from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from code_jax.devices.flags import own_flags
 from code_jax.diffusion.denoiser import Denoiser
 from code_jax.diffusion.levels import noise_levels
 from code_jax.diffusion.thresholding import thresholded
-from code_jax.editing.edit import check_images
+from code_jax.editing.edit import check_images, check_range
 from code_jax.editing.methods.code import way_up
 from code_jax.editing.moves import last_move, ode_moves, start_move
 from code_jax.editing.route import Route, State, init, run
 from code_jax.editing.settings import EditConfig, EditProgram, Number, canonical
+from code_jax.errors import UserError
 
 
 @own_flags()
@@ -56,7 +58,7 @@ def encode(
         0.5
     """
     config = _settings(prior, solver, num_steps, grid, {"depth": depth, "sigma": sigma}, dynamic_threshold, eta)
-    return _encode(prior, check_images(prior, x0), config)
+    return _encode(prior, check_range(prior, check_images(prior, x0)), config)
 
 
 @own_flags()
@@ -121,7 +123,7 @@ def round_trip(
         True
     """
     config = _settings(prior, solver, num_steps, grid, {"depth": depth, "sigma": sigma}, dynamic_threshold)
-    return _round_trip(prior, check_images(prior, x0), config)
+    return _round_trip(prior, check_range(prior, check_images(prior, x0)), config)
 
 
 def _settings(
@@ -129,6 +131,9 @@ def _settings(
     threshold: tuple[Number, Number] | None, eta: Number | None = None,
 ) -> EditConfig:  # fmt: skip
     program = EditProgram(num_steps=num_steps, solver=solver, grid=grid)
+    for name, value in levels.items():
+        if np.ndim(value):  # of a tracer, too
+            raise UserError(f"{name} has shape {np.shape(value)}; it must be one number")
     if levels["sigma"] is None and levels["depth"] is None:
         levels = {"depth": 0.5}
     return canonical(EditConfig(eta=eta, dynamic_threshold=threshold, program=program, **levels), prior)

@@ -72,7 +72,7 @@ def number(text: str) -> float:
     try:
         return float(text)
     except ValueError:
-        raise ValueError(f"{text!r} is not a number") from None
+        raise ValueError(f"{brief(text)} is not a number") from None
 
 
 def numbers(text: str) -> list[float]:
@@ -95,7 +95,7 @@ def count(text: str) -> int:
     try:
         return int(text)
     except ValueError:
-        raise ValueError(f"{text!r} is not a whole number") from None
+        raise ValueError(f"{brief(text)} is not a whole number") from None
 
 
 def names(text: str) -> list[str]:
@@ -103,8 +103,16 @@ def names(text: str) -> list[str]:
     return [part for part in text.split(",") if part]
 
 
+def _finite(values: np.ndarray) -> Any:
+    return np.abs(values) < 1e30  # float32 must hold its square
+
+
 def _positive(values: np.ndarray) -> Any:
-    return (values > 0) & np.isfinite(values)
+    return (values > 0) & _finite(values)
+
+
+def _confidence(values: np.ndarray) -> Any:
+    return (values > 0) & (_finite(values) | np.isinf(values))
 
 
 def _share(values: np.ndarray) -> Any:
@@ -131,7 +139,7 @@ _TABLE = (
     Option("depth", numbers, _share, "in (0, 1]", "the same as a fraction of the training timesteps", shown="X,X", detail=True),
     Option("relative_step", numbers, _positive, "positive", "Langevin step h/(1 - alpha_bar), one or one a level", shown="X,X"),
     Option("step_size", numbers, _positive, "positive", "the same as the absolute h", shown="X,X", detail=True),
-    Option("eta", number_or_none, lambda v: v > 0, "positive, or none", "confidence of the clipping, or none", shown="X|none"),
+    Option("eta", number_or_none, _confidence, "positive, or none", "confidence of the clipping, or none", shown="X|none"),
     Option("langevin_steps", count, *_counts(0), "Langevin steps at each level", shown="N", whole=True),
     Option("num_steps", count, *_counts(1), "steps of the ODE each way", word="ode-steps", shown="N", whole=True),
     Option("anneal_rate", number, _share, "in (0, 1]", "factor between levels of the step size", detail=True),
@@ -139,7 +147,7 @@ _TABLE = (
     Option("langevin", str, None, "", "kind of the Langevin steps", KINDS, shown="KIND", detail=True),
     Option("solver", str, None, "", "of the ODE", solvers.names(), shown="NAME", detail=True),
     Option("grid", str, None, "", "of the ODE's noise levels", GRIDS, shown="NAME", detail=True),
-    Option("input_noise", number, lambda v: (v >= 0) & np.isfinite(v), "zero or positive",
+    Option("input_noise", number, lambda v: (v >= 0) & _finite(v), "zero or positive",
            "noise given to the input, in units of sigma_0", detail=True),
     Option("dynamic_threshold", numbers_or_none, _threshold, "two numbers, a quantile in (0, 1] and s_max of at least 1",
            "quantile and s_max, or none", shown="P,S", detail=True),

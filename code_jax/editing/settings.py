@@ -175,6 +175,8 @@ def _levels(config: EditConfig, denoiser: Denoiser) -> tuple[jax.Array, jax.Arra
         sigma = jnp.atleast_1d(jnp.asarray(DEFAULT_SIGMA if config.sigma is None else config.sigma, float))
         _decreasing("sigma", sigma)
         _reached(sigma, denoiser)
+    if not sigma.size:
+        raise UserError(f"{'sigma' if config.depth is None else 'depth'} is []; give one level at least")
     stated = DEFAULT_STEP if config.relative_step is None else config.relative_step
     step = jnp.asarray(stated if config.step_size is None else config.step_size, float)
     if step.ndim and step.shape not in ((1,), sigma.shape):

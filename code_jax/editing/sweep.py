@@ -21,7 +21,7 @@ from code_jax.devices.flags import own_flags
 from code_jax.devices.memory import out_of_memory
 from code_jax.devices.mesh import devices_for, sharding
 from code_jax.diffusion.denoiser import Denoiser
-from code_jax.editing.edit import advance, begin, check_images, image_keys, route_of
+from code_jax.editing.edit import advance, begin, check_images, check_range, image_keys, route_of
 from code_jax.editing.points import MAX_RESULTS, SweepGrid, SweepPoint, at_points
 from code_jax.editing.presets import preset
 from code_jax.editing.result import EditInfo, finish
@@ -93,7 +93,7 @@ def sweep(
         ((6, 2, 8, 8, 3), [24, 24], 228)
     """
     settings = preset() if config is None else config
-    images, points = check_images(prior, images), grid.points() if isinstance(grid, SweepGrid) else list(grid)
+    images, points = check_range(prior, check_images(prior, images)), grid.points() if isinstance(grid, SweepGrid) else list(grid)
     if not 1 <= len(points) * len(images) <= MAX_RESULTS:
         raise UserError(f"{len(points)} points of {len(images)} images; a sweep makes 1 to {MAX_RESULTS} results")
     numbers = at_points(settings, points, prior)

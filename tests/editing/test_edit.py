@@ -314,6 +314,10 @@ def test_a_scalar_key_is_folded_with_the_position(prior):
         ({"eta": 0.0}, "eta is 0.0"),
         ({"anneal_rate": 1.5}, "anneal_rate is 1.5"),
         ({"input_noise": -1.0}, "input_noise is -1.0"),
+        ({"input_noise": 1e300}, "input_noise is 1e+300"),
+        ({"relative_step": 1e300}, "relative_step is 1e+300"),
+        ({"sigma": []}, "sigma is []; give one level"),
+        ({"depth": [], "step_size": []}, "depth is []; give one level"),
         ({"dynamic_threshold": (0.98, 0.5)}, "dynamic_threshold is [0.98, 0.5]"),
     ],
 )
@@ -338,6 +342,15 @@ def test_images_keys_and_presets_that_do_not_fit_are_named(prior):
         code_jax.edit(key, prior, jnp.zeros((3, 5, 4, 1)))
     with pytest.raises(code_jax.UserError, match="uint8"):
         code_jax.edit(key, prior, np.zeros((3, 4, 4, 1), np.uint8))
+    for levels in (x0 * 0 + 200, jnp.where(jnp.arange(3)[:, None, None, None] == 1, jnp.nan, -255.0) + x0 * 0):
+        with pytest.raises(code_jax.UserError, match=r"images reach 2[05][05] in size; scale them"):
+            code_jax.edit(key, prior, levels)
+    with pytest.raises(code_jax.UserError, match="'eurosat-64' is no prior"):
+        code_jax.edit(key, "eurosat-64", x0)
+    with pytest.raises(code_jax.UserError, match=r"^\{\} are no settings"):
+        code_jax.edit(key, prior, x0, {})
+    with pytest.raises(code_jax.UserError, match=r"depth has shape \(2,\)"):
+        code_jax.encode(prior, x0, depth=[0.5, 0.2], num_steps=2)
     with pytest.raises(code_jax.UserError, match="2 keys for 3 images"):
         code_jax.edit(jax.random.split(key, 2), prior, x0)
     with pytest.raises(code_jax.UserError, match="typed PRNG key"):
