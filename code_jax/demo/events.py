@@ -88,9 +88,9 @@ def restore_events(order: Order) -> Iterator[Event | None]:
 
 def sweep_events(order: Order, sigmas: Sequence[float], relative_steps: Sequence[float]) -> Iterator[Event | None]:
     """``input``, then a ``result`` for each cell of the grid, with its row (sigma) and column (step)."""
+    if not 1 <= (count := len(sigmas) * len(relative_steps)) <= _MOST_CELLS:
+        raise UserError(f"the grid has {count} cells; give 1 to {_MOST_CELLS}")
     cells = list(itertools.product(enumerate(sigmas), enumerate(relative_steps)))
-    if not 1 <= len(cells) <= _MOST_CELLS:
-        raise UserError(f"the grid has {len(cells)} cells; give 1 to {_MOST_CELLS}")
     orders = [order.with_point(sigma, step) for (_, sigma), (_, step) in cells]
     yield {"event": "input", "picture": data_url(order.input)} | _sources(order)
     _, _, evaluations = itinerary(order.offer.prior, order.config)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import io
 from collections.abc import Mapping
 from typing import Any
@@ -82,10 +81,10 @@ def _picture(form: Mapping[str, Any]) -> Picture:
         return Picture(np.zeros((*_size(form["size"]), 3), np.uint8), None, "PNG", Metadata(), ())
     if form.get("picture"):
         return _read(form["picture"], "picture", open_picture)
-    samples = {path.name: path for path in bundled_samples()}
-    if form.get("sample") not in samples:
+    sample = {path.name: path for path in bundled_samples()}.get(str(form.get("sample")))
+    if sample is None:
         raise UserError("no picture: drop one on the page, or pick a sample")
-    return open_picture(samples[form["sample"]])
+    return open_picture(sample)
 
 
 def _mask(form: Mapping[str, Any], shape: tuple[int, int, int], fit: str) -> np.ndarray | None:
@@ -97,9 +96,11 @@ def _mask(form: Mapping[str, Any], shape: tuple[int, int, int], fit: str) -> np.
 def _read(url: Any, what: str, read: Any) -> Any:
     """What a reader of files makes of a data URL."""
     try:
-        return read(io.BytesIO(base64.b64decode(str(url).partition(",")[2], validate=True)), most_pixels=_MOST_PIXELS)
-    except binascii.Error:
+        data = base64.b64decode(str(url).partition(",")[2], validate=True)
+    except ValueError:
         raise UserError(f"the {what} is no picture that a browser sends") from None
+    try:
+        return read(io.BytesIO(data), most_pixels=_MOST_PIXELS)
     except PictureError as error:
         raise UserError(f"the {what} cannot be read: {error}") from error
 

@@ -169,7 +169,9 @@ def test_an_order_that_is_closed_leaves_the_device_to_the_next(offers, form):
         ({"preset": "heavy"}, "heavy"),
         ({"picture": "data:image/png;base64,bm8gcGljdHVyZQ=="}, "the picture cannot be read: not a picture"),
         ({"picture": "data:,%"}, "the picture is no picture"),
+        ({"picture": "data:,é"}, "the picture is no picture"),
         ({"picture": "", "sample": "../../load.py"}, "no picture"),
+        ({"picture": "", "sample": ["a", {}]}, "no picture"),
         ({"mask": "data:image/png;base64,bm8gcGljdHVyZQ=="}, "the mask cannot be read: not a picture"),
         ({"mask": data_url(np.zeros((8, 8, 3), np.uint8))}, "the mask cannot be read: it is black and marks nothing"),
         ({"corruption": "no-such-corruption"}, "corruption"),
@@ -193,6 +195,8 @@ def test_a_cut_picture_and_a_bomb_are_named(offers, form):
 def test_a_grid_has_bounds_and_a_result_that_is_not_finite_is_named(offers, form):
     with pytest.raises(UserError, match="0 cells"):
         list(sweep_events(read_order(form, offers), [], [0.1]))
+    with pytest.raises(UserError, match="1000000000000 cells"):  # counted before any is made
+        list(sweep_events(read_order(form, offers), [0.5] * 10**6, [0.1] * 10**6))
     with pytest.raises(UserError, match="sigma is"):
         list(sweep_events(read_order(form, offers), [0.5, 1e4], [0.1]))
 
