@@ -51,11 +51,18 @@ def check_results(option: str, value: int | None, most: int) -> None:
         raise UserError(f"{option} is {value}; it must be from 1 to {most}{needs}")
 
 
+def path(text: str) -> Path:
+    """The name of a file or folder; an empty one, which would mean the folder one is in, is a variable that was not set."""
+    if not text:
+        raise argparse.ArgumentTypeError("the name is empty")
+    return Path(text)
+
+
 def folder(text: str) -> Path:
     """A folder to write into, which may be a new one."""
     if os.path.exists(text) and not os.path.isdir(text):
         raise argparse.ArgumentTypeError(f"{text!r} is a file; choose a folder, which may be a new one")
-    return Path(text)
+    return path(text)
 
 
 def shard(text: str) -> Shard:

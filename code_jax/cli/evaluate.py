@@ -9,7 +9,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from code_jax.cli.arguments import check_batch_size, check_results, count, eta, folder
+from code_jax.cli.arguments import check_batch_size, check_results, count, eta, folder, path
 from code_jax.cli.runtime import keep_compiled, use_cores
 from code_jax.errors import UserError
 
@@ -29,7 +29,7 @@ def add_to(commands: Any) -> None:
     """Adds the command to the parser."""
     parser = commands.add_parser("evaluate", help="make the paper's tables", description=_DESCRIPTION, epilog=_EPILOG)
     add = parser.add_argument
-    add("--data", type=Path, required=True, metavar="CLEAN", help="folder or zip, its folders named by class")
+    add("--data", type=path, required=True, metavar="CLEAN", help="folder or zip, its folders named by class")
     add("--out", type=folder, required=True, help="folder for the report and results.csv")
     add("--prior", default="eurosat-64", help="bundled name, hub id, folder (default: eurosat-64)")
     add("--methods", default="inputs,ddim,ddim+cbc,sdedit,code-cbc,code", metavar="A,B", help="default: all but official ones")
@@ -47,7 +47,7 @@ def add_to(commands: Any) -> None:
         metavar="[METHOD.]OPTION=V,V",
         help="as of restore; numbers take several",
     )
-    add("--tuning", type=Path, metavar="CLEAN", help="pictures to choose blind settings on")
+    add("--tuning", type=path, metavar="CLEAN", help="pictures to choose blind settings on")
     add("--tuning-held-out", type=count, metavar="N", help="of them those held out of training by name")
     add("--tuning-images", type=count, default=1, help="for each corruption (default: 1)")
 
@@ -58,7 +58,7 @@ def add_to(commands: Any) -> None:
     run_of = parser.details("details of the run")
     add = run_of.add_argument
     add("--features", default="photo", metavar="photo|landcover|inception", help="of the Frechet distance")
-    add("--weights", type=Path, help="folder of downloaded weights")
+    add("--weights", type=path, help="folder of downloaded weights")
     add("--bootstrap", type=count, default=200, help="resamples of the intervals (default: 200)")
     add("--keep", action="store_true", help="keep the restored pictures, for what is measured later")
     add("--seed", type=count, default=0, help="of pictures, corruptions, noise (default: 0)")

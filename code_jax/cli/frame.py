@@ -6,6 +6,7 @@ import contextlib
 import errno
 import io
 import os
+import re
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -20,6 +21,8 @@ _REMEDIES = {
     errno.EACCES: "change its permissions, or choose another",
     errno.EMFILE: "allow more open files (ulimit -n)",
 }
+
+_OBEYED = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 
 def framed(command: Callable[[], int]) -> int:
@@ -54,13 +57,16 @@ def warn(message: Any) -> None:
 
 
 class _Stdout(io.TextIOWrapper):
-    """Goes on into nothing when its reader has gone: what a command does, and its status, are not what it says."""
+    """Goes on into nothing when its reader has gone: what a command does, and its status, are not what it says.
+
+    No name of a file reaches a terminal with characters that it obeys: they are escaped, whoever prints them.
+    """
 
     forgiven: type[OSError] = BrokenPipeError
 
     def write(self, text: str) -> int:
         try:
-            return super().write(text)
+            return super().write(_OBEYED.sub(lambda match: printable(match[0]), text))
         except self.forgiven:
             _silence(self)
             return len(text)

@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from code_jax.cli.arguments import path
+
 _EPILOG = """examples:
   code-jax info restored
   code-jax info restored/photo.png
@@ -20,8 +22,8 @@ def add_to(commands: Any) -> None:
         help="tell where a result, or a folder of results, comes from",
         epilog=_EPILOG,
     )
-    parser.add_argument("result", type=Path, metavar="RESULT", help="a picture that code-jax wrote, or an --out")
-    parser.add_argument("--input", type=Path, metavar="PICTURE", help="what it was made from, checked by its hash")
+    parser.add_argument("result", type=path, metavar="RESULT", help="a picture that code-jax wrote, or an --out")
+    parser.add_argument("--input", type=path, metavar="PICTURE", help="what it was made from, checked by its hash")
     parser.set_defaults(run=run)
 
 

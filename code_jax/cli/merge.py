@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
 
+from code_jax.cli.arguments import path
 from code_jax.errors import UserError
 
 _EPILOG = """examples:
@@ -18,7 +18,7 @@ _EPILOG = """examples:
 def add_to(commands: Any) -> None:
     """Adds the command to the parser."""
     parser = commands.add_parser("merge", help="join the manifests that runs with --shard left", epilog=_EPILOG)
-    parser.add_argument("folder", type=Path, metavar="DIR", help="the --out of these runs")
+    parser.add_argument("folder", type=path, metavar="DIR", help="the --out of these runs")
     parser.set_defaults(run=run)
 
 

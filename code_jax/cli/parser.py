@@ -12,7 +12,7 @@ from code_jax.progress import FORMS
 from code_jax.renamed import OPTIONS
 
 _METAVARS = {"int": "N", "count": "N", "float": "X", "number": "X", "numbers": "X,X", "eta": "X|none"}
-_METAVARS |= {"Path": "PATH", "folder": "PATH"}
+_METAVARS |= {"path": "PATH", "folder": "PATH"}
 
 
 class Parser(argparse.ArgumentParser):

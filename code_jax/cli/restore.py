@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from code_jax.cli.arguments import batch_size, check_batch_size, check_results, count, folder, shard
+from code_jax.cli.arguments import batch_size, check_batch_size, check_results, count, folder, path, shard
 from code_jax.cli.runtime import keep_compiled, use_cores
 from code_jax.cli.settings import add_settings, settings_of, warn_of_precision
 from code_jax.errors import UserError
@@ -32,7 +32,7 @@ def add_to(commands: Any) -> None:
     add("inputs", nargs="+", metavar="INPUT", help="pictures and folders of pictures")
     add("--out", type=folder, required=True, help="folder for results and manifest.jsonl")
     add("--prior", default="eurosat-64", help="bundled name, hub id, folder (default: eurosat-64)")
-    add("--mask", type=Path, help="picture, bright where the inputs may change")
+    add("--mask", type=path, help="picture, bright where the inputs may change")
     add("--samples", type=count, default=1, help="results a picture; their diversity is reported")
     add("--seed", type=int, default=0, help="default: 0")
     add("--fit", choices=("resize", "crop", "tile"), default="resize", help="squash, take the centre, or windows")
@@ -42,7 +42,7 @@ def add_to(commands: Any) -> None:
 
     add_settings(parser)
     add = parser.details("details of the files").add_argument
-    add("--reference", type=Path, help="folder of clean sources with the inputs' names")
+    add("--reference", type=path, help="folder of clean sources with the inputs' names")
     add("--format", choices=("png", "same", "webp", "jpeg"), default="png", help="of the results (default: png)")
     add("--quality", type=count, help="1..100 of lossy formats (JPEG: 95, WebP: lossless)")
     add("--suffix", default="", metavar="TEXT", help="added to the results' names")

@@ -8,10 +8,9 @@ import operator
 import sys
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-from code_jax.cli.arguments import check_batch_size, count, folder, number
+from code_jax.cli.arguments import check_batch_size, count, folder, number, path
 from code_jax.cli.runtime import keep_compiled, use_cores
 from code_jax.cli.settings import add_settings, settings_of, warn_of_precision
 from code_jax.editing.options import OPTIONS
@@ -33,7 +32,7 @@ def add_to(commands: Any) -> None:
     add("inputs", nargs="+", metavar="INPUT", help="pictures and folders of pictures")
     add("--out", type=folder, required=True, help="folder for cells, sweep.csv, sheet and plot")
     add("--prior", default="eurosat-64", help="bundled name, hub id, folder (default: eurosat-64)")
-    add("--reference", type=Path, help="clean source, or a folder of them")
+    add("--reference", type=path, help="clean source, or a folder of them")
     add("--fit", choices=("resize", "crop", "tile"), default="resize", help="squash, take the centre, or windows")
 
     axes = parser.add_argument_group("axes").add_argument

@@ -1,5 +1,6 @@
 """What ends a command in the terminals, pipes and machines of others: one line and a status, whatever the command."""
 
+import io
 import os
 import subprocess
 import sys
@@ -58,6 +59,13 @@ def test_what_a_terminal_cannot_show_is_escaped(encoding, tmp_path):
     assert (status, said) == (0, "") and "contrast" in shown
 
 
+def test_nothing_that_is_printed_is_obeyed_by_a_terminal():
+    kept = io.BytesIO()
+    stream = frame._Stdout(kept, "utf-8", "backslashreplace")
+    print("\r50 %\ta\x1b[2J\x07\u202eb\udcff é日", file=stream, flush=True)
+    assert kept.getvalue().decode() == "\r50 %\ta\\x1b[2J\\x07\\u202eb\\udcff é日\n"
+
+
 @pytest.mark.parametrize("named", ["cuda", "tpu,cpu", "nonsense"])
 def test_a_device_that_is_not_there_is_named(named, tmp_path):
     Image.new("RGB", (64, 64)).save(tmp_path / "a.png")
@@ -100,12 +108,16 @@ def test_a_defect_stays_a_traceback():
         (["restore"], "for example: code-jax restore photo.png --out restored"),
         (["restore", "a", "--out", "b", "--samples", "1000000000"], "1,157 days"),
         (["restore", "a", "--out", "b", "--batch-size", "100000000"], "GiB"),
+        (["restore", "", "--out", "b"], "the name of an input is empty"),
+        (["restore", "a", "--out", ""], "argument --out: the name is empty"),
+        (["evaluate", "--data", "", "--out", "b"], "argument --data: the name is empty"),
+        (["restore", "a", "--out", "b", "--sigma", "x" * 100_000], "is not a number"),
     ],
 )
 def test_a_mistake_is_answered_with_what_was_meant(argv, near, capsys):
     assert main(argv) == 2
     shown = capsys.readouterr().err
-    assert near in shown and shown.count("\n") == 1
+    assert near in shown and shown.count("\n") == 1 and len(shown) < 500
 
 
 @pytest.mark.parametrize("kind", ["link", "pipe", "folder"])
