@@ -2,8 +2,8 @@
 
     python -m tests.benchmarks.pictures_fuzz [--files 2000] [--archives 200] [--seed 0] [--folder DIR]
 
-Each must be read, or refused in words. Counted are tracebacks, files that take more than 10 seconds of computing, processes
-started, files written outside of the folder, and the peak of memory.
+Each must be read, or refused in words. All are read by `info`, `corrupt` and the readers of the other commands; one in twenty by
+`evaluate` itself, and by `train`, for which one picture is too few.
 """
 
 from __future__ import annotations
@@ -13,9 +13,7 @@ import contextlib
 import io
 import sys
 import tempfile
-import traceback
 import zipfile
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,34 +21,24 @@ import numpy as np
 from PIL import Image
 
 from code_jax import UserError, from_pil
-from code_jax.cli.main import main as code_jax
+from code_jax.evaluation.pool import read_pool
 from code_jax.pictures.files import read_mask
 from code_jax.pictures.loading import PictureError
 from code_jax.pictures.provenance import exif_with, png_text
-from code_jax.training.data import read_pictures
 from tests.benchmarks.batch_fuzz import mutated
-from tests.benchmarks.watch import LIMIT, Hang, Watch
+from tests.benchmarks.watch import Watch, cache_in
 from tests.runs.corpus import corpus, encoded, scene
 
 
-def _command(*words: str) -> int:
-    """A status of the command line; a traceback is an error here, whatever becomes of it there."""
-    said = io.StringIO()
-    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
-        status = code_jax(list(words))
-    assert "Traceback" not in said.getvalue() and status in (0, 1, 2), said.getvalue()[-2000:]
-    assert said.getvalue().replace("\n", "").isprintable(), "control characters reach the terminal"
-    return status
-
-
-def _told(read: Callable[[], object]) -> int:
-    try:
-        with contextlib.redirect_stderr(io.StringIO()):
+def _read(watch: Watch, what: str, read: Callable[[], object]) -> None:
+    """An input that is read, or refused in a line."""
+    with watch.input(what), contextlib.redirect_stderr(io.StringIO()):
+        try:
             read()
-    except (PictureError, UserError) as error:
-        assert str(error).isprintable() and str(error), "a reason of one line"
-        return 2
-    return 0
+            watch.ends[f"{what} read"] += 1
+        except (PictureError, UserError) as error:
+            assert str(error).isprintable() and str(error), "a reason of one line"
+            watch.ends[f"{what} refused"] += 1
 
 
 def _pil(path: Path) -> object:
@@ -81,44 +69,34 @@ def main() -> None:
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, data in originals.items():
             archive.writestr(f"sub/{name}", data)
-    with tempfile.TemporaryDirectory(dir=args.folder) as work:
-        folder = Path(work)
-        one = folder / "one"
+    with tempfile.TemporaryDirectory(dir=args.folder) as work, cache_in(Path(work)):
+        folder, one, watch = Path(work), Path(work) / "one", Watch(Path(work))
         one.mkdir()
         (folder / "sound.png").write_bytes(encoded(scene(size=(64, 64)), "PNG"))
-        _command("corrupt", str(folder / "sound.png"), "--out", str(folder / "warm"), "--corruption", "contrast")
-        watch = Watch(folder)
-        ends: Counter[str] = Counter()
-
-        def count(what: str, read: Callable[[], int]) -> None:
-            try:
-                with watch.input():
-                    ends[f"{what} {('read', 'failed', 'refused')[read()]}"] += 1
-            except Hang:
-                ends["hangs"] += 1
-            except Exception:
-                ends["tracebacks"] += 1
-                traceback.print_exc()
-
+        corrupt = ("--corruption", "contrast", "--out")
+        evaluate = ("evaluate", "--corruptions", "contrast", "--methods", "inputs", "--protocol", "oracle")
+        evaluate += ("--images", "1", "--bootstrap", "0")
+        watch.command("first", "corrupt", str(folder / "sound.png"), *corrupt, str(folder / "warm"), limit=600)  # which compile
+        watch.command("first", *evaluate, "--data", str(folder / "warm"), "--out", str(folder / "table"), limit=600)
         for i in range(args.files):
             name = list(originals)[rng.integers(len(originals))]
             path = one / f"{i:05}-{name}"
             path.write_bytes(mutated(originals[name], rng)[1])
-            count("info", lambda path=path: _command("info", str(path)))
-            words = ("--out", str(folder / f"out{i}"), "--corruption", "contrast")
-            count("corrupt", lambda path=path, words=words: _command("corrupt", str(path), *words))
-            count("train", lambda: _told(lambda: read_pictures(one, 16)))
-            count("mask", lambda path=path: _told(lambda: read_mask(path, (16, 16, 3), "resize")))
-            count("from_pil", lambda path=path: _told(lambda: _pil(path)))
+            watch.command("info", "info", str(path))
+            watch.command("corrupt", "corrupt", str(path), *corrupt, str(folder / f"out{i}"))
+            if i % 20 == 0:
+                watch.command("train", "train", "--data", str(one), "--out", str(folder / f"train{i}"))
+                watch.command("evaluate", *evaluate, "--data", str(one), "--out", str(folder / f"table{i}"))
+            _read(watch, "data", lambda: read_pool(one, 16, ()))
+            _read(watch, "mask", lambda path=path: read_mask(path, (16, 16, 3), "resize"))
+            _read(watch, "from_pil", lambda path=path: _pil(path))
             path.unlink()
         for _ in range(args.archives):
             (folder / "a.zip").write_bytes(mutated(packed.getvalue(), rng)[1])
-            count("archive", lambda: _told(lambda: read_pictures(folder / "a.zip", 16)))
-        whole = watch.report()
-    print(", ".join(f"{end} {number}" for end, number in sorted(ends.items())))
-    tracebacks, hangs = ends["tracebacks"], ends["hangs"]
-    print(f"{args.files} mutated files, {args.archives} archives: {tracebacks} tracebacks, {hangs} over {LIMIT:g} s")
-    sys.exit(bool(tracebacks or hangs or not whole))
+            _read(watch, "archive", lambda: read_pool(folder / "a.zip", 16, ()))
+        sound = watch.report()
+    print(f"{args.files} mutated files, {args.archives} archives")
+    sys.exit(not sound)
 
 
 if __name__ == "__main__":
