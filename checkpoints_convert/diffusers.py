@@ -93,7 +93,8 @@ def write_diffusers(contents: Contents, folder: Path) -> None:
     }
     (folder / "unet").mkdir()
     (folder / "scheduler").mkdir()
-    safetensors.numpy.save_file(state, folder / "unet" / WEIGHTS, metadata={"format": "pt"})
+    # Not save_file, whose files only their owner may read.
+    (folder / "unet" / WEIGHTS).write_bytes(safetensors.numpy.save(state, metadata={"format": "pt"}))
     _write_json(folder / "model_index.json", index)
     _write_json(folder / "scheduler" / "scheduler_config.json", contents.scheduler)
     _write_json(folder / "unet" / "config.json", contents.network)

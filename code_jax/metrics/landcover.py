@@ -97,7 +97,7 @@ def save_landcover(network: LandCover, folder: str | Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     leaves = flax.traverse_util.flatten_dict(network.params)
     state = {".".join(path): np.asarray(leaf, np.float16) for path, leaf in leaves.items()}
-    safetensors.numpy.save_file(state, folder / "weights.safetensors")
+    (folder / "weights.safetensors").write_bytes(safetensors.numpy.save(state))
     (folder / "classes.json").write_text(json.dumps(list(network.names), indent=2) + "\n", encoding="utf-8")
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import os
 import socket
 import sys
@@ -22,8 +21,12 @@ def locked(path: Path, *, shared: bool = False) -> Iterator[None]:
     shared: others may hold it likewise, but nobody alone.
 
     Raises:
-        UserError: names the process that holds it; or the file is a link or a pipe.
+        UserError: names the process that holds it; or the file is a link or a pipe, or the system is not POSIX.
     """
+    try:
+        import fcntl
+    except ImportError:
+        raise UserError("folders of results are locked as POSIX systems do it; on Windows, run code-jax in WSL") from None
     check_regular(path)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
     try:

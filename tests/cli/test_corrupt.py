@@ -1,4 +1,5 @@
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -38,6 +39,13 @@ def test_all_and_a_sheet(pictures, tmp_path):
     assert sorted(path.parent.name for path in out.glob("*/a.png")) == sorted(NAMES)
     with Image.open(out / "contact_sheet.png") as sheet:
         assert sheet.width / 8 > 160 and sheet.height / 6 > 160 * 40 / 50  # 48 pictures in rows of 8
+
+
+def test_a_system_without_posix_locks_is_told_where_to_run(pictures, tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "fcntl", None)  # as on Windows
+    assert main(["corrupt", str(pictures), "--out", str(tmp_path / "out"), "--corruption", "fog"]) == 2
+    shown = capsys.readouterr().err
+    assert "on Windows, run code-jax in WSL" in shown and shown.count("\n") == 1
 
 
 def test_a_bad_file_is_named_and_the_rest_done(pictures, tmp_path, capsys):

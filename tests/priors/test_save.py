@@ -45,6 +45,17 @@ def test_half_precision_is_half_the_bytes_and_near(tiny, tmp_path):
                  code_jax.load_prior(tmp_path / "float16").params, tiny.params)  # fmt: skip
 
 
+def test_others_may_read_what_the_users_mask_leaves_them(tiny, tmp_path):
+    mask = os.umask(0o027)
+    try:
+        code_jax.save_prior(tiny, tmp_path / "prior")
+        code_jax.metrics.save_landcover(code_jax.metrics.load_landcover(), tmp_path / "classes")
+    finally:
+        os.umask(mask)
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert {oct(path.stat().st_mode & 0o777) for path in files} == {"0o640"} and len(files) == 6
+
+
 def test_what_cannot_be_saved_is_named_and_nothing_is_written(tiny, tmp_path):
     own = gaussian(np.zeros((4, 4, 1)), np.ones((4, 4, 1)))
     large = tiny.replace(params=jax.tree.map(lambda leaf: 1e6 + leaf, tiny.params))
