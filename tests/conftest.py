@@ -46,6 +46,13 @@ def tiny_folder(tiny, tmp_path_factory):
 
 
 @pytest.fixture
+def folder(tiny, tmp_path):
+    """The tiny prior in a folder of the test's own, to be changed."""
+    code_jax.save_prior(tiny, tmp_path / "prior")
+    return tmp_path / "prior"
+
+
+@pytest.fixture
 def own_cache(tmp_path_factory, monkeypatch):
     """The session's own cache folder in place of the user's; commands run in this process leave JAX's setting as it was."""
     folder = tmp_path_factory.getbasetemp()

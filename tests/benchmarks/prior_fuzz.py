@@ -26,7 +26,7 @@ from checkpoints_convert.checkpoint import _content_hash
 from code_jax.priors.read import read_weights_file
 from tests.benchmarks.batch_fuzz import mutated
 from tests.benchmarks.watch import Watch
-from tests.checkpoints_convert.test_pytorch import archive, pickled, storage, tensor
+from tests.checkpoints_convert.torch_files import archive, pickled, storage, tensor
 from tests.conftest import tiny_prior
 
 HOSTILE = [

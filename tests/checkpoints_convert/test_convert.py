@@ -184,3 +184,30 @@ def test_diffusers_reads_and_samples_what_was_exported(tmp_path):
     pipeline.set_progress_bar_config(disable=True)
     images = pipeline(batch_size=2, num_inference_steps=5, output_type="np").images
     assert images.shape == (2, 8, 8, 3) and np.isfinite(images).all() and images.std() > 0
+
+
+@pytest.mark.parametrize("there", ["params", "prior.json", "unet", "thesis.txt", ".hidden"])
+@pytest.mark.parametrize("to", ["orbax", "diffusers"])
+def test_convert_writes_to_no_folder_that_holds_something(there, to, tiny_folder, tmp_path, capsys):
+    place = tmp_path / "dest" / there
+    place.parent.mkdir()
+    if "." in there:
+        place.write_text("mine")
+    else:
+        place.mkdir()
+        (place / "thesis.txt").write_text("mine")
+    before = {path: path.is_file() and path.read_bytes() for path in tmp_path.rglob("*")}
+    assert main(["convert", tiny_folder, str(tmp_path / "dest"), "--to", to]) == 2
+    assert there in capsys.readouterr().err
+    assert {path: path.is_file() and path.read_bytes() for path in tmp_path.rglob("*")} == before
+
+
+@pytest.mark.parametrize("target", ["file", "dangling", "device"])
+def test_convert_writes_to_nothing_that_is_no_folder(target, tiny_folder, tmp_path, capsys):
+    place = tmp_path / "dest"
+    if target == "file":
+        place.write_text("mine")
+    else:
+        place.symlink_to("/dev/null" if target == "device" else tmp_path / "nowhere")
+    assert main(["convert", tiny_folder, str(place)]) == 2
+    assert "choose another name" in capsys.readouterr().err and not (tmp_path / "nowhere").exists()

@@ -11,7 +11,7 @@ import code_jax
 from checkpoints_convert.pickles import read_pickle
 from checkpoints_convert.pytorch import read_state_dict
 from checkpoints_convert.storages import DamagedPickle
-from tests.checkpoints_convert.test_pytorch import archive, pickled, storage, tensor
+from tests.checkpoints_convert.torch_files import archive, pickled, storage, tensor
 
 MANY = 200_000
 COUNT = range(1, 60_000)

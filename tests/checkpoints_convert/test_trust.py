@@ -1,113 +1,23 @@
 """What is cut, forged or hostile is refused before it is computed with; what is pickled is read as data."""
 
 import copy
-import dataclasses
 import json
-import shutil
 import tracemalloc
 
-import huggingface_hub
 import jax
 import numpy as np
 import pytest
-import safetensors.numpy
-from huggingface_hub.utils import filter_repo_objects
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import code_jax
-from checkpoints_convert.diffusers import PICKLED_WEIGHTS, WEIGHTS
-from code_jax.diffusion.scaling import VariancePreserving
+from checkpoints_convert.diffusers import WEIGHTS
 from code_jax.models.config import UNet2DConfig
-from code_jax.models.unet import UNet2DModel
-from code_jax.priors.hash import prior_hash
-from code_jax.priors.prior import NetworkOutput
 from code_jax.priors.read import read_network
 from code_jax.priors.scheduler import read_scheduler
-from code_jax.priors.weights import expected_params, to_state_dict
+from code_jax.priors.weights import expected_params
 from tests.checkpoints_convert.test_convert import assert_same, edit_json
-from tests.checkpoints_convert.test_pytorch import archive, pickled, storage, tensor
 from tests.models.architectures import OPTIONS
-
-
-@pytest.fixture
-def folder(tiny, tmp_path):
-    code_jax.save_prior(tiny, tmp_path / "prior")
-    return tmp_path / "prior"
-
-
-def write_pickled(path, state):
-    """A PyTorch file of a state dict: each tensor transposed in its storage, so that strides matter."""
-    tensors, contents = {}, {}
-    for key, (name, values) in enumerate(state.items()):
-        strides = tuple(int(np.prod(values.shape[:axis])) for axis in range(values.ndim))
-        tensors[name] = tensor(values.shape, strides, kept=storage(str(key), values.size))
-        contents[str(key)] = values.T.tobytes()
-    archive(path, pickled(tensors), contents)
-
-
-# PyTorch's pickles in diffusers' folders
-
-
-def test_a_folder_of_pickled_weights_loads_and_safetensors_are_preferred(tiny, folder):
-    weights = folder / "unet" / WEIGHTS
-    write_pickled(folder / "unet" / PICKLED_WEIGHTS, to_state_dict(jax.tree.map(lambda leaf: leaf + 1, tiny.params)))
-    assert_same(code_jax.load_prior(folder), tiny)
-    weights.unlink()
-    write_pickled(folder / "unet" / PICKLED_WEIGHTS, to_state_dict(tiny.params))
-    assert_same(code_jax.load_prior(folder), tiny)
-
-
-@pytest.mark.parametrize("weights", [WEIGHTS, PICKLED_WEIGHTS])
-def test_numbered_parts_load(weights, tiny, folder):
-    state = to_state_dict(tiny.params)
-    stem, suffix = weights.rsplit(".", 1)
-    names = [f"{stem}-{part:05}-of-00002.{suffix}" for part in (1, 2)]
-    placed = {key: names[position % 2] for position, key in enumerate(state)}
-    (folder / "unet" / WEIGHTS).unlink()
-    for name in names:
-        part = {key: state[key] for key in state if placed[key] == name}
-        (safetensors.numpy.save_file if weights == WEIGHTS else lambda part, path: write_pickled(path, part))(
-            part, folder / "unet" / name
-        )
-    index = folder / "unet" / f"{weights}.index.json"
-    index.write_text(json.dumps({"metadata": {}, "weight_map": placed}))
-    assert_same(code_jax.load_prior(folder), tiny)
-    for hostile in ("../secret.bin", "/etc/passwd", "x/y.safetensors", "", 3, ["a"]):
-        index.write_text(json.dumps({"weight_map": placed | {"conv_in.bias": hostile}}))
-        with pytest.raises(code_jax.UserError) as error:
-            code_jax.load_prior(folder)
-        assert "\n" not in str(error.value)
-    index.write_text(json.dumps({"weight_map": ["a"]}))
-    with pytest.raises(code_jax.UserError, match="missing"):
-        code_jax.load_prior(folder)
-
-
-@pytest.mark.parametrize("pickled_only", [True, False])
-def test_the_hub_s_pickles_are_fetched_only_where_there_are_no_safetensors(pickled_only, tiny, folder, tmp_path, monkeypatch):
-    """The hub is a folder here, and its patterns are applied by the hub's own function."""
-    unet = folder / "unet"
-    write_pickled(unet / PICKLED_WEIGHTS, to_state_dict(tiny.params))
-    (folder / "text_encoder").mkdir()
-    for extra in ("unet/diffusion_pytorch_model.fp16.bin", "unet/x.ckpt", "text_encoder/pytorch_model.bin", "train.pt"):
-        (folder / extra).write_bytes(b"never")
-    if pickled_only:
-        (unet / WEIGHTS).unlink()
-
-    def download(name, revision, allow_patterns, ignore_patterns):
-        snapshot = tmp_path / "0123456789"
-        names = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
-        for name in filter_repo_objects(names, allow_patterns=allow_patterns, ignore_patterns=ignore_patterns):
-            (snapshot / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(folder / name, snapshot / name)
-        return str(snapshot)
-
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    assert_same(code_jax.load_prior("org/tiny"), tiny)
-    there = {path.name for path in (tmp_path / "0123456789").rglob("*") if path.suffix not in (".json", "")}
-    assert there == {PICKLED_WEIGHTS if pickled_only else WEIGHTS}
-
 
 # Our checkpoint's hash
 
@@ -321,34 +231,3 @@ def test_numbers_that_no_network_can_have_are_named(option, named):
 def test_schedules_that_are_none_are_named(option, named):
     with pytest.raises(code_jax.UserError, match=named):
         read_scheduler(PLAIN[1] | option)
-
-
-# The hash of a prior
-
-
-def test_the_hash_is_that_of_the_content(tiny, folder, tmp_path):
-    same = prior_hash(tiny)
-    assert len(same) == 64 and int(same, 16)
-    code_jax.save_prior(tiny, tmp_path / "ours", format="orbax")
-    loaded = code_jax.load_prior(folder), code_jax.load_prior(tmp_path / "ours"), tiny.with_precision("bfloat16")
-    assert {prior_hash(prior) for prior in loaded} == {same}
-
-    flat, tree = jax.tree.flatten(tiny.params)
-    flat[0] = flat[0].at[(0,) * flat[0].ndim].add(1e-6)
-    other_weight = tiny.replace(params=jax.tree.unflatten(tree, flat))
-    other_schedule = tiny.replace(scaling=VariancePreserving(code_jax.cosine_schedule()))
-    config = dataclasses.replace(tiny.function.network.config, norm_eps=1e-4)
-    other_config = tiny.replace(function=NetworkOutput(UNet2DModel(config)))
-    other_type = tiny.replace(scaling=VariancePreserving(tiny.schedule, "v_prediction"))
-    others = [other_weight, other_schedule, other_config, other_type, tiny.replace(data_range=2.0)]
-    assert len({same, *map(prior_hash, others)}) == 6
-
-
-def test_the_hash_of_a_function_of_one_s_own():
-    schedule = code_jax.linear_schedule()
-    make = lambda scale: code_jax.Prior.from_function(_own, (np.float32(scale),), schedule, (8, 8, 3))  # noqa: E731
-    assert prior_hash(make(1)) == prior_hash(make(1)) != prior_hash(make(2))
-
-
-def _own(params, x, t):
-    return x * params[0]

@@ -177,3 +177,15 @@ class Page:
         self.driver.quit()
         assert not [error for error in errors if not (unreachable and "net::ERR" in error)]
         assert requests and all(url.startswith((self.address, "data:", "blob:")) for url in requests), requests
+
+
+def choose_tiny(page, tiny_folder):
+    page.set("prior", tiny_folder)
+    page.set("num_steps", 3)
+    page.set("langevin_steps", 3)
+
+
+def noise(tmp_path, seed, size=(8, 8)):
+    path = tmp_path / f"{seed}.png"
+    Image.fromarray(np.random.default_rng(seed).integers(0, 256, (*size, 3), np.uint8)).save(path)
+    return path

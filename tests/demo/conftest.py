@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+from tests.demo.browser import Page, choose_tiny, noise
+
 
 @contextlib.contextmanager
 def demo(*options, cache):
@@ -29,3 +31,19 @@ def address(tiny_folder, cache):
     """A demo that offers the bundled prior and a tiny one."""
     with demo("--prior", "eurosat-64", "--prior", tiny_folder, cache=cache) as (address, _):
         yield address
+
+
+@pytest.fixture
+def page(address, tmp_path_factory):
+    page = Page(address, tmp_path_factory.mktemp("downloads"))
+    yield page
+    page.close()
+
+
+@pytest.fixture
+def ready(page, tiny_folder, tmp_path):
+    """The page with the tiny prior and a small picture."""
+    choose_tiny(page, tiny_folder)
+    page.upload(noise(tmp_path, 0))
+    page.ready()
+    return page

@@ -12,38 +12,10 @@ from PIL import Image
 import code_jax
 from code_jax.pictures.provenance import read_facts
 from code_jax.priors.load import bundled_samples
-from tests.demo.browser import CONTROL, ESCAPE, LEFT, PHONE, RIGHT, SPACE, TAB, WIDE, Page
+from tests.demo.browser import CONTROL, RIGHT, Page, choose_tiny, noise
 from tests.demo.conftest import demo
 
 pytestmark = pytest.mark.browser
-
-
-@pytest.fixture
-def page(address, tmp_path_factory):
-    page = Page(address, tmp_path_factory.mktemp("downloads"))
-    yield page
-    page.close()
-
-
-def choose_tiny(page, tiny_folder):
-    page.set("prior", tiny_folder)
-    page.set("num_steps", 3)
-    page.set("langevin_steps", 3)
-
-
-def noise(tmp_path, seed, size=(8, 8)):
-    path = tmp_path / f"{seed}.png"
-    Image.fromarray(np.random.default_rng(seed).integers(0, 256, (*size, 3), np.uint8)).save(path)
-    return path
-
-
-@pytest.fixture
-def ready(page, tiny_folder, tmp_path):
-    """The page with the tiny prior and a small picture."""
-    choose_tiny(page, tiny_folder)
-    page.upload(noise(tmp_path, 0))
-    page.ready()
-    return page
 
 
 def test_upload_restore_compare_and_save(page):
@@ -95,23 +67,6 @@ def test_a_photograph_is_restored_at_its_own_size_and_looked_at_in_its_own_pixel
     assert page.run("return document.querySelector('#layers').getBoundingClientRect().width") < 161 * 8
 
 
-@pytest.mark.parametrize("size", [WIDE, PHONE])
-def test_nothing_runs_over_the_edge_and_restore_stays_within_reach(ready, size):
-    ready.resize(*size)
-    ready.press("four")
-    for details in ready.all("details"):
-        ready.run("arguments[0].open = true", details)
-    ready.press("sweep")
-    assert ready.run("return document.documentElement.scrollWidth") <= size[0]
-    for place in ("0", "document.body.scrollHeight / 2", "document.body.scrollHeight"):
-        ready.run(f"scrollTo(0, {place})")
-        box = ready.run("return document.querySelector('#restore').getBoundingClientRect().toJSON()")
-        assert size[1] * 0.8 < box["top"] and box["bottom"] <= size[1] and box["height"] >= 30
-    small = """return [...document.querySelectorAll("button, a, select, input:not([type=radio])")]
-        .filter((each) => each.checkVisibility() && each.getBoundingClientRect().height < 24).map((each) => each.id)"""
-    assert set(ready.run(small)) <= {"download-input", "download-mask"}  # links in a line of text
-
-
 def test_a_sweep_fills_its_grid_and_a_click_takes_a_cell_over(ready):
     ready.set("sigmas", "0.2, 0.55")
     ready.set("relative-steps", "0.01 0.1 0.3")
@@ -160,81 +115,6 @@ def test_progress_shows_the_picture_on_its_way_evaluations_and_time_left(ready):
     ready.set("langevin_steps", 3)
     assert ready.text("status") == ""  # with the next action
     ready.press()
-
-
-def test_every_control_is_reached_and_left_by_keys_with_its_focus_in_sight(ready):
-    ready.press("four")
-    for details in ready.all("details"):
-        ready.run("arguments[0].open = true", details)
-    reachable = """return [...document.querySelectorAll("button, input, select, a[href], summary, [tabindex]")]
-        .filter((each) => each.checkVisibility() && !each.disabled && (each.type !== "radio" || each.checked)).length"""
-    ready.run("document.activeElement.blur(); window.seen = new Set()")
-    focus = """const at = document.activeElement;
-        if (at === document.body || seen.has(at)) return [seen.size, true];
-        seen.add(at);
-        const shown = at.closest(".file, .chip") ?? at;
-        return [seen.size, getComputedStyle(shown).outlineStyle === "solid"
-            || at.matches("input[type=color], input[type=range], input[type=number]") && at.matches(":focus-visible")];"""
-    count, before = 0, -1
-    while count != before:
-        before = count
-        ready.keys(TAB)
-        count, visible = ready.run(focus)
-        assert visible, ready.focused
-    assert count == ready.run(reachable)
-    unnamed = """return [...document.querySelectorAll("button, input, select, a, [tabindex], canvas:not([aria-hidden])")]
-        .filter((each) => !(each.labels?.length || each.ariaLabel || each.textContent.trim() || each.title))
-        .map((each) => each.outerHTML)"""
-    assert ready.run(unnamed) == []
-
-
-def test_the_page_is_worked_by_keys(ready):
-    ready.one("#restore").send_keys("\n")
-    ready.ends()
-    assert ready.focused == "restore"
-    ready.one("#compare-slider").send_keys(RIGHT * 3)
-    assert ready.value("compare-slider") == "53"
-    ready.one("#compare-slider").send_keys(LEFT)
-    assert ready.value("compare-slider") == "52"
-    ready.one("#enlarge").send_keys("\n")
-    assert ready.run("return document.querySelector('#large').open") and ready.focused == "stage"
-    ready.keys("+")
-    ready.keys(ESCAPE)
-    ready.wait(lambda: not ready.run("return document.querySelector('#large').open"))
-    ready.wait(lambda: ready.focused == "enlarge")  # the event of closing comes after it
-    assert ready.focused == "enlarge" and ready.seen("stage")
-    ready.run("document.querySelector('[value=mask]').focus()")
-    ready.keys(SPACE)
-    ready.set("brush", 3)
-    ready.one("#stage").send_keys(LEFT, SPACE)
-    assert "Only what is red will change" in ready.text("mask-state")
-    ready.keys(ESCAPE)
-    assert ready.run("return document.querySelector('[name=tool]:checked').value") == "look"
-    ready.run("arguments[0].focus()", ready.one("#restore"))
-    ready.set("sigma", -1)
-    ready.wait(lambda: ready.seen("message"))
-    ready.keys(ESCAPE)
-    assert not ready.seen("message")
-
-
-@pytest.mark.parametrize("dark", [False, True])
-def test_axe_finds_nothing_to_object_to(ready, dark):
-    from axe_core_python.selenium import Axe
-
-    ready.colours(dark)
-    ready.run("document.querySelector('[value=stroke]').click()")
-    for moment in ("painting", "after a sweep", "four to pick from", "a message"):
-        if moment == "after a sweep":
-            ready.press("sweep")
-        if moment == "four to pick from":
-            ready.press("four")
-            for details in ready.all("details"):
-                ready.run("arguments[0].open = true", details)
-        if moment == "a message":
-            ready.set("sigma", -1)
-            ready.wait(lambda: ready.seen("message"))
-        found = Axe().run(ready.driver)["violations"]
-        assert [(each["id"], [node["html"] for node in each["nodes"]]) for each in found] == [], moment
 
 
 def test_a_bad_file_and_a_bad_setting_are_messages_and_the_page_goes_on(page, tiny_folder, tmp_path):
@@ -381,25 +261,6 @@ def test_settings_are_saved_and_loaded(ready, tmp_path):
         ready.one("#load-settings").send_keys(str(tmp_path / "wrong.json"))
         ready.wait(lambda said=said: said in ready.text("message-text"))
     assert ready.value("sigma") == "1.24"
-
-
-def test_a_finger_scrolls_while_looking_and_paints_while_painting(ready):
-    ready.resize(*PHONE)
-    ready.run("document.querySelector('#stage').scrollIntoView({block: 'center'})")
-    offset = lambda: ready.run("return scrollY")  # noqa: E731
-    down = [(0.5, 0.8 - 0.05 * k) for k in range(10)]
-    before = offset()
-    ready.swipe(down)
-    ready.wait(lambda: offset() > before + 50)
-    ready.come_to_rest()
-    ready.run(
-        "document.querySelector('[value=mask]').click(); document.querySelector('#stage').scrollIntoView({block: 'center'})"
-    )
-    before = offset()
-    ready.swipe(down)
-    ready.wait(lambda: ready.text("mask-state"))
-    assert offset() == before
-    assert ready.seen("drop") and ready.one("#camera").get_attribute("capture") == "environment"
 
 
 def test_after_a_restart_of_the_server_the_page_says_so_and_goes_on(tiny_folder, cache, tmp_path):

@@ -129,7 +129,6 @@ def test_it_is_swept_and_evaluated(picture, folder, tmp_path):
 
 
 def test_the_page_offers_it_and_makes_it(picture, folder):
-    pytest.importorskip("starlette")
     from code_jax.demo.events import data_url, restore_events
     from code_jax.demo.offers import load_offers, options_of
     from code_jax.demo.request import read_order

@@ -2,10 +2,9 @@
 
 import io
 
-import jax.numpy as jnp
 import numpy as np
 import pytest
-from PIL import Image, ImageCms, ImageOps
+from PIL import Image, ImageOps
 
 from code_jax.pictures.arrays import from_uint8
 from code_jax.pictures.decode import decode_picture, from_pillow
@@ -14,10 +13,8 @@ from code_jax.pictures.files import read_picture
 from code_jax.pictures.fitting import as_floats, fitted, region, resized
 from code_jax.pictures.loading import PictureError
 from code_jax.pictures.metadata import Metadata
-from tests import oracles
 from tests.runs import corpus
-from tests.runs.corpus import alpha_plane, chunk, deep_colour_png, deep_plane, encoded, scene
-from tests.runs.results import files
+from tests.runs.corpus import alpha_plane, deep_colour_png, deep_plane, encoded, scene
 
 FILES = corpus.corpus()
 GRAY = {"1": "L", "L": "L", "LA": "L", "La": "L", "I;16": "I;16", "I": "I;16", "F": "I;16"}
@@ -132,78 +129,6 @@ def test_integers_and_floats_take_the_range_that_holds_them():
             decode_picture(encoded(Image.fromarray(np.array([[1, value]], np.float32)), "TIFF"), "a.tif")
 
 
-def test_colours_of_another_profile_become_srgb():
-    """sRGB's colours stored linearly, whatever the profile calls itself, and back."""
-    linear = ImageCms.ImageCmsProfile(io.BytesIO(gamma_profile()))
-    stored = ImageCms.profileToProfile(scene(), ImageCms.createProfile("sRGB"), linear)
-    assert np.abs(np.asarray(stored).astype(int) - np.asarray(scene())).max() > 20  # another encoding of the same colours
-    picture = decode_picture(encoded(stored, "PNG", icc_profile=gamma_profile()), "a.png")
-    error = np.abs(picture.pixels.astype(int) - np.asarray(scene()))
-    assert error.mean() < 1 and error[np.asarray(scene()) > 60].max() <= 4  # where 8 linear bits are fine enough
-    assert picture.metadata.icc_profile is None and not picture.warnings
-    for name in ("exif.png", "exif.jpg", "deflated.tif"):  # sRGB itself changes no pixel
-        with Image.open(io.BytesIO(FILES[name])) as opened:
-            plain = encoded(ImageOps.exif_transpose(opened), "PNG", icc_profile=None)
-        np.testing.assert_array_equal(decode_picture(FILES[name], name).pixels, decode_picture(plain).pixels)
-    broken = decode_picture(encoded(scene(), "PNG", icc_profile=b"no profile" * 30), "a.png")
-    assert "its colour profile cannot be used" in broken.warnings[0]
-    np.testing.assert_array_equal(broken.pixels, np.asarray(scene()))
-
-
-def gamma_profile() -> bytes:
-    """sRGB's primaries with a transfer curve of gamma 1: its three curves replaced (ICC.1:2010, 10.5 curveType)."""
-    profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
-    for i in range(int.from_bytes(profile[128:132])):
-        entry = profile[132 + 12 * i :][:12]
-        if entry[:4] in (b"rTRC", b"gTRC", b"bTRC"):
-            place = int.from_bytes(entry[4:8])
-            profile[place : place + 14] = b"curv" + bytes(4) + (1).to_bytes(4) + (256).to_bytes(2)
-            profile[132 + 12 * i + 8 : 132 + 12 * i + 12] = (14).to_bytes(4)
-    return bytes(profile)
-
-
-def test_metadata_that_stays_true_is_kept_in_every_format():
-    picture = decode_picture(FILES["exif.png"], "exif.png")
-    for kind in ("PNG", "JPEG", "WEBP", "TIFF", "AVIF"):
-        data, warnings = encode_picture(picture.pixels, None, kind, picture.metadata)
-        with Image.open(io.BytesIO(data)) as written:
-            written.load()
-            exif = written.getexif()
-            assert not warnings and exif[0x010F] == "Maker" and exif[0x8298] == "somebody"
-            assert exif.get_ifd(0x8769)[0x9003] == "2024:01:02 03:04:05" and float(exif.get_ifd(0x8769)[0x829A]) == 0.01
-            assert {0x927C, 0xA002}.isdisjoint(exif.get_ifd(0x8769)) and exif.get(0x0112, 1) == 1
-            assert exif.get_ifd(0x8825)[1] == "N" and tuple(map(float, exif.get_ifd(0x8825)[2])) == (46, 31, 12)
-            if kind == "PNG":
-                assert written.info["Title"] == "a title" and written.info["Author"] == "Жанна"
-                assert "Software" not in written.info and written.info["dpi"] == pytest.approx((300, 300), abs=0.1)
-    assert decode_picture(FILES["exif.jpg"]).metadata.text == (("Comment", "a comment"),)
-
-
-def test_metadata_that_a_format_cannot_hold_or_that_is_broken_costs_no_picture():
-    long = Image.Exif()
-    long[0x010E] = "x" * 100_000
-    for data in (encoded(scene(), "PNG", exif=long.tobytes()), encoded(scene(), "PNG", pnginfo=comment("y" * 100_000))):
-        picture = decode_picture(data, "a.png")
-        written, warnings = encode_picture(picture.pixels, None, "JPEG", picture.metadata)
-        assert "its metadata is left out: JPEG cannot hold it" in warnings[0]
-        assert written == encode_picture(picture.pixels, None, "JPEG")[0]
-    whole = encoded(scene(), "PNG", exif=corpus.exif(6))
-    inside = whole.index(b"eXIf") + 4
-    content = bytearray(whole[inside : whole.index(b"IDAT") - 8])
-    content[14:16] = b"\xff\xff"  # a type that there is not, for the first tag's value
-    broken = whole[: inside - 8] + chunk(b"eXIf", bytes(content[:40])) + whole[whole.index(b"IDAT") - 4 :]
-    picture = decode_picture(broken, "a.png")
-    np.testing.assert_array_equal(np.sort(picture.pixels.ravel()), np.sort(np.asarray(scene()).ravel()))
-
-
-def comment(text):
-    from PIL.PngImagePlugin import PngInfo
-
-    info = PngInfo()
-    info.add_itxt("Comment", text)
-    return info
-
-
 @pytest.mark.parametrize("name", ["animated.png", "animated.gif", "animated.webp", "pages.tif"])
 def test_of_an_animation_the_first_frame_is_taken_or_the_file_refused(name):
     with Image.open(io.BytesIO(FILES[name])) as opened:
@@ -250,71 +175,6 @@ def test_fits():
     deep = deep_plane((64, 48))[..., None]
     eight = resized(np.rint(deep / 257).astype(np.uint8), (24, 32))
     assert np.abs(resized(deep, (24, 32)) / 257 - eight).max() <= 1
-
-
-@pytest.mark.parametrize("fit", ["resize", "crop", "tile"])
-@pytest.mark.parametrize("mode", ["L", "LA", "RGB", "RGBA", "P", "I;16", "CMYK"])
-def test_results_have_their_originals_gray_depth_size_and_transparency(mode, fit, tmp_path, restore):
-    """Through the whole command: a strong prior changes the colours, and everything else stays."""
-    picture = scene(mode)
-    picture.save(tmp_path / ("a.jpg" if mode == "CMYK" else "a.png"))
-    source = next(tmp_path.glob("a.*"))
-    assert restore(source, "--out", tmp_path / "out", "--fit", fit, "--keep-size") == 0
-    with Image.open(tmp_path / "out" / "a.png") as result:
-        result.load()
-    expected = {"P": "RGB", "CMYK": "RGB"}.get(mode, mode)
-    assert result.mode == expected
-    box = (4, 0, 33, 29) if fit == "crop" else (0, 0, 37, 29)
-    assert result.size == (box[2] - box[0], box[3] - box[1])
-    if mode.endswith("A"):
-        np.testing.assert_array_equal(np.asarray(result)[..., -1], alpha_plane()[:, box[0] : box[2]])
-    if mode == "I;16":
-        assert len(np.unique(np.asarray(result))) > 256  # more than 8 bits could tell
-    assert np.any(np.asarray(result) != np.asarray(picture.crop(box).convert(expected)))
-
-
-@pytest.mark.parametrize("fit", ["resize", "tile"])
-def test_a_prior_of_one_channel_keeps_gray_and_one_of_four_makes_transparency(fit, tmp_path, restore, capsys):
-    for mode in ("L", "LA", "I;16", "RGBA", "RGB"):
-        scene(mode).save(tmp_path / f"{mode}.png")
-    inputs = [tmp_path / f"{mode}.png" for mode in ("L", "LA", "I;16", "RGBA", "RGB")]
-
-    def made(channels):
-        prior = oracles.gaussian(jnp.full((8, 8, channels), 0.1), jnp.float32(0.4))
-        status = restore(*inputs, "--out", tmp_path / str(channels), "--fit", fit, "--keep-size", "--compare", prior=prior)
-        written = [path for path in (tmp_path / str(channels)).glob("*.png") if path.stem != "contact_sheet"]
-        results = {path.stem: Image.open(io.BytesIO(path.read_bytes())) for path in written}
-        return status, {name: picture.mode for name, picture in results.items()}, results
-
-    status, modes, results = made(1)
-    assert status == 0 and modes == {mode: mode for mode in ("L", "LA", "I;16", "RGBA", "RGB")}
-    assert not np.ptp(np.asarray(results["RGB"]), axis=2).any()  # the prior knows no colour
-    status, modes, results = made(4)
-    assert status == 1 and modes == {"LA": "RGBA", "RGBA": "RGBA"}
-    assert np.any(np.asarray(results["RGBA"])[..., 3] != alpha_plane())  # which is the prior's too
-    assert capsys.readouterr().err.count("it has no transparency to be the fourth") == 3
-
-
-@pytest.mark.parametrize(("choice", "kind"), [("same", None), ("png", "PNG"), ("webp", "WEBP"), ("jpeg", "JPEG")])
-def test_formats_and_suffix(choice, kind, tmp_path, restore):
-    (tmp_path / "in").mkdir()
-    names = ["RGB.jpg", "RGB.png", "L.tif", "RGB.bmp", "RGB.webp", "P.gif"]
-    for name in names:
-        (tmp_path / "in" / name).write_bytes(FILES[name])
-    options = ["--format", choice, "--suffix=-new", *(["--quality", "80"] if choice in ("webp", "jpeg") else [])]
-    assert restore(tmp_path / "in", "--out", tmp_path / "out", *options) == 0
-    found = {}
-    for name in files(tmp_path / "out"):
-        with Image.open(tmp_path / "out" / name) as picture:
-            found[name] = picture.format
-            assert picture.size == (8, 8)
-    if kind:
-        ending = {"PNG": "png", "WEBP": "webp", "JPEG": "jpg"}[kind]
-        assert set(found.values()) == {kind} and len(found) == 6 and all(name.endswith(ending) for name in found)
-        assert f"L-new.{ending}" in found and f"RGB.bmp-new.{ending}" in found
-    else:
-        same = {"RGB.jpg-new.jpg": "JPEG", "RGB.png-new.png": "PNG", "L-new.tif": "TIFF", "RGB.bmp-new.bmp": "BMP"}
-        assert found == same | {"RGB.webp-new.webp": "WEBP", "P-new.png": "PNG"}
 
 
 def test_read_picture_answers_in_a_prior_s_shape(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import struct
 import zlib
@@ -110,6 +111,7 @@ def wide_profile() -> bytes:
     return ImageCms.ImageCmsProfile(ImageCms.createProfile("XYZ")).tobytes()
 
 
+@functools.cache
 def corpus() -> dict[str, bytes]:
     """Files by name."""
     frames = lambda: [scene(seed=1), scene(seed=2)]  # noqa: E731 (saving leaves its options in a picture)
