@@ -261,7 +261,7 @@ def check_images(denoiser: Denoiser, images: Any) -> jax.Array:
 def check_range(denoiser: Denoiser, images: jax.Array) -> jax.Array:
     """Clean images as they are; raises UserError where they are levels, not floats around [−1, 1]. Traced values pass."""
     if not isinstance(images, jax.core.Tracer):
-        largest, most = float(_largest(images)), _BEYOND * float(jnp.max(denoiser.data_range))
+        largest, most = float(_largest(images)), _BEYOND * float(np.max(denoiser.data_range))
         if largest > most:
             raise UserError(f"images reach {largest:g} in size; scale them to [-1, 1] with code_jax.from_uint8")
     return images

@@ -132,7 +132,7 @@ def _settings(
 ) -> EditConfig:  # fmt: skip
     program = EditProgram(num_steps=num_steps, solver=solver, grid=grid)
     for name, value in levels.items():
-        if np.ndim(value):  # of a tracer, too
+        if value is not None and np.ndim(value):  # of a tracer, too
             raise UserError(f"{name} has shape {np.shape(value)}; it must be one number")
     if levels["sigma"] is None and levels["depth"] is None:
         levels = {"depth": 0.5}
