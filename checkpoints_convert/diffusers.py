@@ -3,43 +3,47 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import safetensors.numpy
 
 from checkpoints_convert.contents import Contents
+from checkpoints_convert.dit import dit_config, dit_state, is_diffusers_dit
 from checkpoints_convert.folders import Folder
-from checkpoints_convert.tensors import read_tensors
+from checkpoints_convert.latent import CODECS, read_codec, read_text_encoder
+from checkpoints_convert.ncsnpp import is_ncsnpp, song_unet_config, song_unet_state
+from checkpoints_convert.state_dict import canonical
+from checkpoints_convert.weights import DIFFUSERS, TRANSFORMERS, find_weights, read_weights
 from code_jax.documents import read_json
 from code_jax.errors import UserError, brief
 
-WEIGHTS = "diffusion_pytorch_model.safetensors"
-PICKLED_WEIGHTS = "diffusion_pytorch_model.bin"
-
-_NETWORKS = ("unet", "unet_ema")
+_NETWORKS = ("unet", "unet_ema", "transformer")
+_BESIDE = (*CODECS, "text_encoder")
 _VARIANTS = ("", "fp16", "bf16")
-# Parts of a pipeline that no pixel prior has, and pipelines whose networks are none although their parts look like it.
-_LATENT = "it works on the latents of an autoencoder, not on pixels"
-_TEXT = "its network is conditioned on text or images"
+# Parts of a pipeline that have no say in what its network does, and those that no prior here has, or in no such way.
+_ASIDE = ("tokenizer", "safety_checker", "feature_extractor")
 _FOREIGN_PARTS = {
-    "vae": _LATENT,
-    "vqvae": _LATENT,
-    "movq": _LATENT,
-    "text_encoder": _TEXT,
-    "tokenizer": _TEXT,
-    "image_encoder": _TEXT,
+    "movq": "its latents are those of another autoencoder than vae and vqvae",
+    "image_encoder": "its network is conditioned on images",
 }
-_PIPELINES = ("DDPMPipeline", "DDIMPipeline", "PNDMPipeline", "RePaintPipeline")
 _FOREIGN_PIPELINES = {
     "ConsistencyModelPipeline": "a consistency network answers with pictures, not with noise",
-    "LDMPipeline": _LATENT,
-    "LDMSuperResolutionPipeline": _LATENT,
-    "DiTPipeline": _LATENT,
-    "ScoreSdeVePipeline": "its diffusion is variance exploding",
-    "KarrasVePipeline": "its diffusion is variance exploding",
+    "LDMSuperResolutionPipeline": "its network is conditioned on a picture",
+    "KarrasVePipeline": "its diffusion is variance exploding in a way of its own",
 }
+_LATENT_PIPELINES = ("DiTPipeline", "LDMPipeline", "StableDiffusionPipeline")
+_PIPELINES = (
+    "DDPMPipeline", "DDIMPipeline", "PNDMPipeline", "RePaintPipeline", "ScoreSdeVePipeline", "ScoreSdeVpPipeline",
+    *_LATENT_PIPELINES,
+)  # fmt: skip
+# Layouts that are not ours: which configs are of one, what they become, and their state dicts.
+_LAYOUTS: tuple[tuple[Any, Any, Any], ...] = (
+    (is_ncsnpp, song_unet_config, song_unet_state),
+    (is_diffusers_dit, dit_config, dit_state),
+)
 
 
 def is_diffusers(folder: Path) -> bool:
@@ -48,17 +52,21 @@ def is_diffusers(folder: Path) -> bool:
 
 
 def has_weights(folder: Path) -> bool:
-    """Whether a diffusers folder has weights, whole or in numbered parts with an index."""
-    return _find_weights(_network_folder(folder)) is not None
+    """Whether each network of a diffusers folder has weights, whole or in numbered parts with an index."""
+    places = {_network_folder(folder): DIFFUSERS} | {
+        place: TRANSFORMERS if name == "text_encoder" else DIFFUSERS for name, place in _beside(folder).items()
+    }
+    return all(find_weights(place, names) is not None for place, names in places.items())
 
 
 def read_diffusers(folder: str | Path) -> Contents:
     """Reads a diffusers folder; safetensors are preferred to PyTorch's pickles, and full precision to half.
 
-    A training's folder with both ``unet`` and ``unet_ema`` gives the average; a pipeline (``model_index.json``) its ``unet``.
+    A training's folder with both ``unet`` and ``unet_ema`` gives the average; a pipeline (``model_index.json``) its ``unet`` or
+    ``transformer``, with the autoencoder and the text encoder beside it.
 
     Raises:
-        UserError: names what is missing or damaged, and a pipeline that is no prior of pixels.
+        UserError: names what is missing, damaged or of another model, and a pipeline that is no prior.
     """
     folder = Path(folder)
     parts = _parts(folder)
@@ -66,10 +74,30 @@ def read_diffusers(folder: str | Path) -> Contents:
     scheduler = next((path for path in places if path.is_file()), None)
     if scheduler is None:
         raise UserError(f"{folder} has no scheduler_config.json: the noise schedule must be known; add the file of its pipeline")
-    network, steps = _network_folder(folder), read_json(scheduler)
+    network, beside = _network_folder(folder), _beside(folder)
+    config, told = read_json(network / "config.json"), read_json(scheduler)
     if "scheduler" in parts:  # diffusers reads the config as this class's, whichever wrote it
-        steps |= {"_read_as": parts["scheduler"]}
-    return Contents(read_json(network / "config.json"), steps, lambda: _read_weights(network))
+        told |= {"_read_as": parts["scheduler"]}
+    _check_together(folder, config, told, beside)
+    codec = read_codec(folder) if set(CODECS) & set(beside) else None
+    text = read_text_encoder(folder) if "text_encoder" in beside else None
+    translate, rename = next((layout for known, *layout in _LAYOUTS if known(config)), (dict, lambda state, _: state))
+    ours = translate(config)
+    return Contents(ours, told, lambda: rename(canonical(read_weights(network)), ours), codec, text)
+
+
+def _check_together(folder: Path, config: Mapping[str, Any], scheduler: Mapping[str, Any], beside: Mapping[str, Path]) -> None:
+    """Raises UserError for files of two models."""
+    fourier, kind = is_ncsnpp(config), scheduler.get("_class_name")
+    if fourier != (kind == "ScoreSdeVeScheduler"):
+        told = "the noise level" if fourier else "timesteps"
+        raise UserError(
+            f"the network in {folder} is told {told}, and its scheduler {brief(kind)} is of another kind: files of two models"
+        )
+    reads_text = config.get("_class_name") == "UNet2DConditionModel"
+    if reads_text != ("text_encoder" in beside):
+        why = "looks at a text, and there is no text_encoder" if reads_text else "looks at no text, and there is a text_encoder"
+        raise UserError(f"the network in {folder} {why}: these are no files of one model, or not all")
 
 
 FOLDER = Folder("config.json (diffusers)", is_diffusers, read_diffusers)
@@ -81,6 +109,9 @@ def write_diffusers(contents: Contents, folder: Path) -> None:
     Raises:
         UserError: for a network that diffusers does not have.
     """
+    kind = "latents" if contents.codec is not None else contents.network.get("_class_name")
+    if kind != "UNet2DModel" or contents.scheduler["_class_name"] not in ("DDPMScheduler", "ScoreSdeVpScheduler"):
+        raise UserError(f"diffusers has no pipeline for this prior ({brief(kind)}): write it with --to orbax (format='orbax')")
     if "num_attention_heads" in contents.network:
         raise UserError(
             "diffusers' UNet2DModel cannot have heads of different sizes, as this network does: write it with --to orbax"
@@ -94,7 +125,7 @@ def write_diffusers(contents: Contents, folder: Path) -> None:
     (folder / "unet").mkdir()
     (folder / "scheduler").mkdir()
     # Not save_file, whose files only their owner may read.
-    (folder / "unet" / WEIGHTS).write_bytes(safetensors.numpy.save(state, metadata={"format": "pt"}))
+    (folder / "unet" / DIFFUSERS[0]).write_bytes(safetensors.numpy.save(state, metadata={"format": "pt"}))
     _write_json(folder / "model_index.json", index)
     _write_json(folder / "scheduler" / "scheduler_config.json", contents.scheduler)
     _write_json(folder / "unet" / "config.json", contents.network)
@@ -108,13 +139,13 @@ def _parts(folder: Path) -> dict[str, Any]:
     """The classes of a pipeline's parts by name, as its ``model_index.json`` states them.
 
     Raises:
-        UserError: where that, or a part beside the network, tells of more than a prior of pixels.
+        UserError: where that, or a part beside the network, tells of a pipeline that is no prior.
     """
     index = read_json(folder / "model_index.json") if (folder / "model_index.json").exists() else {}
     name = index.get("_class_name")
     if name is not None and name not in _PIPELINES:
         reason = _FOREIGN_PIPELINES.get(name, "unknown here") if isinstance(name, str) else "which is no name"
-        raise UserError(f"{folder} is a {brief(name)[1:-1]}: {reason}; give a pipeline of pixels: {', '.join(_PIPELINES)}")
+        raise UserError(f"{folder} is a {brief(name)[1:-1]}: {reason}; give one of {', '.join(_PIPELINES)}")
     parts = {
         part: value[1] for part, value in index.items() if isinstance(value, list) and len(value) == 2 and value[1] is not None
     }
@@ -122,52 +153,22 @@ def _parts(folder: Path) -> dict[str, Any]:
     for part, kind in found.items():
         if part in _FOREIGN_PARTS:
             raise UserError(f"{folder} has the part {part} ({brief(kind)}): {_FOREIGN_PARTS[part]}, which is not supported")
-        if part not in ("unet", "scheduler"):
-            raise UserError(
-                f"{folder} has the part {brief(part)} ({brief(kind)}) besides unet and scheduler: it is no pixel prior"
-            )
-    if parts.get("unet", "UNet2DModel") != "UNet2DModel":
-        raise UserError(
-            f"{folder} has a {brief(parts['unet'])} for its unet: {_TEXT}, or no network of pictures; give UNet2DModel"
-        )
+        if part not in (*_NETWORKS, *_BESIDE, *_ASIDE, "scheduler"):
+            raise UserError(f"{folder} has the part {brief(part)} ({brief(kind)}), which no prior here has")
+        if part in _BESIDE and not (folder / part).is_dir():
+            raise UserError(f"{folder} lacks the part {part} ({brief(kind)}), which model_index.json names: it is not whole")
+    if parts.get("unet", "UNet2DModel") not in ("UNet2DModel", "UNet2DConditionModel"):
+        raise UserError(f"{folder} has a {brief(parts['unet'])} for its unet, which is not supported; give UNet2DModel")
+    if name in _LATENT_PIPELINES and not set(CODECS) & set(_beside(folder)):
+        raise UserError(f"{folder} is a {name}, whose network is one of latents, and has no autoencoder ({' or '.join(CODECS)})")
     return parts
+
+
+def _beside(folder: Path) -> dict[str, Path]:
+    """The folders of the networks beside the one that denoises, by their names."""
+    return {name: folder / name for name in _BESIDE if (folder / name).is_dir()}
 
 
 def _network_folder(folder: Path) -> Path:
     names = _NETWORKS if (folder / "model_index.json").exists() else _NETWORKS[::-1]
     return next((folder / name for name in names if (folder / name).is_dir()), folder)
-
-
-class _Weights(NamedTuple):
-    """Where a network's weights are: their ending, the file, and the index of numbered parts where there is no such file."""
-
-    suffix: str
-    whole: Path | None
-    parts: Path
-
-
-def _find_weights(folder: Path) -> _Weights | None:
-    for variant in _VARIANTS:
-        for name in (WEIGHTS, PICKLED_WEIGHTS):
-            stem, suffix = name.split(".")
-            dotted = f".{variant}" if variant else ""
-            whole, index = folder / f"{stem}{dotted}.{suffix}", folder / f"{name}.index{dotted}.json"
-            if whole.is_file() or index.is_file():
-                return _Weights(f".{suffix}", whole if whole.is_file() else None, index)
-    return None
-
-
-def _read_weights(folder: Path) -> dict[str, np.ndarray]:
-    found = _find_weights(folder)
-    if found is None:
-        raise UserError(f"{folder} has neither {WEIGHTS} nor {PICKLED_WEIGHTS}")
-    if found.whole is not None:
-        return read_tensors(found.whole)
-    listed = read_json(found.parts).get("weight_map")
-    names = set(listed.values()) if isinstance(listed, dict) and all(isinstance(n, str) for n in listed.values()) else set()
-    state: dict[str, np.ndarray] = {}
-    for name in sorted(names):
-        if Path(name).name != name or Path(name).suffix != found.suffix or not (folder / name).is_file():
-            raise UserError(f"{folder} has no part {brief(name)}, which {found.parts.name} names")
-        state |= read_tensors(folder / name)
-    return state

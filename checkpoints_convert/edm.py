@@ -206,8 +206,7 @@ def _dhariwal_config(state: Mapping[str, np.ndarray], levels: list[int], taps: t
         "norm_num_groups": _GROUPS,
         "attn_norm_num_groups": _GROUPS,
         "resnet_time_scale_shift": "scale_shift",
-        # The last is no class: all zeros, as the reference has it without labels.
-        "num_class_embeds": _get(state, "map_label.weight", 2).shape[1] + 1 if "map_label.weight" in state else None,
+        "num_class_embeds": _get(state, "map_label.weight", 2).shape[1] if "map_label.weight" in state else None,
     }
 
 
@@ -219,7 +218,7 @@ def _dhariwal_state(state: Mapping[str, np.ndarray], config: Mapping[str, Any], 
         path, _, leaf = name.rpartition(".")
         outer, _, inner = path.rpartition(".")
         if name == "map_label.weight":
-            renamed["class_embedding.weight"] = np.concatenate([tensor.T, np.zeros_like(tensor[:, :1]).T])
+            renamed["class_embedding.weight"] = tensor.T
         elif path in plain:
             renamed[f"{plain[path]}.{leaf}"] = tensor
         elif outer in blocks and inner in _RESNET:

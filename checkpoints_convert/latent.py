@@ -2,44 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import numpy as np
 
-from checkpoints_convert.tensors import read_tensors
+from checkpoints_convert.contents import Part
+from checkpoints_convert.state_dict import canonical
+from checkpoints_convert.weights import TRANSFORMERS, read_weights
 from code_jax.documents import read_json
 from code_jax.errors import UserError, brief
 
+_END = "<|endoftext|>"
 CODECS = {"vae": "AutoencoderKL", "vqvae": "VQModel"}
-_WEIGHTS = {
-    "codec": ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin"),
-    "text_encoder": ("model.safetensors", "pytorch_model.bin"),
-}
-
-
-class Part(NamedTuple):
-    """A part of a pipeline: its config, which says its kind (``_class_name``), and what gives its state dict."""
-
-    config: Mapping[str, Any]
-    state: Callable[[], dict[str, np.ndarray]]
 
 
 def read_codec(pipeline: Path) -> Part:
-    """Reads the autoencoder of a pipeline.
+    """Reads the autoencoder of a pipeline, or of a folder of its own.
+
+    A ``VQModel`` whose config has no ``scaling_factor`` is older than that option: its latents have their own scale.
 
     Raises:
         UserError: names what is missing, damaged, or of another kind than its place in the pipeline says.
     """
     places = [name for name in CODECS if (pipeline / name).is_dir()]
-    if len(places) != 1:
+    if len(places) != 1 and not (pipeline / "config.json").is_file():
         raise UserError(f"{pipeline} has {len(places)} of the folders {', '.join(CODECS)}: a latent prior has one autoencoder")
-    folder = pipeline / places[0]
+    folder = pipeline / places[0] if places else pipeline
     config = read_json(folder / "config.json")
-    if config.get("_class_name") != CODECS[places[0]]:
-        raise UserError(f"{folder} is of the kind {brief(config.get('_class_name'))}; {CODECS[places[0]]} belongs there")
-    return Part(config, lambda: _read(folder, "codec"))
+    wanted = [CODECS[places[0]]] if places else [*CODECS.values()]
+    if config.get("_class_name") not in wanted:
+        raise UserError(f"{folder} is of the kind {brief(config.get('_class_name'))}; {' or '.join(wanted)} belongs there")
+    unscaled = {"scaling_factor": 1.0} if config["_class_name"] == "VQModel" else {}
+    return Part(unscaled | config, lambda: canonical(read_weights(folder)))
 
 
 def read_text_encoder(pipeline: Path) -> Part:
@@ -52,7 +47,13 @@ def read_text_encoder(pipeline: Path) -> Part:
     config = read_json(folder / "config.json")
     if config.get("architectures") != ["CLIPTextModel"]:
         raise UserError(f"{folder} is of the kind {brief(config.get('architectures'))}; only CLIPTextModel is supported")
-    return Part({**config, "_class_name": "CLIPTextModel"}, lambda: clip_text_state(_read(folder, "text_encoder")))
+    tokens = pipeline / "tokenizer" / "special_tokens_map.json"
+    padding = read_json(tokens).get("pad_token", _END) if tokens.is_file() else _END
+    if padding != _END and not (isinstance(padding, dict) and padding.get("content") == _END):
+        raise UserError(
+            f"{tokens} fills a prompt with {brief(padding)}; only {_END} is supported, as Stable Diffusion 1.x has it"
+        )
+    return Part({**config, "_class_name": "CLIPTextModel"}, lambda: clip_text_state(read_weights(folder, TRANSFORMERS)))
 
 
 def clip_text_state(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -60,10 +61,3 @@ def clip_text_state(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     plain = {name.removeprefix("text_model."): tensor for name, tensor in state.items()}
     plain.pop("embeddings.position_ids", None)
     return plain
-
-
-def _read(folder: Path, kind: str) -> dict[str, np.ndarray]:
-    found = next((folder / name for name in _WEIGHTS[kind] if (folder / name).is_file()), None)
-    if found is None:
-        raise UserError(f"{folder} has neither {' nor '.join(_WEIGHTS[kind])}")
-    return read_tensors(found)

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO, cast
 
 import numpy as np
 
-from checkpoints_convert.contents import Contents
+from checkpoints_convert.contents import Contents, Part
 from checkpoints_convert.edm import PRECONDITIONS, convert_edm
 from checkpoints_convert.pickles import Record, read_pickle
 from checkpoints_convert.pytorch import read_legacy, views
@@ -36,19 +36,19 @@ _RECORDS = (
 _SCALARS = ("numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar")
 
 
-def read_nvlabs(path: str | Path) -> Contents:
-    """Reads the averaged network (``ema``) of a pickle of EDM or EDM2.
+def read_nvlabs(path: str | Path, codec: Part | None = None) -> Contents:
+    """Reads the averaged network (``ema``) of a pickle of EDM or EDM2; the pickle of a network of latents names its codec.
 
     Raises:
-        UserError: names the file, and what it asks for beyond modules and tensors; what is cut, damaged or not supported, such as
-            a network of latents.
+        UserError: names the file, and what it asks for beyond modules and tensors; what is cut, damaged or not supported; and the
+            codec that is wanted, where none is given.
     """
     try:
         with open_regular(path) as file:
             content, contents = _read_objects(file)
-        network = _network(content)
+        network, latents = _network(content), _latents(content, codec)
         state, options = views(dict(_tensors(network)), contents), _options(network)
-        return convert_edm(state, _class_of(network), options)
+        return convert_edm(state, _class_of(network), options)._replace(codec=latents)
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
     except (OSError, ValueError, EOFError, struct.error, OverflowError) as error:
@@ -117,18 +117,41 @@ def _class_of(record: Any) -> str:
 
 
 def _network(content: Any) -> Record:
-    """The wrapped network, of a kind that is known, and of pixels."""
+    """The wrapped network, of a kind that is known."""
     network = content.get("ema") if isinstance(content, dict) else None
     if not isinstance(network, Record):
         raise UserError("holds no averaged network (ema)")
     if _class_of(network) not in (*PRECONDITIONS, "Precond"):
         raise UserError(f"the network's wrapper {brief(_class_of(network))} is not supported")
-    encoder = content.get("encoder")
-    if isinstance(encoder, Record) and _class_of(encoder) != "StandardRGBEncoder":
-        raise UserError(
-            f"the network is one of latents ({brief(_class_of(encoder))}), which is not supported: img64 networks are"
-        )
     return network
+
+
+def _latents(content: dict[str, Any], codec: Part | None) -> Part | None:
+    """The codec with the scale and the bias that the network's encoder has for each channel of its latents; none for pixels."""
+    encoder = content.get("encoder")
+    if not isinstance(encoder, Record) or _class_of(encoder) == "StandardRGBEncoder":
+        if codec is not None:
+            raise UserError("the network is one of pixels; leave the codec out")
+        return None
+    state = _state(encoder)
+    if _class_of(encoder) != "StabilityVAEEncoder":
+        raise UserError(f"the network is one of latents, whose encoder {brief(_class_of(encoder))} is not supported")
+    if codec is None:
+        raise UserError(f"the network is one of latents: give their codec, of which it says {brief(state.get('vae_name'))}")
+    scale, bias = _row(state.get("scale")), _row(state.get("bias"))
+    if scale is None or bias is None or len(scale) != len(bias) or not np.all(scale > 0):
+        raise DamagedPickle("the encoder has no scale and bias")
+    own = {"scaling_factor": 1.0, "shift_factor": None, "latents_mean": (-bias / scale).tolist()}
+    return codec._replace(config={**codec.config, **own, "latents_std": (1 / scale).tolist()})
+
+
+def _row(record: Any) -> np.ndarray | None:
+    """NumPy's array of float32 in a row, as float64."""
+    state = record.state if isinstance(record, Record) else None
+    if not isinstance(state, tuple) or len(state) != 5 or not isinstance(state[4], bytes) or len(state[4]) % 4:
+        return None
+    kind = state[2].arguments[0] if isinstance(state[2], Record) and state[2].arguments else None
+    return np.frombuffer(state[4], "<f4").astype(np.float64) if kind == "f4" else None
 
 
 def _tensors(record: Any, prefix: str = "", depth: int = 0) -> Iterator[tuple[str, Tensor]]:

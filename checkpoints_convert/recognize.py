@@ -13,6 +13,7 @@ from checkpoints_convert.contents import Contents
 from checkpoints_convert.dit import convert_dit, is_dit
 from checkpoints_convert.edm import convert_edm, is_edm
 from checkpoints_convert.guided_diffusion import GuidedDiffusion, convert_guided_diffusion
+from checkpoints_convert.latent import read_codec
 from checkpoints_convert.nvlabs import SUFFIX, read_nvlabs
 from checkpoints_convert.score_sde import ScoreSDE, averaged, convert_score_sde, is_score_sde
 from checkpoints_convert.tensors import read_tensors
@@ -22,14 +23,16 @@ State = Mapping[str, np.ndarray]
 
 
 def read_file(path: str | Path, **facts: Any) -> Contents:
-    """What a file of weights holds; `facts` are what its format's weights do not tell.
+    """What a file of weights holds; `facts` are what its format's weights do not tell, and the folder of a latent one's codec.
 
     Raises:
         UserError: names the file, and what is of no known format, does not fit, or a fact that is not one of its format.
     """
+    if "codec" in facts:
+        facts["codec"] = read_codec(Path(facts["codec"]))
     if Path(path).suffix == SUFFIX:
-        _check(facts, (), "NVlabs' pickles")
-        return read_nvlabs(path)
+        _check(facts, ("codec",), "NVlabs' pickles")
+        return read_nvlabs(path, **facts)
     state = read_tensors(path, averaged)
     try:
         return _convert(state, facts)
@@ -57,7 +60,7 @@ def _names(facts: type) -> tuple[str, ...]:
 
 _FORMATS: tuple[tuple[Callable[[State], bool], str, tuple[str, ...], Callable[..., Contents]], ...] = (
     (is_score_sde, "score_sde weights", _names(ScoreSDE), lambda state, **facts: convert_score_sde(state, ScoreSDE(**facts))),
-    (is_dit, "DiT weights", ("num_heads",), convert_dit),
+    (is_dit, "DiT weights", ("num_heads", "codec"), convert_dit),
     (is_edm, "EDM weights", ("precondition",), convert_edm),
     (
         lambda state: any("input_blocks.0.0." in name for name in state),

@@ -36,23 +36,32 @@ class ScoreSDE:
     """What the shapes of score_sde's weights do not tell.
 
     Attributes:
-        sde: "ve", "vp" or "sub-vp": what the network was trained on (in continuous time).
         image_size: height and width of the training images, in pixels.
-        fir: whether the size changes by the filter (1, 3, 3, 1); None follows the published configs: in "ve" alone.
+        sde: "ve", "vp" or "sub-vp": what the network was trained on (in continuous time). Fourier features are those of "ve".
+        fir: whether the size changes by the filter (1, 3, 3, 1); None follows the published configs: in NCSN++, whose embedding
+            is of Fourier features or whose image enters at every size, and not in DDPM++.
     """
 
-    sde: str = "ve"
-    image_size: int = 256
+    image_size: int | None = None
+    sde: str | None = None
     fir: bool | None = None
 
     def __post_init__(self) -> None:
-        one_of("sde", self.sde, SDES)
+        if self.image_size is None:
+            raise UserError("score_sde's weights do not tell the size of their images: state image_size")
         whole("image_size", self.image_size, 8192)
+        if self.sde is not None:
+            one_of("sde", self.sde, SDES)
 
-    @property
-    def taps(self) -> list[int]:
-        """The filter."""
-        return [1, 3, 3, 1] if (self.sde == "ve" if self.fir is None else self.fir) else [1, 1]
+    def kind(self, fourier: bool) -> str:
+        """Of the SDE; raises UserError where it is not known, or does not go with the embedding of the noise level."""
+        if self.sde is None and not fourier:
+            raise UserError("score_sde's weights do not tell which diffusion they were trained on: state sde, vp or sub-vp")
+        kind = self.sde or "ve"
+        if fourier != (kind == "ve"):
+            told = "Fourier features of the noise level" if fourier else "timesteps"
+            raise UserError(f"sde {kind} does not go with these weights, whose network is told {told}")
+        return kind
 
 
 def is_score_sde(state: Mapping[str, np.ndarray]) -> bool:
@@ -68,17 +77,18 @@ def convert_score_sde(state: Mapping[str, np.ndarray], facts: ScoreSDE) -> Conte
     """
     state = {name.removeprefix("module."): tensor for name, tensor in state.items()}
     sigmas = state.pop("sigmas", None)
-    if facts.sde == "ve" and (sigmas is None or sigmas.ndim != 1 or len(sigmas) < 2):
-        raise UserError("the row of noise levels (sigmas) is missing: this is no whole score_sde checkpoint")
     parts = _parts(state)
     config = _infer_config(parts, facts)
+    kind = facts.kind(config["embedding_type"] == "fourier")
     scheduler: dict[str, Any] = {"_class_name": "ScoreSdeVeScheduler"}
-    if facts.sde == "ve":
-        assert sigmas is not None
+    if kind == "ve":
+        if sigmas is None or sigmas.ndim != 1 or len(sigmas) < 2:
+            raise UserError("the row of noise levels (sigmas) is missing: this is no whole score_sde checkpoint")
         bounds = float(np.min(sigmas)), float(np.max(sigmas))
         scheduler |= {"sigma_min": bounds[0], "sigma_max": bounds[1], "num_train_timesteps": len(sigmas)}
+        config["center_input"] = True  # its data are in [0, 1], and the network centres them
     else:
-        name = "ScoreSdeVpScheduler" if facts.sde == "vp" else "ScoreSdeSubVpScheduler"
+        name = "ScoreSdeVpScheduler" if kind == "vp" else "ScoreSdeSubVpScheduler"
         scheduler = {"_class_name": name, "beta_min": 0.1, "beta_max": 20.0, "num_train_timesteps": 1000}
     places = list(song_unet_parts(config))
     if len(places) != len(parts):
@@ -192,13 +202,16 @@ def _infer_config(parts: list[State], facts: ScoreSDE) -> dict[str, Any]:
         raise UserError(f"{len(blocks)} residual blocks do not form {levels} levels")
     firsts = blocks[: levels * each : each]
     channels = [parts[number]["GroupNorm_1.weight"].shape[0] for number in firsts]
-    width, heights = stem.shape[0], [facts.image_size >> level for level in range(levels)]
+    size = facts.image_size or 0
+    width, heights = stem.shape[0], [size >> level for level in range(levels)]
     if any(count % width for count in channels) or first.shape[0] % width:
         raise UserError(f"the levels' channels {channels} are no multiples of the first convolution's {width}")
+    progressive = next((kind for kind in ("skip", "residual") if kind in kinds), "standard")
+    fir = (fourier or progressive != "standard") if facts.fir is None else facts.fir
     norms = sum(kind == "plain" and part["weight"].ndim == 1 for kind, part in zip(kinds, parts, strict=True))
     return {
         "_class_name": "SongUNet",
-        "img_resolution": facts.image_size,
+        "img_resolution": size,
         "in_channels": stem.shape[1],
         "out_channels": stem.shape[1],
         "model_channels": width,
@@ -208,10 +221,10 @@ def _infer_config(parts: list[State], facts: ScoreSDE) -> dict[str, Any]:
         "num_blocks": each,
         "attn_resolutions": [height for height, n in zip(heights, firsts, strict=True) if kinds[n + 1] == "attention"],
         "embedding_type": "fourier" if fourier else "positional",
-        "encoder_type": next((kind for kind in ("skip", "residual") if kind in kinds), "standard"),
+        "encoder_type": progressive,
         "decoder_type": "skip" if norms > 1 else "standard",
-        "resample_filter": facts.taps,
-        "center_input": facts.sde == "ve",  # its data are in [0, 1], and the network centres them
+        "resample_filter": [1, 3, 3, 1] if fir else [1, 1],
+        "center_input": False,
     }
 
 

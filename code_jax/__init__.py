@@ -12,6 +12,7 @@ from code_jax.version import __version__
 if TYPE_CHECKING:
     from code_jax import corruptions, metrics
     from code_jax.corruptions import corrupt
+    from code_jax.diffusion.guidance import Guided
     from code_jax.diffusion.langevin import langevin_step
     from code_jax.diffusion.projections import clip_to_confidence
     from code_jax.diffusion.schedule import NoiseSchedule, cosine_schedule, linear_schedule, scaled_linear_schedule
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from code_jax.errors import UserError
     from code_jax.pictures.arrays import from_uint8, to_uint8
     from code_jax.pictures.pil import from_pil, to_pil
+    from code_jax.priors.autoencoding import measure_range
     from code_jax.priors.load import bundled_samples, load_prior
     from code_jax.priors.prior import Prior
     from code_jax.priors.save import save_prior
@@ -40,6 +42,7 @@ __all__ = [
     "EditInfo",
     "EditProgram",
     "EditResult",
+    "Guided",
     "Likelihood",
     "NoiseSchedule",
     "OfficialSettings",
@@ -65,6 +68,7 @@ __all__ = [
     "linear_schedule",
     "load_prior",
     "log_likelihood",
+    "measure_range",
     "metrics",
     "official",
     "preset",
@@ -82,6 +86,7 @@ __all__ = [
 
 # Read when first asked for: JAX takes a second, which a command that only prints need not wait for.
 _HOMES = {
+    "diffusion.guidance": ("Guided",),
     "diffusion.langevin": ("langevin_step",),
     "diffusion.schedule": ("NoiseSchedule", "cosine_schedule", "linear_schedule", "scaled_linear_schedule"),
     "diffusion.thresholding": ("DynamicThreshold",),
@@ -99,6 +104,7 @@ _HOMES = {
     "errors": ("UserError",),
     "pictures.arrays": ("from_uint8", "to_uint8"),
     "pictures.pil": ("from_pil", "to_pil"),
+    "priors.autoencoding": ("measure_range",),
     "priors.load": ("bundled_samples", "load_prior"),
     "priors.prior": ("Prior",),
     "priors.save": ("save_prior",),

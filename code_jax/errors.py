@@ -23,7 +23,7 @@ class UserError(ValueError):
         >>> import code_jax
         >>> code_jax.load_prior("none")
         Traceback (most recent call last):
-        code_jax.errors.UserError: no prior 'none': give a bundled name (eurosat-64, pictures-64), a folder, or a hub id org/name
+        code_jax.errors.UserError: no prior 'none': give a bundled name (eurosat-64, pictures-64), folder, file or hub id org/name
     """
 
 

@@ -65,6 +65,11 @@ def folder(text: str) -> Path:
     return path(text)
 
 
+def label(text: str) -> int | None:
+    """A whole number, or none."""
+    return None if text == "none" else count(text)
+
+
 def shard(text: str) -> Shard:
     """I/N, the I-th of N shares."""
     match = re.fullmatch(r"([0-9]{1,9})/([0-9]{1,9})", text)

@@ -9,8 +9,9 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from code_jax.cli.arguments import check_batch_size, check_results, count, eta, folder, path
+from code_jax.cli.arguments import check_batch_size, check_results, count, eta, folder, label, path
 from code_jax.cli.runtime import keep_compiled, use_cores
+from code_jax.cli.settings import labelled
 from code_jax.errors import UserError
 
 _DESCRIPTION = """Corrupts clean pictures, restores them by each method and makes the paper's
@@ -31,7 +32,7 @@ def add_to(commands: Any) -> None:
     add = parser.add_argument
     add("--data", type=path, required=True, metavar="CLEAN", help="folder or zip, its folders named by class")
     add("--out", type=folder, required=True, help="folder for the report and results.csv")
-    add("--prior", default="eurosat-64", help="bundled name, hub id, folder (default: eurosat-64)")
+    add("--prior", default="eurosat-64", help="bundled name, hub id, folder, file (default: eurosat-64)")
     add("--methods", default="inputs,ddim,ddim+cbc,sdedit,code-cbc,code", metavar="A,B", help="default: all but official ones")
     add("--corruptions", default="all", metavar="A,B|all", help="default: all 47")
     add("--severity", type=_counts, default=(5,), metavar="S,S", help="tables: the first, curves: all (default: 5)")
@@ -52,6 +53,7 @@ def add_to(commands: Any) -> None:
     add("--tuning-images", type=count, default=1, help="for each corruption (default: 1)")
 
     add = parser.details("details of the methods").add_argument
+    add("--label", type=label, metavar="N|none", help="class of the pictures, of a prior with classes")
     add("--eta-curve", type=_etas, default=(), metavar="A,B,none", help="draw the last clipping method's curve over these etas")
     add("--costly-images", type=count, help="of --images, for methods of over 200 evaluations")
 
@@ -91,6 +93,9 @@ def run(args: argparse.Namespace) -> int:
     values = read_values(args.set)
     named = [name for word in args.methods.split(",") for name in fnmatch.filter(names(), word) or [word]]
     methods = tuple(entry_of(name, values, prior) for name in dict.fromkeys(["clean", *named]))
+    for method in methods:
+        if method.settings is not None:
+            labelled(prior, args.label, method.settings)
     check_output(args.out, [], "evaluate")
 
     from code_jax.evaluation.measures import Yardstick
@@ -115,7 +120,7 @@ def run(args: argparse.Namespace) -> int:
     )
     with claimed(args.out, "evaluate"), Interruption() as interruption:
         records = Records(args.out, resume=args.resume)
-        workshop = Workshop(prior, yardstick, records, args.seed, micro_batch, args.keep)
+        workshop = Workshop(prior, yardstick, records, args.seed, micro_batch, args.keep, args.label)
         results = evaluate(order, workshop, data, tuning, interruption)
         if results is None:
             print("interrupted: the same command with --resume goes on from here")

@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from code_jax.cli.arguments import batch_size, check_batch_size, check_results, count, folder, path, shard
+from code_jax.cli.arguments import batch_size, check_batch_size, check_results, count, folder, label, path, shard
 from code_jax.cli.runtime import keep_compiled, use_cores
-from code_jax.cli.settings import add_settings, settings_of, warn_of_precision
+from code_jax.cli.settings import add_settings, labelled, settings_of, warn_of_precision
 from code_jax.errors import UserError
 from code_jax.runs.shards import WHOLE
 
@@ -31,7 +31,8 @@ def add_to(commands: Any) -> None:
     add = parser.add_argument
     add("inputs", nargs="+", metavar="INPUT", help="pictures and folders of pictures")
     add("--out", type=folder, required=True, help="folder for results and manifest.jsonl")
-    add("--prior", default="eurosat-64", help="bundled name, hub id, folder (default: eurosat-64)")
+    add("--prior", default="eurosat-64", help="bundled name, hub id, folder, file (default: eurosat-64)")
+    add("--label", type=label, metavar="N|none", help="class of the pictures, of a prior with classes")
     add("--mask", type=path, help="picture, bright where the inputs may change")
     add("--samples", type=count, default=1, help="results a picture; their diversity is reported")
     add("--seed", type=int, default=0, help="default: 0")
@@ -91,6 +92,7 @@ def run(args: argparse.Namespace) -> int:
     places = {name: getattr(args, name) for name in ("keep_size", "format", "quality", "animated")}
     noted = {name: getattr(args, name) for name in ("prior", "precision", "fit")} | to_plain(config)
     noted |= {name: value for name, value in (places | {"suffix": args.suffix}).items() if value != _PLACES[name]}
+    noted |= labelled(prior, args.label, config)
     mask = None if args.mask is None else _mask(args.mask, prior.image_shape, args.fit)
     size = args.batch_size
     if size is None:
@@ -99,7 +101,7 @@ def run(args: argparse.Namespace) -> int:
         size = recorded(args.out) or largest_fitting(prior, config, args.devices, len(sources) * args.samples)
     job = Job(
         args.samples, args.seed, size, args.fit, args.compare or args.report, args.report, noted, mask,
-        overwrite=args.overwrite, retry_failed=args.retry_failed, devices=args.devices, **places,
+        overwrite=args.overwrite, retry_failed=args.retry_failed, devices=args.devices, label=args.label, **places,
     )  # fmt: skip
 
     def restore(job: Job) -> Any:
@@ -119,6 +121,8 @@ def _print_summary(summary: Any, out: Path) -> None:
         print(f"PSNR to the clean source, mean of {len(summary.before)}: {before:.2f} dB before, {after:.2f} dB after")
     if summary.fidelity:
         print(f"fidelity: PSNR to the input, mean of {len(summary.fidelity)}: {_mean(summary.fidelity):.2f} dB")
+    if summary.codec:
+        print(f"codec: PSNR of what it alone gives back, mean of {len(summary.codec)}: {_mean(summary.codec):.2f} dB")
     if summary.diversity:
         number = len(summary.diversity)
         print(f"diversity: RMS difference among an input's samples, mean of {number}: {_mean(summary.diversity):.4f} (range 2)")

@@ -10,9 +10,9 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from code_jax.cli.arguments import check_batch_size, count, folder, number, path
+from code_jax.cli.arguments import check_batch_size, count, folder, label, number, path
 from code_jax.cli.runtime import keep_compiled, use_cores
-from code_jax.cli.settings import add_settings, settings_of, warn_of_precision
+from code_jax.cli.settings import add_settings, labelled, settings_of, warn_of_precision
 from code_jax.editing.options import OPTIONS
 from code_jax.errors import UserError
 
@@ -31,7 +31,8 @@ def add_to(commands: Any) -> None:
     add = parser.add_argument
     add("inputs", nargs="+", metavar="INPUT", help="pictures and folders of pictures")
     add("--out", type=folder, required=True, help="folder for cells, sweep.csv, sheet and plot")
-    add("--prior", default="eurosat-64", help="bundled name, hub id, folder (default: eurosat-64)")
+    add("--prior", default="eurosat-64", help="bundled name, hub id, folder, file (default: eurosat-64)")
+    add("--label", type=label, metavar="N|none", help="class of the pictures, of a prior with classes")
     add("--reference", type=path, help="clean source, or a folder of them")
     add("--fit", choices=("resize", "crop", "tile"), default="resize", help="squash, take the centre, or windows")
 
@@ -91,6 +92,7 @@ def _sweep(args: argparse.Namespace, sources: Sequence[Any]) -> int:
     use_cores()
     prior = load_prior(args.prior, precision=args.precision)
     settings = settings_of(args, prior, ignored=tuple(_AXES))
+    of_label = labelled(prior, args.label, settings)
     warn_of_precision(args.precision)
     grid = SweepGrid(seeds=args.seeds, **{name: getattr(args, name) for name in _AXES})
     points = grid.points()
@@ -117,7 +119,7 @@ def _sweep(args: argparse.Namespace, sources: Sequence[Any]) -> int:
     begun = time.monotonic()
     inputs, evaluations, micro_batch = sweep_pictures(args, prior, settings, grid, given)
     seconds, weights = time.monotonic() - begun, prior_hash(prior)
-    noted = {name: getattr(args, name) for name in ("prior", "precision", "fit")}
+    noted = {name: getattr(args, name) for name in ("prior", "precision", "fit")} | of_label
 
     def facts(point: int, digest: str) -> dict[str, Any]:
         """What `restore` would say of a cell."""
@@ -172,7 +174,8 @@ def sweep_pictures(
             windows, side = size or default_micro_batch(), canvas_side(pixels[0].shape[:2], shape)
             denoiser = tiled(prior, pixels[0].shape[:2], canvas=side, chunk=windows)
             images = laid(pixels[0], side, shape[2])
-        result = sweep(keys, denoiser, jnp.asarray(images), grid, settings, micro_batch=1 if in_windows else size, after=after)
+        own = {"condition": args.label, "micro_batch": 1 if in_windows else size, "after": after}
+        result = sweep(keys, denoiser, jnp.asarray(images), grid, settings, **own)
         evaluations, size = evaluations + result.evaluations, windows if in_windows else result.micro_batch
         for i, each in enumerate(group):
             made = to_uint8(taken(result.images[:, i], each[2].shape[:2]))

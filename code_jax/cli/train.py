@@ -99,6 +99,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _design(args: argparse.Namespace) -> tuple[UNet2DConfig, Recipe, Prior | None]:
     """The network, the recipe with what the command line changes of it, and the prior to start from."""
+    from code_jax.models.config import UNet2DConfig
     from code_jax.training.recipe import find_recipe, override
 
     network, recipe = find_recipe(args.config)
@@ -112,5 +113,8 @@ def _design(args: argparse.Namespace) -> tuple[UNet2DConfig, Recipe, Prior | Non
     if {"prediction_type", "schedule"} & set(changed):
         raise UserError("--init brings its own prediction type and schedule; leave --prediction-type and --schedule out")
     init = load_prior(args.init)
+    known = network_of(init).config
+    if not isinstance(known, UNet2DConfig) or known.num_class_embeds or init.codec is not None or init.schedule is None:
+        raise UserError(f"--init {args.init}: training goes on from a UNet2DModel of pixels with timesteps, without classes")
     recipe = override(recipe, changed | {"prediction_type": init.prediction_type})
-    return network_of(init).config, recipe, init
+    return known, recipe, init

@@ -18,9 +18,11 @@ import numpy as np
 
 from code_jax.demo.order import Offer, Order, command_line, python_of
 from code_jax.demo.request import read_order
+from code_jax.diffusion.codec import decoded
 from code_jax.diffusion.denoiser import Denoiser
 from code_jax.diffusion.tiling import tiled
 from code_jax.editing.edit import number_of_moves, per_image, route_of, segments
+from code_jax.editing.masks import region_of
 from code_jax.editing.result import EditResult, finish
 from code_jax.editing.route import State
 from code_jax.editing.settings import Settings
@@ -56,7 +58,8 @@ def cost_events(order: Order) -> Iterator[Event | None]:
     if order.offer.pace.seconds is None:
         yield facts | {"seconds": None}
         _, _, evaluations = itinerary(order.offer.prior, order.config)
-        for _ in itertools.islice(_states(_blank(order), evaluations), 4):  # one to compile, and some to measure
+        blank = _blank(order)
+        for _ in itertools.islice(_states(blank, _placed(blank), evaluations), 4):  # one to compile, and some to measure
             yield None
     pace = order.offer.pace.seconds
     yield facts | {"seconds": None if pace is None else nfe * windows * pace}
@@ -71,15 +74,17 @@ def restore_events(order: Order) -> Iterator[Event | None]:
     results = []
     for sample in range(count):
         one = order._replace(sample=sample)
-        for moves, state in _states(one, evaluations, looks):
+        denoiser, images, mask = placed = _placed(one)
+        region = region_of(one.config, mask, images)
+        for moves, state in _states(one, placed, evaluations, looks):
             done = sample * each + int(evaluations[moves])
             yield {"event": "progress", "done": done, "of": count * each, "seconds_left": estimate.left(done)}
             if moves in looks:
                 sigma = float(sigmas[moves])
-                picture = _shown(state.z, one, 1 / np.sqrt(1 + sigma**2))
+                picture = _shown(decoded(denoiser, state.z / np.float32(np.sqrt(1 + sigma**2))), one)
                 event = {"event": "latent", "sample": sample, "stage": stages[max(moves - 1, 0)], "sigma": sigma}
                 yield event | {"picture": data_url(_small(picture))}
-        event, pixels = _result(one, finish(state, order.offer.prior))
+        event, pixels = _result(one, finish(state, denoiser, region))
         results.append(pixels)
         yield event | {"sample": sample}
     if count > 1:
@@ -97,11 +102,13 @@ def sweep_events(order: Order, sigmas: Sequence[float], relative_steps: Sequence
     each = int(evaluations[-1])
     estimate = Estimate(len(cells) * each)
     for number, (((row, sigma), (column, step)), point) in enumerate(zip(cells, orders, strict=True)):
-        for moves, state in _states(point, evaluations):  # noqa: B007
+        denoiser, images, mask = placed = _placed(point)
+        region = region_of(point.config, mask, images)
+        for moves, state in _states(point, placed, evaluations):  # noqa: B007
             done = number * each + int(evaluations[moves])
             yield {"event": "progress", "done": done, "of": len(cells) * each, "seconds_left": estimate.left(done)}
         where = {"row": row, "column": column, "sigma": sigma, "relative_step": step}
-        yield _result(point, finish(state, order.offer.prior))[0] | where
+        yield _result(point, finish(state, denoiser, region))[0] | where
 
 
 def itinerary(denoiser: Denoiser, config: Settings) -> tuple[np.ndarray, list[str], np.ndarray]:
@@ -112,7 +119,7 @@ def itinerary(denoiser: Denoiser, config: Settings) -> tuple[np.ndarray, list[st
     route = route_of(denoiser, per_image(config, denoiser, 1))
     before, after = np.asarray(route.sigma)[0], np.asarray(route.sigma_next)[0]
     stages = np.where(after > before, "encoding", np.where(after == before, "correction", "decoding"))
-    return np.append(before, after[-1]), stages.tolist(), np.append(0, np.cumsum(route.cost()))
+    return np.append(before, after[-1]), stages.tolist(), np.append(0, np.cumsum(route.cost(denoiser)))
 
 
 def frames(stages: Sequence[str]) -> np.ndarray:
@@ -164,15 +171,17 @@ def _placed(order: Order) -> tuple[Any, jax.Array, Any]:
     return tiled(prior, (height, width), canvas=side, chunk=order.job.micro_batch), images, mask
 
 
-def _shown(images: jax.Array, order: Order, scale: float = 1.0) -> np.ndarray:
+def _shown(images: jax.Array, order: Order) -> np.ndarray:
     """The picture uint8 [H, W, C] of images as `_placed` has them."""
     values = taken(np.asarray(images[0]), order.pixels.shape[:2])
-    return to_uint8(values[: order.size[0], : order.size[1]] * np.float32(scale))
+    return to_uint8(values[: order.size[0], : order.size[1]])
 
 
-def _states(order: Order, evaluations: np.ndarray, looks: Sequence[int] | np.ndarray = ()) -> Iterator[tuple[int, State]]:
+def _states(
+    order: Order, placed: tuple[Any, jax.Array, Any], evaluations: np.ndarray, looks: Sequence[int] | np.ndarray = ()
+) -> Iterator[tuple[int, State]]:
     """(moves made, state) at the start, at each of the `looks`, at the end, and in between at the end of every turn."""
-    denoiser, images, mask = _placed(order)
+    denoiser, images, mask = placed
     _bound_programs((order.offer.name, jax.tree.structure((denoiser, order.config)), images.shape, mask is None))
     count, windows = len(evaluations) - 1, windows_of(order)
     stops = sorted({0, count, *map(int, looks)})

@@ -14,12 +14,14 @@ from code_jax.corruptions import NAMES
 from code_jax.demo.order import Offer, Pace
 from code_jax.demo.request import MOST_SAMPLES
 from code_jax.editing import methods
+from code_jax.editing.conditions import check_condition
 from code_jax.editing.options import OPTIONS, Option
 from code_jax.editing.settings import to_plain
 from code_jax.priors.hash import prior_hash
 from code_jax.priors.load import bundled_samples, load_prior
 
 _SAME = {"depth": "sigma", "step_size": "relative_step"}  # another name for what is offered already
+_LEFT_OUT = ("preset", "guidance")  # a choice of its own; and what wants a class, which the page has no field for
 _SYMBOLS = {"sigma": "σ", "eta": "η", "ode steps": "ODE steps"}
 _SLIDERS = {  # least, most, and whether in powers of ten; more can be typed
     "sigma": (0.05, 20, True),
@@ -32,6 +34,8 @@ _SLIDERS = {  # least, most, and whether in powers of ten; more can be typed
 def load_offers(names: Sequence[str], precision: str) -> dict[str, Offer]:
     """The priors of these names; raises UserError for one that cannot be had."""
     priors = {name: load_prior(name, precision=precision) for name in names}
+    for prior in priors.values():
+        check_condition(prior, None, 1)
     return {name: Offer(name, prior, prior_hash(prior), precision, Pace()) for name, prior in priors.items()}
 
 
@@ -42,7 +46,7 @@ def options_of(offers: Mapping[str, Offer]) -> dict[str, Any]:
         "device": jax.devices()[0].device_kind,
         "priors": {name: list(offer.prior.image_shape) for name, offer in offers.items()},
         "methods": {name: _method(methods.find(name)) for name in methods.names()},
-        "controls": {name: _control(option) for name, option in OPTIONS.items() if name != "preset"},
+        "controls": {name: _control(option) for name, option in OPTIONS.items() if name not in _LEFT_OUT},
         "samples": [path.name for path in bundled_samples()],
         "most_samples": MOST_SAMPLES,
         "corruptions": list(NAMES),
@@ -51,7 +55,7 @@ def options_of(offers: Mapping[str, Offer]) -> dict[str, Any]:
 
 def _method(method: methods.Method) -> dict[str, Any]:
     """What a method takes and can do, and its settings by preset."""
-    controls = [name for name in method.options if name != "preset" and _SAME.get(name) not in method.options]
+    controls = [name for name in method.options if name not in _LEFT_OUT and _SAME.get(name) not in method.options]
     presets = OPTIONS["preset"].kinds if "preset" in method.options else ("",)
     values = {preset: to_plain(method.configure({"preset": preset} if preset else {})) for preset in presets}
     return {

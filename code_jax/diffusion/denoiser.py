@@ -7,6 +7,7 @@ from typing import Any, Protocol
 import flax.struct
 import jax
 
+from code_jax.diffusion.codec import Codec
 from code_jax.diffusion.schedule import NoiseSchedule
 
 Condition = Any  # a pytree whose leaves have one entry an image, [B, ...]; None where there is none
@@ -15,13 +16,15 @@ Condition = Any  # a pytree whose leaves have one entry an image, [B, ...]; None
 class Denoiser(Protocol):
     """Anything that answers with ε: a `code_jax.Prior`, or a wrapper around one, which has the same names.
 
+    With a codec, z is of latents: a method and its moves know nothing of pictures, nor an edit of what z is of.
+
     ε is the field of the probability-flow ODE, dz/dσ = ε(z, σ) (Song et al. 2021, equation 13); score(x_t) = −ε/√(1 − ᾱ_t), and
     the mean of the images that z may be of is z − σε. A pytree, so that weights are arguments of what is compiled.
     """
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
-        """(H, W, C) of one image."""
+        """(H, W, C) of one picture."""
 
     @property
     def sigma_range(self) -> tuple[jax.Array, jax.Array]:
@@ -34,6 +37,22 @@ class Denoiser(Protocol):
     @property
     def schedule(self) -> NoiseSchedule | None:
         """The training timesteps, where there are any: they give `depth` and the grid "time" their meaning."""
+
+    @property
+    def classes(self) -> int:
+        """Number of labels that a condition may be: 0, 1, …; 0 where conditions are no labels, or there are none."""
+
+    @property
+    def null_class(self) -> int | None:
+        """The label that stands for no class, where there is one."""
+
+    @property
+    def evaluations(self) -> int:
+        """Evaluations of a network that one of ε takes."""
+
+    @property
+    def codec(self) -> Codec | None:
+        """Between pictures and what z is of; None where z is of pictures."""
 
     def eps_at(self, z: jax.Array, sigma: jax.Array, condition: Condition = None) -> jax.Array:
         """ε of z [B, H, W, C] at σ [] or [B, 1, 1, 1]."""
@@ -67,3 +86,23 @@ class Wrapper(flax.struct.PyTreeNode):
     def schedule(self) -> NoiseSchedule | None:
         """The wrapped denoiser's."""
         return self.denoiser.schedule
+
+    @property
+    def classes(self) -> int:
+        """The wrapped denoiser's."""
+        return self.denoiser.classes
+
+    @property
+    def null_class(self) -> int | None:
+        """The wrapped denoiser's."""
+        return self.denoiser.null_class
+
+    @property
+    def evaluations(self) -> int:
+        """The wrapped denoiser's."""
+        return self.denoiser.evaluations
+
+    @property
+    def codec(self) -> Codec | None:
+        """The wrapped denoiser's."""
+        return self.denoiser.codec

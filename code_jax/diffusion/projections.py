@@ -61,7 +61,7 @@ class Composite(flax.struct.PyTreeNode):
     found in it. On the way back the input at any level σ is x_0 + σ ε̂: it starts at the encoded latent, keeps the noise that the
     inside was encoded with, and ends at x_0 itself, so that the network sees one picture across the border and brings the inside
     into line with the outside. (RePaint, Lugmayr et al. 2022, draws fresh noise at every level instead.) What difference is left
-    at the border fades over the region's rim, in the composite of the last move. Its memory is (z_d, σ_d).
+    at the border fades over the region's rim when the edit is done, in pictures (`blend`). Its memory is (z_d, σ_d).
 
     Attributes:
         mask: share of the edit in the result: 0 outside the region, up to 1 within it. [B, H, W, 1].
@@ -82,9 +82,12 @@ class Composite(flax.struct.PyTreeNode):
         up = step.sigma_next > step.sigma
         deepest, sigma = jnp.where(up, z, memory[0]), jnp.where(up, step.sigma_next, memory[1])
         outside = self.image + step.sigma_next / sigma * (deepest - self.image)
-        share = jnp.where(step.sigma_next == 0, self.mask, self.mask > 0)
-        # Not outside + share·(z − outside), which rounds: at 0 and 1 this is exact.
-        return jnp.where(up, z, share * z + (1 - share) * outside), (deepest, sigma)
+        return jnp.where(up | (self.mask > 0), z, outside), (deepest, sigma)
+
+    def blend(self, edited: jax.Array) -> jax.Array:
+        """The edit within the region, and the image outside, exactly."""
+        # Not image + mask·(edited − image), which rounds: at 0 and 1 this is exact.
+        return self.mask * edited + (1 - self.mask) * self.image
 
 
 def clip_to_confidence(x: jax.Array, alpha_bar: jax.typing.ArrayLike, eta: jax.typing.ArrayLike) -> jax.Array:

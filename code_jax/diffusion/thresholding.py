@@ -6,9 +6,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from code_jax.diffusion.denoiser import Condition, Denoiser, Wrapper
-from code_jax.diffusion.tiling import Tiled
+from code_jax.diffusion.tiling import Tiled, inside
+from code_jax.errors import UserError
 
 _BISECTIONS = 22  # halve [1, s_max] down to float32's resolution
 
@@ -44,16 +46,19 @@ class DynamicThreshold(Wrapper):
 
 
 def thresholded(denoiser: Denoiser, threshold: tuple[Any, Any] | None) -> Denoiser:
-    """The denoiser with a `DynamicThreshold` of (quantile, s_max); as it is where there is none.
+    """The denoiser in a `DynamicThreshold` of (quantile, s_max), `inside` tiles; as it is where there is none.
 
-    Of tiles each window has its own, since a window is what the prior knows; numbers of several images go with their windows.
+    Raises:
+        UserError: for latents whose range is not known.
     """
     if threshold is None:
         return denoiser
-    if isinstance(denoiser, Tiled):
-        windows = (jnp.repeat(number, denoiser.chunk) if jnp.ndim(number) else number for number in threshold)
-        return denoiser.replace(denoiser=DynamicThreshold(denoiser.denoiser, *windows))
-    return DynamicThreshold(denoiser, *threshold)
+    if not np.all(np.isfinite(denoiser.data_range)):
+        raise UserError(
+            "dynamic thresholding needs the range of the prior's latents, which is not measured: "
+            "code-jax convert PRIOR FOLDER --measure PICTURES makes a prior that has it"
+        )
+    return inside(denoiser, DynamicThreshold, *threshold)
 
 
 def unthresholded(denoiser: Denoiser) -> Denoiser:

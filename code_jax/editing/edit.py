@@ -12,11 +12,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from code_jax.devices.flags import own_flags
+from code_jax.diffusion.codec import decoded, encoded
 from code_jax.diffusion.denoiser import Condition, Denoiser
+from code_jax.diffusion.guidance import guided
 from code_jax.diffusion.projections import Composite
 from code_jax.diffusion.thresholding import thresholded
 from code_jax.editing import route as routes
-from code_jax.editing.masks import check_mask
+from code_jax.editing.conditions import check_condition
+from code_jax.editing.masks import latent_region, region_of
 from code_jax.editing.methods.official import OfficialSettings
 from code_jax.editing.presets import preset
 from code_jax.editing.result import EditResult, finish
@@ -47,13 +50,14 @@ def edit(
         mask: where an image may change, [H, W] or [B, H, W]. Outside, every pixel of the input is returned exactly, and the
             inside is brought into line with it (`code_jax.diffusion.projections.Composite`). A bool mask's rim fades over 1/16 of
             the height; a floating one in [0, 1] is the share of the edit in the result. None is everywhere.
-        condition: of a conditional prior: a pytree with one entry an image, [B, ...].
+        condition: of a conditional prior: a label for each image, whole numbers [B], where it has classes (one [] is of all; None
+            is no class, where it knows pictures without); of one's own prior a pytree with one entry an image, [B, ...].
 
     Returns:
         An `EditResult`: images in [−1, 1], and facts.
 
     Raises:
-        UserError: names a setting out of its range, or images or a mask that do not fit the prior.
+        UserError: names a setting out of its range, or images, a mask or labels that do not fit the prior.
 
     Example:
         >>> import code_jax, jax, jax.numpy as jnp
@@ -67,17 +71,19 @@ def edit(
     `jax.vmap` over keys, step size, depth or η gives what a loop over them gives.
     """
     if jnp.ndim(images) == 3:
-        condition = jax.tree.map(lambda leaf: leaf[None], condition)
+        condition = jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], condition)
         return jax.tree.map(lambda leaf: leaf[0], edit(key, prior, jnp.asarray(images)[None], config, mask, condition))
     settings = preset() if config is None else config
     images, keys = check_range(prior, check_images(prior, images)), image_keys(key, images)
     settings, region = per_image(settings, prior, len(images)), region_of(settings, mask, images)
-    return finish(_edit(keys, prior, images, settings, region, condition), prior)
+    condition = check_condition(prior, condition, len(images))
+    return finish(_edit(keys, prior, images, settings, region, condition), prior, region)
 
 
 def sdedit(
-    key: jax.Array, prior: Denoiser, images: jax.Array, config: EditConfig | None = None, mask: Any | None = None
-) -> EditResult:
+    key: jax.Array, prior: Denoiser, images: jax.Array, config: EditConfig | None = None, mask: Any | None = None,
+    condition: Condition = None,
+) -> EditResult:  # fmt: skip
     """SDEdit (Meng et al. 2022, algorithm 1): x_t = √ᾱ_t x_0 + √(1 − ᾱ_t) n, then ancestral steps (DDIM with η = 1) to 0.
 
     With as many steps as timesteps below the depth this is the original algorithm.
@@ -85,7 +91,7 @@ def sdedit(
     Args:
         key, prior, images: as in `edit`.
         config: of it only the first level, `num_steps`, `grid` and `dynamic_threshold` matter; None is the default preset.
-        mask: as in `edit`.
+        mask, condition: as in `edit`.
 
     Returns:
         An `EditResult`, as of `edit`.
@@ -102,7 +108,7 @@ def sdedit(
         [21, 21]
     """
     config = preset("default", "sdedit") if config is None else config
-    return edit(key, prior, images, config.with_program(method="sdedit"), mask)
+    return edit(key, prior, images, config.with_program(method="sdedit"), mask, condition)
 
 
 def official(key: jax.Array, prior: Denoiser, images: jax.Array, settings: OfficialSettings | None = None) -> EditResult:
@@ -129,19 +135,6 @@ def official(key: jax.Array, prior: Denoiser, images: jax.Array, settings: Offic
     return edit(key, prior, images, OfficialSettings() if settings is None else settings)
 
 
-def region_of(settings: Settings, mask: Any | None, images: jax.Array) -> Composite | None:
-    """The region of a mask [H, W] or [B, H, W]; None is everywhere.
-
-    Raises:
-        UserError: for a mask that does not fit, or a method that takes none.
-    """
-    if mask is None:
-        return None
-    if not settings.method.masks:
-        raise UserError(f"the method {settings.method.name} takes no mask; leave it out, or choose another method")
-    return Composite(check_mask(mask, images), images)
-
-
 def per_image(settings: Settings, denoiser: Denoiser, count: int) -> Any:
     """Canonical settings with each number repeated for every image, [count, ...]: what the compiled programs take.
 
@@ -160,6 +153,11 @@ def per_image(settings: Settings, denoiser: Denoiser, count: int) -> Any:
     return jax.tree.map(lambda value: jnp.broadcast_to(value, (count, *value.shape)), settings)
 
 
+def field_of(denoiser: Denoiser, settings: Settings) -> Denoiser:
+    """What an edit asks for ε: guided to a class, and thresholded."""
+    return thresholded(guided(denoiser, settings.guidance), settings.dynamic_threshold)
+
+
 def route_of(denoiser: Denoiser, settings: Settings) -> Route:
     """The moves of `per_image` settings, [B, K]."""
     route: Route = jax.vmap(lambda own: settings.method.route(own, denoiser))(settings)
@@ -168,15 +166,19 @@ def route_of(denoiser: Denoiser, settings: Settings) -> Route:
 
 @jax.jit
 def begin(keys: jax.Array, denoiser: Denoiser, images: jax.Array, settings: Settings, region: Composite | None = None) -> State:
-    """The images with their first noise, before any move. The settings are `per_image`."""
+    """The images, or their latents, with their first noise, before any move. The settings are `per_image`."""
+    clean, dtype = encoded(denoiser, images), images.dtype
 
     def draw(number: int) -> jax.Array:
-        shape, dtype = images.shape[1:], images.dtype
+        shape = clean.shape[1:]
         return jax.vmap(lambda key: jax.random.normal(jax.random.fold_in(key, 2**31 - number), shape, dtype))(keys)
 
-    z, sigma = (each.astype(images.dtype) for each in settings.method.start(settings, denoiser, images, draw))
+    z, sigma = (each.astype(dtype) for each in settings.method.start(settings, denoiser, clean, draw))
     route = route_of(denoiser, settings)
-    return routes.init(z, sigma, route, route.projections(denoiser, region))
+    state = routes.init(z, sigma, route, route.projections(denoiser, region))
+    if denoiser.codec is None:
+        return state
+    return state.replace(codec_error=jnp.mean((decoded(denoiser, clean) - images) ** 2, axis=(1, 2, 3)))
 
 
 @functools.partial(jax.jit, donate_argnames="state")
@@ -184,7 +186,10 @@ def advance(
     keys: jax.Array, denoiser: Denoiser, state: State, settings: Settings, region: Composite | None,
     first: jax.Array, last: jax.Array, condition: Condition = None,
 ) -> State:  # fmt: skip
-    """Makes the moves first..last − 1 of an edit; segments in a row give the bytes of one call. The settings are `per_image`."""
+    """Makes the moves first..last − 1 of an edit; segments in a row give the bytes of one call.
+
+    The settings are `per_image`, the region is a `latent_region`.
+    """
     return _advanced(keys, denoiser, state, settings, region, first, last, condition)
 
 
@@ -194,10 +199,12 @@ def segments(
 ) -> Iterator[State]:  # fmt: skip
     """The state of an edit at every one of the `bounds`, numbers of moves made, increasing from 0 to all of them.
 
-    A state is given up when the next is asked for. `finish` makes the result of the last one.
+    A state is given up when the next is asked for. `finish` makes the result of the last one, with `region_of` the mask.
     """
     images = check_images(denoiser, images)
     region, settings = region_of(settings, mask, images), per_image(settings, denoiser, len(images))
+    condition = check_condition(denoiser, condition, len(images))
+    region = region if denoiser.codec is None else _latent_region(denoiser, region)
     settings, region = jax.device_put((settings, region), images.sharding)
     state = begin(keys, denoiser, images, settings, region)
     state = jax.device_put(state, images.sharding)  # constants come out on all devices: as they are, they would compile twice
@@ -217,12 +224,12 @@ def run_in_segments(
     for last, state in zip(bounds[1:], states, strict=True):
         state.z.block_until_ready()
         after(int(last))
-    return finish(state, denoiser)
+    return finish(state, denoiser, region_of(settings, mask, jnp.asarray(images)))
 
 
 def number_of_moves(denoiser: Denoiser, settings: Settings) -> tuple[int, int]:
     """(moves, network evaluations) of an image; nothing is computed."""
-    cost = jax.eval_shape(functools.partial(_one_route, settings), denoiser).cost()
+    cost = jax.eval_shape(functools.partial(_one_route, settings), denoiser).cost(field_of(denoiser, settings))
     return len(cost), int(cost.sum())
 
 
@@ -242,15 +249,13 @@ def image_keys(key: jax.Array, images: jax.Array) -> jax.Array:
     return key
 
 
-def check_images(denoiser: Denoiser, images: Any) -> jax.Array:
-    """The images as [B, H, W, C], float32 or, where they are float64, that; raises UserError where they do not fit the prior."""
+def check_images(denoiser: Denoiser, images: Any, shape: tuple[int, int, int] | None = None) -> jax.Array:
+    """Images, or latents of a shape, as [B, H, W, C] in float32 or float64; raises UserError where they do not fit the prior."""
     if not hasattr(denoiser, "image_shape"):
         raise UserError(f"{brief(denoiser)} is no prior; load one with code_jax.load_prior")
-    images = jnp.asarray(images)
-    if images.shape[1:] != denoiser.image_shape or images.ndim != 4:
-        raise UserError(
-            f"images of shape {images.shape} do not fit the prior; it takes [B, {', '.join(map(str, denoiser.image_shape))}]"
-        )
+    images, shape = jnp.asarray(images), denoiser.image_shape if shape is None else shape
+    if images.shape[1:] != shape or images.ndim != 4:
+        raise UserError(f"images of shape {images.shape} do not fit the prior; it takes [B, {', '.join(map(str, shape))}]")
     if not jnp.issubdtype(images.dtype, jnp.floating):
         raise UserError(f"images are {images.dtype}; scale them to [-1, 1] with code_jax.from_uint8")
     if not len(images):
@@ -261,7 +266,11 @@ def check_images(denoiser: Denoiser, images: Any) -> jax.Array:
 def check_range(denoiser: Denoiser, images: jax.Array) -> jax.Array:
     """Clean images as they are; raises UserError where they are levels, not floats around [−1, 1]. Traced values pass."""
     if not isinstance(images, jax.core.Tracer):
+<<<<<<< HEAD
         largest, most = float(_largest(images)), _BEYOND * float(np.max(denoiser.data_range))
+=======
+        largest, most = float(_largest(images)), _BEYOND * float(np.max(denoiser.data_range if denoiser.codec is None else 1.0))
+>>>>>>> f2185c0 (Priors of any kind: score_sde, EDM, EDM2, DiT, flow matching, classes and latents)
         if largest > most:
             raise UserError(f"images reach {largest:g} in size; scale them to [-1, 1] with code_jax.from_uint8")
     return images
@@ -276,8 +285,12 @@ def _largest(images: jax.Array) -> jax.Array:
 def _edit(
     keys: jax.Array, denoiser: Denoiser, images: jax.Array, settings: Settings, region: Composite | None, condition: Condition
 ) -> State:
+    region = latent_region(denoiser, region)
     state = begin(keys, denoiser, images, settings, region)
     return _advanced(keys, denoiser, state, settings, region, 0, None, condition)
+
+
+_latent_region = jax.jit(latent_region)
 
 
 def _advanced(
@@ -287,5 +300,4 @@ def _advanced(
     route = route_of(denoiser, settings)
     projections = route.projections(denoiser, region)
     end = len(route.kinds) if last is None else last
-    field = thresholded(denoiser, settings.dynamic_threshold)
-    return routes.run(keys, field, route, projections, state, first, end, condition)
+    return routes.run(keys, field_of(denoiser, settings), route, projections, state, first, end, condition)

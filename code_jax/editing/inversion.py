@@ -11,9 +11,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from code_jax.devices.flags import own_flags
-from code_jax.diffusion.denoiser import Denoiser
+from code_jax.diffusion.codec import decoded, encoded, latent_shape
+from code_jax.diffusion.denoiser import Condition, Denoiser
 from code_jax.diffusion.levels import noise_levels
 from code_jax.diffusion.thresholding import thresholded
+from code_jax.editing.conditions import check_condition
 from code_jax.editing.edit import check_images, check_range
 from code_jax.editing.methods.code import way_up
 from code_jax.editing.moves import last_move, ode_moves, start_move
@@ -26,7 +28,7 @@ from code_jax.errors import UserError
 def encode(
     prior: Denoiser, x0: jax.Array, *, depth: Number | None = None, sigma: Number | None = None, solver: str = "ddim",
     num_steps: int = 200, grid: str = "time", eta: Number | None = None,
-    dynamic_threshold: tuple[Number, Number] | None = None,
+    dynamic_threshold: tuple[Number, Number] | None = None, condition: Condition = None,
 ) -> jax.Array:  # fmt: skip
     """x_t of images: the ODE dz/dσ = ε(√ᾱ z, t(σ)), z = x/√ᾱ, from σ_0 up to `depth`, with no noise added (DDIM inversion).
 
@@ -41,9 +43,10 @@ def encode(
         grid: "time" (uniform in t), "geometric" (in log σ) or "rho" (in σ^(1/7)).
         eta: after every step x_t is clipped to ±(√ᾱ_t + η√(1 − ᾱ_t)); None clips nothing.
         dynamic_threshold: (quantile, s_max) of `DynamicThreshold`, or None.
+        condition: as in `edit`.
 
     Returns:
-        x_t [B, H, W, C] float32 in variance-preserving scale.
+        x_t [B, H, W, C] float32 in variance-preserving scale; of a latent prior, of latents.
 
     Raises:
         UserError: names a setting out of its range, or images that do not fit the prior.
@@ -58,20 +61,21 @@ def encode(
         0.5
     """
     config = _settings(prior, solver, num_steps, grid, {"depth": depth, "sigma": sigma}, dynamic_threshold, eta)
-    return _encode(prior, check_range(prior, check_images(prior, x0)), config)
+    return _encode(prior, check_range(prior, check_images(prior, x0)), config, check_condition(prior, condition, len(x0)))
 
 
 @own_flags()
 def decode(
     prior: Denoiser, x_t: jax.Array, *, depth: Number | None = None, sigma: Number | None = None, solver: str = "ddim",
-    num_steps: int = 200, grid: str = "time", dynamic_threshold: tuple[Number, Number] | None = None, final: bool = True,
+    num_steps: int = 200, grid: str = "time", dynamic_threshold: tuple[Number, Number] | None = None,
+    condition: Condition = None, final: bool = True,
 ) -> jax.Array:  # fmt: skip
     """Images of latents: the ODE of `encode` from `depth` down to σ_0.
 
     Args:
         prior: whose ODE.
         x_t: latents [B, H, W, C] in variance-preserving scale, at `depth`.
-        depth, sigma, solver, num_steps, grid, dynamic_threshold: as in `encode`.
+        depth, sigma, solver, num_steps, grid, dynamic_threshold, condition: as in `encode`.
         final: adds the Euler step from σ_0 to 0, the predicted x_0; without it the result is what `encode` started from.
 
     Returns:
@@ -90,13 +94,15 @@ def decode(
         0.5
     """
     config = _settings(prior, solver, num_steps, grid, {"depth": depth, "sigma": sigma}, dynamic_threshold)
-    return _decode(prior, check_images(prior, x_t), config, final)
+    x_t = check_images(prior, x_t, latent_shape(prior))
+    return _decode(prior, x_t, config, check_condition(prior, condition, len(x_t)), final)
 
 
 @own_flags()
 def round_trip(
     prior: Denoiser, x0: jax.Array, *, depth: Number | None = None, sigma: Number | None = None, solver: str = "reversible_heun",
     num_steps: int = 200, grid: str = "geometric", dynamic_threshold: tuple[Number, Number] | None = None,
+    condition: Condition = None,
 ) -> tuple[jax.Array, jax.Array]:  # fmt: skip
     """`encode`, then `decode` to σ_0 with what the solver remembers of the way up.
 
@@ -104,7 +110,7 @@ def round_trip(
     shadow that it needs is lost between `encode` and `decode`, whose round trip has a second-order error as Heun's has.
 
     Args:
-        prior, x0, depth, sigma, solver, num_steps, grid, dynamic_threshold: as in `encode`.
+        prior, x0, depth, sigma, solver, num_steps, grid, dynamic_threshold, condition: as in `encode`.
 
     Returns:
         (x_t, x_0'): the latents in variance-preserving scale, and the images that they decode to, [B, H, W, C] float32 each.
@@ -123,7 +129,7 @@ def round_trip(
         True
     """
     config = _settings(prior, solver, num_steps, grid, {"depth": depth, "sigma": sigma}, dynamic_threshold)
-    return _round_trip(prior, check_range(prior, check_images(prior, x0)), config)
+    return _round_trip(prior, check_range(prior, check_images(prior, x0)), config, check_condition(prior, condition, len(x0)))
 
 
 def _settings(
@@ -140,25 +146,26 @@ def _settings(
 
 
 @jax.jit
-def _encode(prior: Denoiser, x0: jax.Array, config: EditConfig) -> jax.Array:
-    (state,) = _followed(prior, config, way_up(config, prior), x0, prior.sigma_range[0])
+def _encode(prior: Denoiser, x0: jax.Array, config: EditConfig, condition: Condition) -> jax.Array:
+    z = encoded(prior, x0)
+    (state,) = _followed(prior, config, condition, way_up(config, prior), z, prior.sigma_range[0])
     return state.z * jax.lax.rsqrt(1 + state.sigma**2)
 
 
-@functools.partial(jax.jit, static_argnums=3)
-def _decode(prior: Denoiser, x_t: jax.Array, config: EditConfig, final: bool) -> jax.Array:
+@functools.partial(jax.jit, static_argnums=4)
+def _decode(prior: Denoiser, x_t: jax.Array, config: EditConfig, condition: Condition, final: bool) -> jax.Array:
     sigma, solver = config.sigma[0], config.program.solver
     route = start_move(sigma, solver) + _way_down(config, prior)
     route = route + last_move(route.sigma_next[-1], solver) if final else route
-    (state,) = _followed(prior, config, route, (x_t * jnp.sqrt(1 + sigma**2)).astype(x_t.dtype), sigma)
-    return state.z
+    (state,) = _followed(prior, config, condition, route, (x_t * jnp.sqrt(1 + sigma**2)).astype(x_t.dtype), sigma)
+    return decoded(prior, state.z)
 
 
 @jax.jit
-def _round_trip(prior: Denoiser, x0: jax.Array, config: EditConfig) -> tuple[jax.Array, jax.Array]:
-    up = way_up(config, prior)
-    there, back = _followed(prior, config, up + _way_down(config, prior), x0, prior.sigma_range[0], len(up.kinds))
-    return there.z * jax.lax.rsqrt(1 + there.sigma**2), back.z
+def _round_trip(prior: Denoiser, x0: jax.Array, config: EditConfig, condition: Condition) -> tuple[jax.Array, jax.Array]:
+    up, z = way_up(config, prior), encoded(prior, x0)
+    there, back = _followed(prior, config, condition, up + _way_down(config, prior), z, prior.sigma_range[0], len(up.kinds))
+    return there.z * jax.lax.rsqrt(1 + there.sigma**2), decoded(prior, back.z)
 
 
 def _way_down(config: EditConfig, prior: Denoiser) -> Route:
@@ -167,12 +174,14 @@ def _way_down(config: EditConfig, prior: Denoiser) -> Route:
     return ode_moves(levels, program.solver)
 
 
-def _followed(prior: Denoiser, config: EditConfig, route: Route, z: jax.Array, sigma: jax.Array, *stops: int) -> list[State]:
+def _followed(
+    prior: Denoiser, config: EditConfig, condition: Condition, route: Route, z: jax.Array, sigma: jax.Array, *stops: int
+) -> list[State]:
     """The states at the stops and at a route's end, of all images alike and without noise."""
     route = jax.tree.map(lambda column: jnp.broadcast_to(column, (len(z), *column.shape)), route)
     keys, denoiser = jax.random.split(jax.random.key(0), len(z)), thresholded(prior, config.dynamic_threshold)
     projections = route.projections(prior, None)
     states = [init(z, jnp.broadcast_to(sigma, (len(z), 1, 1, 1)).astype(z.dtype), route, projections)]
     for first, last in itertools.pairwise((0, *stops, len(route.kinds))):
-        states.append(run(keys, denoiser, route, projections, states[-1], first, last))
+        states.append(run(keys, denoiser, route, projections, states[-1], first, last, condition))
     return states[1:]

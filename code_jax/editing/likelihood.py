@@ -28,6 +28,7 @@ from code_jax.devices.flags import own_flags
 from code_jax.diffusion.denoiser import Condition, Denoiser
 from code_jax.diffusion.levels import noise_levels
 from code_jax.diffusion.solvers import Field, find_solver
+from code_jax.editing.conditions import check_condition
 from code_jax.editing.edit import check_images, image_keys
 from code_jax.editing.options import OPTIONS
 from code_jax.editing.settings import Number
@@ -92,7 +93,10 @@ def log_likelihood(
     for name, value in {"num_steps": num_steps, "solver": solver, "grid": grid, "input_noise": input_noise}.items():
         if not isinstance(value, jax.core.Tracer):
             OPTIONS[name].check(value)
+    if prior.codec is not None:
+        raise UserError("a latent prior has a density of latents, which is none of pictures; give a prior of pixels")
     images, size = check_images(prior, images), math.prod(prior.image_shape)
+    condition = check_condition(prior, condition, len(images))
     if probes is None and size > _MOST_EXACT:
         raise UserError(f"images have {size} dimensions; the exact trace is of at most {_MOST_EXACT}: give probes")
     if probes is not None and (not isinstance(probes, int) or not 2 <= probes <= _MOST_PROBES):

@@ -1,4 +1,4 @@
-"""Masks: the share of an edit in its result, with a rim that fades."""
+"""Masks: the share of an edit in its result, with a rim that fades, and the region that an edit is limited to."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from code_jax.diffusion.codec import encoded
+from code_jax.diffusion.denoiser import Denoiser
+from code_jax.diffusion.projections import Composite
 from code_jax.errors import UserError
 
 _RIM = 16  # a region's rim is this part of the image's height
@@ -69,3 +72,23 @@ def check_mask(mask: Any, images: jax.Array) -> jax.Array:
     elif not isinstance(mask, jax.core.Tracer) and not np.all((np.asarray(mask) >= 0) & (np.asarray(mask) <= 1)):
         raise UserError("the mask has values outside [0, 1]; 1 is where the image may change")
     return jnp.broadcast_to(mask, images.shape[:3])[..., None].astype(images.dtype)
+
+
+def region_of(settings: Any, mask: Any | None, images: jax.Array) -> Composite | None:
+    """The region of a mask [H, W] or [B, H, W], in pictures; None is everywhere.
+
+    Raises:
+        UserError: for a mask that does not fit, or a method that takes none.
+    """
+    if mask is None:
+        return None
+    if not settings.method.masks:
+        raise UserError(f"the method {settings.method.name} takes no mask; leave it out, or choose another method")
+    return Composite(check_mask(mask, images), images)
+
+
+def latent_region(denoiser: Denoiser, region: Composite | None) -> Composite | None:
+    """A region of pictures in what z is of: latents with a pixel in it are in it."""
+    if region is None or denoiser.codec is None:
+        return region
+    return Composite(denoiser.codec.shrink(region.mask), encoded(denoiser, region.image))

@@ -9,17 +9,25 @@ import jax.numpy as jnp
 
 from code_jax.diffusion.denoiser import Denoiser
 from code_jax.editing.edit import advance, begin, image_keys, per_image
+from code_jax.editing.result import ended
 from code_jax.editing.settings import Settings
 
 
 def memory_analysis(denoiser: Denoiser, settings: Settings, batch: int) -> tuple[Any, int]:
-    """The compiler's account of the program that an edit of so many images runs, and the bytes of its state; compiles it."""
+    """The compiler's account of the program that an edit of so many images runs, and the bytes of its state; compiles it.
+
+    Of a latent prior's three programs (encode, edit, decode) it is that of the largest.
+    """
     images = jnp.zeros((batch, *denoiser.image_shape))
     keys, numbers = image_keys(jax.random.key(0), images), per_image(settings, denoiser, batch)
+    labels = jnp.zeros(batch, jnp.int32) if denoiser.classes else None
     state = jax.eval_shape(begin, keys, denoiser, images, numbers)
     size = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state))
-    lowered = advance.lower(keys, denoiser, state, numbers, None, jnp.int32(0), jnp.int32(1))
-    return lowered.compile().memory_analysis(), size
+    programs = [advance.lower(keys, denoiser, state, numbers, None, jnp.int32(0), jnp.int32(1), labels)]
+    if denoiser.codec is not None:
+        programs += [begin.lower(keys, denoiser, images, numbers), ended.lower(state, denoiser, None, denoiser.data_range)]
+    accounts: list[Any] = [program.compile().memory_analysis() for program in programs]
+    return max(accounts, key=lambda account: account.temp_size_in_bytes), size
 
 
 def working_memory(denoiser: Denoiser, settings: Settings, batch: int) -> float:

@@ -151,6 +151,8 @@ _TABLE = (
            "noise given to the input, in units of sigma_0", detail=True),
     Option("dynamic_threshold", numbers_or_none, _threshold, "two numbers, a quantile in (0, 1] and s_max of at least 1",
            "quantile and s_max, or none", shown="P,S", detail=True),
+    Option("guidance", number, lambda v: (v >= 0) & np.isfinite(v), "zero or positive",
+           "weight of --label's class against none", detail=True),
     Option("without_quirks", names, None, "", "departures of the published program left out, or all", shown="A,B", detail=True),
 )  # fmt: skip
 OPTIONS = {option.name: option for option in _TABLE}

@@ -8,7 +8,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from code_jax.diffusion.codec import decoded
 from code_jax.diffusion.denoiser import Denoiser
+from code_jax.diffusion.projections import Composite
 from code_jax.editing.route import State
 from code_jax.editing.words import in_words
 
@@ -22,7 +24,9 @@ class EditInfo(NamedTuple):
         squared_score: mean squared score per dimension times 1 − ᾱ (so mean ε²) at the last corrected step; about 1 is typical,
             NaN where nothing was corrected. [B].
         finite: whether every value of the result is finite. bool [B].
-        clipped_pixels: where clipping changed any channel at any step. bool [B, H, W].
+        clipped_pixels: where clipping changed any channel at any step. bool [B, H, W], of latents' own size where there are any.
+        codec_error: of a latent prior: mean squared difference of each image to what its codec alone gives back, which bounds how
+            near a result can come; 0 for a prior of pixels. [B].
     """
 
     nfe: Any
@@ -30,6 +34,7 @@ class EditInfo(NamedTuple):
     squared_score: jax.Array
     finite: jax.Array
     clipped_pixels: jax.Array
+    codec_error: jax.Array
 
     def __repr__(self) -> str:
         return in_words("EditInfo", self._asdict())
@@ -50,18 +55,24 @@ class EditResult(NamedTuple):
         return in_words("EditResult", self._asdict())
 
 
-def finish(state: State, denoiser: Denoiser) -> EditResult:
-    """The result of a finished route."""
-    images, clipped, finite, pixels = _ended(state, denoiser.data_range)
+def finish(state: State, denoiser: Denoiser, region: Composite | None = None) -> EditResult:
+    """The result of a finished route; the region is that of pictures."""
+    latent = None if denoiser.codec is None else denoiser
+    images, clipped, finite, pixels = ended(state, latent, region, denoiser.data_range)
     with jax.debug_nans(False):  # which here says that there is nothing to say
         squared = jnp.where(state.squared_eps < 0, jnp.nan, state.squared_eps)
-    return EditResult(images, EditInfo(state.nfe, clipped, squared, finite, pixels))
+    return EditResult(images, EditInfo(state.nfe, clipped, squared, finite, pixels, state.codec_error))
 
 
-@functools.partial(jax.jit, static_argnums=1)
-def _ended(state: State, data_range: float | tuple[float, ...]) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
-    """Images (x_t of the last level, whose σ is 0 unless a method has it otherwise), clipped share, finite, clipped pixels."""
+@functools.partial(jax.jit, static_argnums=3)
+def ended(
+    state: State, latent: Denoiser | None, region: Composite | None, data_range: float | tuple[float, ...]
+) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+    """Pictures (of x_t of the last level, whose σ is 0 unless a method has it otherwise), clipped share, finite, clipped."""
     finite = jnp.all(jnp.isfinite(state.z), axis=(1, 2, 3))
     where, bound = state.projected["clip"], jnp.asarray(data_range, state.z.dtype)
     clipped = jnp.mean(where, axis=(1, 2, 3), dtype=jnp.float32)
-    return jnp.clip(state.z * jax.lax.rsqrt(1 + state.sigma**2), -bound, bound), clipped, finite, jnp.any(where, axis=-1)
+    images = jnp.clip(state.z * jax.lax.rsqrt(1 + state.sigma**2), -bound, bound)
+    images = images if latent is None else decoded(latent, images)
+    images = images if region is None else region.blend(images)
+    return images, clipped, finite, jnp.any(where, axis=-1)

@@ -40,6 +40,7 @@ class State(flax.struct.PyTreeNode):
         squared_eps: mean ε² per dimension at the last correction; about 1 on a typical latent, negative before there is one. [B].
         memory: what the solver remembers.
         projected: what each projection remembers, by its name in `ORDER`.
+        codec_error: mean squared difference of the pictures to what a codec alone gives back of them; 0 without one. [B].
     """
 
     z: jax.Array
@@ -48,6 +49,7 @@ class State(flax.struct.PyTreeNode):
     squared_eps: jax.Array
     memory: Any
     projected: dict[str, Any]
+    codec_error: jax.Array
 
 
 class Numbers(NamedTuple):
@@ -125,10 +127,10 @@ class Route(flax.struct.PyTreeNode):
     averaged: bool = flax.struct.field(pytree_node=False, default=False)
     order: tuple[str, ...] = flax.struct.field(pytree_node=False, default=ORDER)
 
-    def cost(self) -> np.ndarray:
+    def cost(self, denoiser: Denoiser) -> np.ndarray:
         """Network evaluations of each move, int [K]."""
         solver = find_solver(self.solver)
-        return np.array([kind.evaluations(solver) for kind in self.kinds], int)
+        return np.array([kind.evaluations(solver) for kind in self.kinds], int) * denoiser.evaluations
 
     def draws(self) -> np.ndarray:
         """The number of each move's draw of noise, int [K]: other steps of the ODE, or another solver, leave the noise as it is.
@@ -156,7 +158,8 @@ def init(z: jax.Array, sigma: jax.Array, route: Route, projections: Mapping[str,
     """The start of a route [B, K], at z [B, H, W, C] and σ [B, 1, 1, 1]."""
     projected = {name: projection.init(z, sigma) for name, projection in projections.items()}
     none = jnp.full(len(z), -1, z.dtype)
-    return State(z, sigma, jnp.zeros(len(z), jnp.int32), none, find_solver(route.solver).init(z), projected)
+    zero = jnp.zeros(len(z), z.dtype)
+    return State(z, sigma, jnp.zeros(len(z), jnp.int32), none, find_solver(route.solver).init(z), projected, zero)
 
 
 def run(
@@ -165,7 +168,8 @@ def run(
 ) -> State:  # fmt: skip
     """Makes the moves first..last − 1 (both may be traced). keys: one per image, [B]."""
     solver, kinds = find_solver(route.solver), tuple(dict.fromkeys(route.kinds))
-    which, draws, costs = (jnp.array(each) for each in ([*map(kinds.index, route.kinds)], route.draws(), route.cost()))
+    columns = [*map(kinds.index, route.kinds)], route.draws(), route.cost(denoiser)
+    which, draws, costs = map(jnp.array, columns)
 
     def leads(kind: Kind) -> bool:
         """Whether the loop can make its one evaluation for it."""

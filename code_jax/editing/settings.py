@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from code_jax.diffusion.denoiser import Denoiser
+from code_jax.diffusion.guidance import check_guidance
 from code_jax.diffusion.langevin import STEP_LIMITS, consequence
 from code_jax.diffusion.levels import sigma_of_depth, timesteps_of
 from code_jax.editing import methods
@@ -31,6 +32,10 @@ class Settings(Protocol):
     @property
     def dynamic_threshold(self) -> tuple[Number, Number] | None:
         """(quantile, s_max) of `DynamicThreshold`, or None."""
+
+    @property
+    def guidance(self) -> Number | None:
+        """The weight of `Guided`, or None."""
 
     @property
     def method(self) -> methods.Method:
@@ -102,6 +107,7 @@ class EditConfig:
         sigma: the noise level √((1 − ᾱ)/ᾱ), of images in [−1, 1]; [] or [L], decreasing.
         relative_step: the dimensionless r = h/(1 − ᾱ), [] or [L]; the chain diverges from 2 on, and a variance-preserving step is
             cut at ½.
+        guidance: w ≥ 0 of `Guided`, of a prior with classes; None is off, and costs half of it.
 
     Example:
         >>> config = EditConfig(sigma=1.0, relative_step=0.1, eta=None)
@@ -118,6 +124,7 @@ class EditConfig:
     program: EditProgram = dataclasses.field(default=EditProgram(), metadata={"static": True})
     sigma: Number = None
     relative_step: Number = None
+    guidance: Number = None
 
     __repr__ = _changed
 
@@ -155,15 +162,19 @@ def canonical(config: EditConfig, denoiser: Denoiser) -> EditConfig:
     for name in ("depth", "step_size"):
         if getattr(config, name) is not None and getattr(config, _INSTEAD[name]) is not None:
             raise UserError(f"{_INSTEAD[name]} and {name} are both given; they state the same, so give one of them")
-    for name in ("depth", "sigma", "step_size", "relative_step", "eta", "anneal_rate", "input_noise", "dynamic_threshold"):
+    names = ("depth", "sigma", "step_size", "relative_step", "eta", "anneal_rate", "input_noise", "dynamic_threshold", "guidance")
+    for name in names:
         value = getattr(config, name)
         if value is not None and not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(value)):
             OPTIONS[name].check(value)
     sigma, step = _levels(config, denoiser)
+    guidance = None if config.guidance is None else jnp.asarray(config.guidance, float)
+    if guidance is not None:
+        check_guidance(denoiser)
     threshold: Any = config.dynamic_threshold and tuple(jnp.asarray(number, float) for number in config.dynamic_threshold)
     eta = jnp.asarray(math.inf if config.eta is None else config.eta, float)
     rate, noise = jnp.asarray(config.anneal_rate, float), jnp.asarray(config.input_noise, float)
-    return EditConfig(None, None, eta, rate, noise, threshold, config.program, sigma, step)
+    return EditConfig(None, None, eta, rate, noise, threshold, config.program, sigma, step, guidance)
 
 
 def _levels(config: EditConfig, denoiser: Denoiser) -> tuple[jax.Array, jax.Array]:

@@ -20,8 +20,9 @@ import numpy as np
 from code_jax.devices.flags import own_flags
 from code_jax.devices.memory import out_of_memory
 from code_jax.devices.mesh import devices_for, sharding
-from code_jax.diffusion.denoiser import Denoiser
-from code_jax.editing.edit import advance, begin, check_images, check_range, image_keys, route_of
+from code_jax.diffusion.denoiser import Condition, Denoiser
+from code_jax.editing.conditions import check_condition
+from code_jax.editing.edit import advance, begin, check_images, check_range, field_of, image_keys, route_of
 from code_jax.editing.points import MAX_RESULTS, SweepGrid, SweepPoint, at_points
 from code_jax.editing.presets import preset
 from code_jax.editing.result import EditInfo, finish
@@ -58,7 +59,7 @@ class SweepResult(NamedTuple):
 @own_flags()
 def sweep(
     key: jax.Array, prior: Denoiser, images: jax.Array, grid: SweepGrid | Sequence[SweepPoint], config: Settings | None = None, *,
-    micro_batch: int | None = None, after: Callable[[int, int], None] | None = None,
+    condition: Condition = None, micro_batch: int | None = None, after: Callable[[int, int], None] | None = None,
 ) -> SweepResult:  # fmt: skip
     """Edits the images at every point of a grid: one compiled program, with the encodings shared.
 
@@ -71,6 +72,7 @@ def sweep(
         images: [B, H, W, C] floating, in [−1, 1].
         grid: a `SweepGrid`, or some points of one.
         config: everything else, of any method; None is the default preset.
+        condition: as in `edit`, of the images.
         micro_batch: images on each device at a time, which bounds the memory; None takes that of 1 to 8 which costs least, of 1
             to 64 on an accelerator, and fewer where memory does not suffice, with a warning.
         after: called with 0 before the first chunk, then after each with the evaluations of an image in it; and those in all
@@ -97,7 +99,9 @@ def sweep(
     if not 1 <= len(points) * len(images) <= MAX_RESULTS:
         raise UserError(f"{len(points)} points of {len(images)} images; a sweep makes 1 to {MAX_RESULTS} results")
     numbers = at_points(settings, points, prior)
-    plan = _plan(_seed_keys(key, images, 1 + max(point.seed for point in points)), prior, images, numbers, points)
+    condition = check_condition(prior, condition, len(images))
+    keys = _seed_keys(key, images, 1 + max(point.seed for point in points))
+    plan = _plan(keys, prior, images, numbers, points, condition)
     devices = devices_for(prior, -(-len(plan.encoding) // (1 if micro_batch is None else _checked(micro_batch))))
     most = _MOST_ON_CPU if devices[0].platform == "cpu" else _MOST
     prior = jax.device_put(prior, sharding(devices))
@@ -126,6 +130,7 @@ class _Plan:
         keys: of the rows, [R].
         images: of the rows, [R, H, W, C].
         settings: with each row's numbers, [R, ...].
+        condition: of the rows, [R, ...].
         first: the rows that are encoded, for themselves and for others, [E].
         encoding: which of those a row begins with, [R].
         moves: of the way up, and of the whole route.
@@ -135,6 +140,7 @@ class _Plan:
     keys: jax.Array
     images: np.ndarray
     settings: Any
+    condition: Any
     first: np.ndarray
     encoding: np.ndarray
     moves: tuple[int, int]
@@ -158,20 +164,21 @@ class _Plan:
         total, (top, end) = self.evaluations(chunk), map(jnp.int32, self.moves)
 
         def operands(rows: np.ndarray) -> Any:
-            return jax.device_put((self.keys[rows], jax.tree.map(lambda leaf: leaf[rows], self.settings)), spread)
+            numbers = jax.tree.map(lambda leaf: leaf[rows], (self.settings, self.condition))
+            return jax.device_put((self.keys[rows], *numbers), spread)
 
         def encode(rows: np.ndarray) -> Any:
-            keys, settings = operands(self.first[rows])
+            keys, settings, condition = operands(self.first[rows])
             state = begin(keys, prior, jax.device_put(self.images[self.first[rows]], spread), settings)
             state = jax.device_put(state, spread)  # as in `segments`
-            state = jax.device_get(advance(keys, prior, state, settings, None, jnp.int32(0), top))
+            state = jax.device_get(advance(keys, prior, state, settings, None, jnp.int32(0), top, condition))
             after(self.up * chunk, total)
             return state
 
         def complete(rows: np.ndarray) -> Any:
-            keys, settings = operands(rows)
+            keys, settings, condition = operands(rows)
             state = jax.device_put(jax.tree.map(lambda leaf: leaf[self.encoding[rows]], encoded), spread)
-            result = finish(advance(keys, prior, state, settings, None, top, end), prior)
+            result = finish(advance(keys, prior, state, settings, None, top, end, condition), prior)
             restored = jax.device_get((result.images, tuple(result.info)))
             after(self.down * chunk, total)
             return restored
@@ -181,17 +188,21 @@ class _Plan:
         return _in_chunks(len(self.encoding), chunk, complete)
 
 
-def _plan(keys: jax.Array, prior: Denoiser, images: jax.Array, numbers: Any, points: Sequence[SweepPoint]) -> _Plan:
+def _plan(
+    keys: jax.Array, prior: Denoiser, images: jax.Array, numbers: Any, points: Sequence[SweepPoint], condition: Condition
+) -> _Plan:
     """Rows in the order of the points, then of the images; keys: [seeds, B]."""
     which, image = (axis.ravel() for axis in np.indices((len(points), len(images))))
     seeds = np.array([point.seed for point in points])[which]
     numbers, method = jax.device_get(numbers), numbers.method
     labels = [_way_up(jax.tree.map(operator.itemgetter(p), numbers), point.seed) for p, point in enumerate(points)]
     first, encoding = _shared([(labels[p], i) for p, i in zip(which.tolist(), image.tolist(), strict=True)])
-    cost = jax.eval_shape(lambda: route_of(prior, jax.tree.map(lambda value: value[:1], numbers))).cost()
+    route = jax.eval_shape(lambda: route_of(prior, jax.tree.map(lambda value: value[:1], numbers)))
+    cost = route.cost(field_of(prior, numbers))
     up, rows = method.up(numbers), jax.tree.map(lambda value: value[which], numbers)
     costs = int(cost[:up].sum()), int(cost[up:].sum())
-    return _Plan(keys[seeds, image], np.asarray(images)[image], rows, first, encoding, (up, len(cost)), *costs)
+    condition = jax.tree.map(lambda leaf: np.asarray(leaf)[image], condition)
+    return _Plan(keys[seeds, image], np.asarray(images)[image], rows, condition, first, encoding, (up, len(cost)), *costs)
 
 
 def _way_up(settings: Any, seed: int) -> Hashable:

@@ -108,8 +108,9 @@ def said(entry: Entry, point: SweepPoint, denoiser: Denoiser) -> str:
 
 
 def restored(
-    entry: Entry, denoiser: Denoiser, pixels: np.ndarray, seed: int, micro_batch: int, after: Callable[[float], None]
-) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    entry: Entry, denoiser: Denoiser, pixels: np.ndarray, seed: int, micro_batch: int, after: Callable[[float], None],
+    label: int | None = None,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:  # fmt: skip
     """Pictures uint8 [P, B, H, W, 3] of pictures uint8 [B, H, W, 3] at each of the points.
 
     Beside them whether each is finite, bool [P, B], and which pixels were clipped, bool [P, B, H, W], None where the entry does
@@ -126,10 +127,12 @@ def restored(
         after(units[0] / total)
 
     result = sweep(
-        keys[None], denoiser, jnp.asarray(from_uint8(pixels)), entry.points, entry.settings, micro_batch=micro_batch, after=report
-    )
+        keys[None], denoiser, jnp.asarray(from_uint8(pixels)), entry.points, entry.settings,
+        condition=label, micro_batch=micro_batch, after=report,
+    )  # fmt: skip
     finite, clipped = np.asarray(result.info.finite), np.asarray(result.info.clipped_pixels)
-    return to_uint8(result.images), finite, clipped if entry.clips else None
+    factor = pixels.shape[1] // clipped.shape[2]  # of a latent prior, latents are clipped
+    return to_uint8(result.images), finite, clipped.repeat(factor, 2).repeat(factor, 3) if entry.clips else None
 
 
 def read_values(words: Sequence[str]) -> dict[str, Any]:

@@ -51,6 +51,7 @@ class Workshop:
         keep: whether restored pictures are kept, so that what is measured later needs no rerun.
         seed: of corruptions, pictures and noise.
         micro_batch: images on a device at a time.
+        label: of every picture, of a prior with classes; None is no class.
     """
 
     prior: Prior
@@ -59,6 +60,7 @@ class Workshop:
     seed: int
     micro_batch: int
     keep: bool = False
+    label: int | None = None
 
     def __post_init__(self) -> None:
         self._weights = prior_hash(self.prior)
@@ -129,7 +131,7 @@ class Workshop:
         if piece.method.name not in self._memory:
             self._memory[piece.method.name] = self._program_memory(piece.method)
         begun = time.monotonic()
-        pictures, finite, clipped = restored(piece.method, self.prior, source, self.seed, self.micro_batch, after)
+        pictures, finite, clipped = restored(piece.method, self.prior, source, self.seed, self.micro_batch, after, self.label)
         seconds = (time.monotonic() - begun) / finite.size
         made: Record = {"pictures": pictures, "finite": finite, "seconds": np.array(seconds)}
         made |= {"memory": np.array(self._memory[piece.method.name])} | ({} if clipped is None else {"clipped": clipped})
@@ -164,4 +166,4 @@ class Workshop:
             "micro_batch": self.micro_batch,
             "prior": self._weights,
             "precision": str(getattr(getattr(self.prior.function, "network", None), "dtype", None)),
-        }
+        } | ({} if self.label is None else {"label": self.label})

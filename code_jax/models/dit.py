@@ -184,6 +184,16 @@ class DiT(nn.Module):
     dtype: Dtype = jnp.float32
 
     @property
+    def classes(self) -> int:
+        """Number of labels that it takes."""
+        return self.config.num_classes
+
+    @property
+    def null_class(self) -> int:
+        """The label that stands for no class."""
+        return self.config.num_classes
+
+    @property
     def inputs(self) -> dict[str, jax.ShapeDtypeStruct]:
         """Shapes and dtypes of one image's inputs."""
         size = self.config.input_size

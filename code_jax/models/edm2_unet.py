@@ -231,6 +231,13 @@ class EDM2UNet(nn.Module):
     config: EDM2UNetConfig
     dtype: Dtype = jnp.float32
 
+    null_class = None  # its training left no label out
+
+    @property
+    def classes(self) -> int:
+        """Number of labels that it takes; 0 for a network without classes."""
+        return self.config.label_dim
+
     @property
     def inputs(self) -> dict[str, jax.ShapeDtypeStruct]:
         """Shapes and dtypes of one image's inputs."""

@@ -39,6 +39,7 @@ class SongUNetConfig:
         img_resolution: height and width of the training images, in pixels.
         in_channels, out_channels: channels of the image.
         label_dim: number of classes; 0 is a network without classes.
+        label_dropout: share of the training images whose label was left out.
         model_channels: channels of the widest level; the others are this times `channel_mult`.
         channel_mult: factor of each level, finest first.
         channel_mult_emb, channel_mult_noise: widths of the embedding and of the noise level's, in `model_channels`.
@@ -59,6 +60,7 @@ class SongUNetConfig:
     in_channels: int
     out_channels: int
     label_dim: int = 0
+    label_dropout: float = 0.0
     model_channels: int = 128
     channel_mult: tuple[int, ...] = (1, 2, 2, 2)
     channel_mult_emb: int = 4
@@ -77,6 +79,7 @@ class SongUNetConfig:
         whole("in_channels", self.in_channels, 64)
         whole("out_channels", self.out_channels, 64)
         whole("label_dim", self.label_dim, MAX_CLASSES, 0)
+        number("label_dropout", self.label_dropout, 0, 1)
         whole("model_channels", self.model_channels, MAX_CHANNELS)
         wholes("channel_mult", self.channel_mult, 64, MAX_LEVELS)
         whole("channel_mult_emb", self.channel_mult_emb, 16)
@@ -110,7 +113,7 @@ class SongUNetConfig:
     @classmethod
     def from_options(cls, config: Mapping[str, Any]) -> SongUNetConfig:
         """Reads a mapping of EDM's arguments; raises UserError that names what is not supported."""
-        return read_options(cls, config, {}, ("augment_dim", "label_dropout"))
+        return read_options(cls, config, {}, ("augment_dim",))
 
 
 def _norm(x: jax.Array, name: str, dtype: Dtype) -> jax.Array:
@@ -175,6 +178,16 @@ class SongUNet(nn.Module):
 
     config: SongUNetConfig
     dtype: Dtype = jnp.float32
+
+    @property
+    def classes(self) -> int:
+        """Number of labels that it takes; 0 for a network without classes."""
+        return self.config.label_dim
+
+    @property
+    def null_class(self) -> int | None:
+        """The label that stands for no class, where its training left some out."""
+        return self.config.label_dim if self.config.label_dim and self.config.label_dropout else None
 
     @property
     def inputs(self) -> dict[str, jax.ShapeDtypeStruct]:

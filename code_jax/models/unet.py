@@ -128,6 +128,13 @@ class UNet2DModel(nn.Module):
     config: UNet2DConfig
     dtype: Dtype = jnp.float32
 
+    null_class = None  # no row of the table is known to stand for no class
+
+    @property
+    def classes(self) -> int:
+        """Number of labels that it takes; 0 for a network without classes."""
+        return self.config.num_class_embeds or 0
+
     @property
     def inputs(self) -> dict[str, jax.ShapeDtypeStruct]:
         """Shapes and dtypes of one image's inputs."""

@@ -10,6 +10,9 @@ from typing import Any
 import jax
 import numpy as np
 
+from code_jax.models.networks import config_of
+from code_jax.models.unet import UNet2DModel
+from code_jax.priors.autoencoding import Autoencoding
 from code_jax.priors.prior import NetworkOutput, Prior
 
 
@@ -34,11 +37,15 @@ def prior_hash(prior: Prior) -> str:
     config = {
         "function": _describe(prior.function),
         "image_shape": list(prior.image_shape),
-        "scaling": [type(prior.scaling).__name__, prior.prediction_type],
+        "scaling": [type(prior.scaling).__name__, prior.prediction_type, *_static(prior.scaling)],
         "data_range": prior.data_range,
     }
+    if isinstance(prior.codec, Autoencoding):
+        config["codec"] = config_of(prior.codec.network)
     digest = hashlib.sha256(json.dumps(config, sort_keys=True).encode())
     add_leaves(digest, (prior.params, prior.scaling))
+    if prior.codec is not None:
+        add_leaves(digest, prior.codec)
     return digest.hexdigest()
 
 
@@ -50,9 +57,21 @@ def add_leaves(digest: hashlib._Hash, tree: Any) -> None:
         digest.update(values.reshape(-1).view(np.uint8).data)
 
 
+def _static(scaling: Any) -> list[Any]:
+    """What of a scaling is no number; the prediction type stands before it."""
+    fields = dataclasses.fields(scaling)
+    return [
+        getattr(scaling, field.name)
+        for field in fields
+        if not field.metadata.get("pytree_node", True) and field.name != "prediction_type"
+    ]
+
+
 def _describe(function: Any) -> Any:
     if isinstance(function, NetworkOutput):
         config = dataclasses.asdict(function.network.config)
+        if not isinstance(function.network, UNet2DModel):
+            return {"kind": type(function.network).__name__} | config
         later = [name for name in ("num_attention_heads", "num_class_embeds") if config[name] is None]
         for name in later:  # options that came later: priors without them keep the hash they had
             del config[name]

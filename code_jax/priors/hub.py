@@ -14,7 +14,8 @@ from code_jax.priors.read import read_prior
 from code_jax.priors.save import save_prior
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
-_FILES = ["*.json", "*.safetensors", "diffusion_pytorch_model*.bin", "unet/*", "unet_ema/*", "scheduler/*"]
+_PARTS = ("unet", "unet_ema", "transformer", "scheduler", "vae", "vqvae", "text_encoder", "tokenizer")
+_FILES = ["*.json", "diffusion_pytorch_model*.safetensors", "diffusion_pytorch_model*.bin", *(f"{part}/*" for part in _PARTS)]
 _NEVER = ["*.pt", "*.pth", "*.ckpt", "*.msgpack", "*.non_ema.*"]
 # What is fetched only where there are no safetensors of full precision: first pickles, then the rest.
 _LAST = [["*.bin", "*.fp16*", "*.bf16*", "unet_ema/*"], ["*.fp16*", "*.bf16*", "unet_ema/*"], []]
@@ -28,7 +29,7 @@ def fetch(name: str, revision: str | None) -> Prior:
     """
     from checkpoints_convert.checkpoint import FORMAT, is_checkpoint
 
-    snapshot = _download(name, revision)
+    snapshot = download(name, revision)
     converted = cache_folder() / "priors" / f"{name.replace('/', '--')}--{snapshot.name}--{FORMAT}"
     if is_checkpoint(converted):
         return read_prior(converted)
@@ -44,8 +45,12 @@ def fetch(name: str, revision: str | None) -> Prior:
     return prior
 
 
-def _download(name: str, revision: str | None) -> Path:
-    """The snapshot of a hub id, with no more files than are needed."""
+def download(name: str, revision: str | None = None) -> Path:
+    """The snapshot of a hub id, with no more files than are needed.
+
+    Raises:
+        UserError: if it cannot be had.
+    """
     import huggingface_hub
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 

@@ -1,13 +1,14 @@
-"""`load_prior`: a bundled name, a folder, or a hub id."""
+"""`load_prior`: a bundled name, a folder, a file, or a hub id."""
 
 from __future__ import annotations
 
 import os
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 from code_jax.errors import UserError, brief, nearest
-from code_jax.priors.hub import HUB_ID, fetch
+from code_jax.priors.hub import HUB_ID, download, fetch
 from code_jax.priors.prior import Prior
 from code_jax.priors.read import read_prior
 
@@ -35,16 +36,18 @@ def bundled_samples() -> tuple[Path, ...]:
     return tuple(sorted((_bundle() / "samples").glob("*.png")))
 
 
-def load_prior(name: str | Path, *, revision: str | None = None, precision: str = "float32") -> Prior:
+def load_prior(name: str | Path, *, revision: str | None = None, precision: str = "float32", **facts: Any) -> Prior:
     """Loads a prior.
 
     Args:
-        name: a bundled name ("eurosat-64"), a local folder (diffusers' layout, or a checkpoint of ours), or a hub id such as
-            "google/ddpm-ema-celebahq-256", which is downloaded and converted once, then kept in the cache. Weights are read
-            from safetensors, or from PyTorch's ``.bin`` where there are none; no code in either is ever run. Of a network that
-            also predicts the variance, the mean half is taken.
+        name: a bundled name ("eurosat-64"), a local folder (diffusers' layout, or a checkpoint of ours), a file of weights
+            (score_sde, EDM and EDM2, guided-diffusion, DiT), or a hub id such as "google/ddpm-ema-celebahq-256", which is
+            downloaded and converted once, then kept in the cache. Weights are read from safetensors, or from pickles where there
+            are none; no code in either is ever run. Of a network that also predicts the variance, the mean half is taken.
         revision: branch, tag or commit of a hub id.
         precision: "float32" or "bfloat16", of the network's convolutions and products; weights stay float32.
+        facts: what a file's weights do not tell, such as ``sde="vp", image_size=32`` of score_sde's, or ``codec``, the folder or
+            hub id of the autoencoder of a network of latents; what is missing is named.
 
     Returns:
         A `Prior`.
@@ -61,19 +64,22 @@ def load_prior(name: str | Path, *, revision: str | None = None, precision: str 
     if precision not in PRECISIONS:
         raise UserError(f"precision {precision!r} is unknown; choose from {', '.join(PRECISIONS)}")
     name = str(name)
+    if facts and not os.path.exists(name):
+        raise UserError(f"{next(iter(facts))} is told of a file of weights, and there is no file {name}")
     if name in bundled_priors():
         with resources.as_file(_bundle() / name) as folder:
             prior = read_prior(folder)
-    elif os.path.isdir(name):
-        prior = read_prior(Path(name))
-    elif os.path.isfile(name):
-        raise UserError(f"{name} is a file; make a folder of it first: code-jax convert {name} FOLDER")
+    elif os.path.isdir(name) or os.path.isfile(name):
+        codec = str(facts.get("codec", ""))
+        if HUB_ID.fullmatch(codec) and not os.path.isdir(codec):
+            facts["codec"] = download(codec)
+        prior = read_prior(Path(name), **facts)
     elif HUB_ID.fullmatch(name):
         prior = fetch(name, revision)
     else:
         names = bundled_priors()
-        near = nearest(name, names)
-        raise UserError(f"no prior {brief(name)}{near}: give a bundled name ({', '.join(names)}), a folder, or a hub id org/name")
+        known = f"a bundled name ({', '.join(names)}), folder, file or hub id org/name"
+        raise UserError(f"no prior {brief(name)}{nearest(name, names)}: give {known}")
     return prior.with_precision(precision)
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import flax.struct
@@ -12,10 +13,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from code_jax.diffusion.codec import Codec
 from code_jax.diffusion.denoiser import Condition
 from code_jax.diffusion.scaling import Direct, Scaling, VariancePreserving
 from code_jax.diffusion.schedule import NoiseSchedule
 from code_jax.errors import UserError
+from code_jax.models.networks import Denoising
 from code_jax.models.unet import UNet2DModel
 
 Params = Any
@@ -24,17 +27,19 @@ Function = Callable[..., jax.Array]
 
 @dataclasses.dataclass(frozen=True)
 class NetworkOutput:
-    """``(params, x, t) -> output`` of a Flax network; equal networks are equal functions, so that nothing recompiles.
+    """``(params, x, t, condition) -> output`` of a Flax network; equal networks are equal functions: nothing recompiles.
 
     With `dropout_key` the output is that of training, dropout included.
     """
 
-    network: UNet2DModel
+    network: Denoising
 
     @functools.partial(jax.jit, static_argnums=0)  # a program that asks in several places traces the network once
-    def __call__(self, params: Params, x: jax.Array, t: jax.Array, dropout_key: jax.Array | None = None) -> jax.Array:
+    def __call__(
+        self, params: Params, x: jax.Array, t: jax.Array, condition: Condition = None, dropout_key: jax.Array | None = None
+    ) -> jax.Array:
         rngs = None if dropout_key is None else {"dropout": dropout_key}
-        output: Any = self.network.apply({"params": params}, x, t, dropout_key is not None, rngs=rngs)
+        output: Any = self.network.apply({"params": params}, x, t, dropout_key is not None, condition, rngs=rngs)
         return output
 
 
@@ -58,10 +63,14 @@ class Prior(flax.struct.PyTreeNode):
         params: the weights, any pytree of arrays.
         scaling: how the network's inputs and outputs are scaled (`code_jax.diffusion.scaling`).
         function: ``(params, x, time) -> output``, or with a condition as its last argument, hashable.
-        image_shape: (H, W, C) of one image.
-        data_range: R: clean values lie in [−R, R], of all channels or one each; 1 for pixels.
+        image_shape: (H, W, C) of one picture.
+        data_range: R: clean values lie in [−R, R], of all channels or one each; 1 for pixels, infinity for latents that are not
+            measured (`code_jax.measure_range`).
         patches: factors by which pictures were reduced that it knows patches of, 1 for full size; none where it knows whole
             pictures alone. Larger pictures are restored at their own size where there are some (`code_jax.restore`).
+        classes: of a network with classes, how many: a condition is labels from 0 on, [B].
+        null_class: the label that stands for no class, which it is given where there is no condition; None where it knows none.
+        codec: of a latent prior, between pictures and what its network knows (`code_jax.priors.autoencoding`).
 
     Example:
         >>> import code_jax
@@ -76,6 +85,9 @@ class Prior(flax.struct.PyTreeNode):
     image_shape: tuple[int, int, int] = flax.struct.field(pytree_node=False)
     data_range: float | tuple[float, ...] = flax.struct.field(pytree_node=False, default=1.0)
     patches: tuple[float, ...] = flax.struct.field(pytree_node=False, default=())
+    classes: int = flax.struct.field(pytree_node=False, default=0)
+    null_class: int | None = flax.struct.field(pytree_node=False, default=None)
+    codec: Any = None
 
     @classmethod
     def from_function(cls, eps_fn: Function, params: Params, schedule: NoiseSchedule, image_shape: tuple[int, int, int]) -> Prior:
@@ -120,8 +132,27 @@ class Prior(flax.struct.PyTreeNode):
     @classmethod
     def from_network(cls, network: UNet2DModel, params: Params, schedule: NoiseSchedule, prediction_type: str) -> Prior:
         """A prior of a `UNet2DModel` and its weights."""
-        shape = (*network.config.sample_size, network.config.in_channels)
-        return cls(params, VariancePreserving(schedule, prediction_type), NetworkOutput(network), shape)
+        return cls.of_network(network, params, VariancePreserving(schedule, prediction_type))
+
+    @classmethod
+    def of_network(cls, network: Denoising, params: Params, scaling: Scaling) -> Prior:
+        """A prior of a network of `code_jax.models`, its weights and its scaling."""
+        _, *shape = network.inputs["x"].shape
+        output, classes, null_class = NetworkOutput(network), network.classes, network.null_class
+        return cls(params, scaling, output, _shape(shape), classes=classes, null_class=null_class)
+
+    def with_codec(self, codec: Codec, image_shape: tuple[int, int, int]) -> Prior:
+        """A prior of pictures [H, W, C] of this one of latents, whose range is not measured.
+
+        Raises:
+            UserError: if the codec makes latents of another shape than this prior's.
+        """
+        if codec.latent_shape != self.image_shape:
+            raise UserError(
+                f"the codec makes latents {list(codec.latent_shape)} of pictures {list(image_shape)}, and the network takes "
+                f"{list(self.image_shape)}: these are parts of two models"
+            )
+        return self.replace(codec=codec, image_shape=_shape(image_shape), data_range=math.inf)
 
     def __repr__(self) -> str:
         count = sum(jnp.size(leaf) for leaf in jax.tree.leaves(self.params))
@@ -131,6 +162,11 @@ class Prior(flax.struct.PyTreeNode):
     def schedule(self) -> NoiseSchedule | None:
         """The training timesteps; None where there are none."""
         return self.scaling.schedule
+
+    @property
+    def evaluations(self) -> int:
+        """Evaluations of the network that one of ε takes."""
+        return 1
 
     @property
     def prediction_type(self) -> str | None:
@@ -155,6 +191,8 @@ class Prior(flax.struct.PyTreeNode):
         return self.scaling.eps_at_timestep(self._call, x, t, sigma, condition).astype(x.dtype)
 
     def _call(self, x: jax.Array, time: jax.Array, condition: Condition) -> jax.Array:
+        if condition is None and self.classes:
+            condition = jnp.full(x.shape[:1], _known_null(self), jnp.int32)
         try:
             output = self.function(self.params, x, time, *(() if condition is None else (condition,)))
         except jax.errors.TracerArrayConversionError as error:
@@ -174,6 +212,12 @@ class Prior(flax.struct.PyTreeNode):
         return self.replace(function=NetworkOutput(network))
 
 
-def _shape(image_shape: tuple[int, int, int]) -> tuple[int, int, int]:
+def _known_null(prior: Prior) -> int:
+    if prior.null_class is None:
+        raise UserError(f"this prior knows no picture without a class: give each a label from 0 to {prior.classes - 1}")
+    return prior.null_class
+
+
+def _shape(image_shape: Sequence[int]) -> tuple[int, int, int]:
     height, width, channels = image_shape
     return height, width, channels

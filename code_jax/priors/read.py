@@ -8,34 +8,41 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import jax
+import numpy as np
+
 from code_jax.errors import UserError, brief
-from code_jax.models.config import UNet2DConfig
+from code_jax.models.clip_text import CLIPTextModel
+from code_jax.models.dit import DiT
+from code_jax.models.networks import DENOISING, Denoising, network_of
+from code_jax.models.text_unet import UNet2DConditionModel
 from code_jax.models.unet import UNet2DModel
+from code_jax.priors.autoencoding import Autoencoding, picture_shape
 from code_jax.priors.prior import Prior
 from code_jax.priors.save import PATCHES
-from code_jax.priors.scheduler import read_scheduler
+from code_jax.priors.scaling import read_scaling
 from code_jax.priors.weights import from_state_dict
 
 if TYPE_CHECKING:
-    from checkpoints_convert.contents import Contents
+    from checkpoints_convert.contents import Contents, Part
 
 
-def read_weights_file(path: str | Path, **facts: Any) -> Prior:
-    """The prior of a file of guided-diffusion weights; `facts` are those of `GuidedDiffusion` that the shapes do not tell.
+def read_prior(path: Path, **facts: Any) -> Prior:
+    """The prior of a folder or of a file of weights, in any format that is known here.
+
+    `facts` are what a file's weights do not tell, by the names that `checkpoints_convert.recognize` has for its format.
 
     Raises:
-        UserError: if the weights are of another family, or do not fit what was stated.
+        UserError: for another format, for a fact that is none of it, and for what is missing or does not fit.
     """
-    from checkpoints_convert.guided_diffusion import GuidedDiffusion, read_guided_diffusion
-
-    return to_prior(read_guided_diffusion(path, GuidedDiffusion(**facts)))
-
-
-def read_prior(folder: Path) -> Prior:
-    """The prior of a folder in any format that is known here; raises UserError for others."""
     from checkpoints_convert.folders import read_folder
+    from checkpoints_convert.recognize import read_file
 
-    return to_prior(read_folder(folder))
+    if path.is_file():
+        return to_prior(read_file(path, **facts))
+    if facts:
+        raise UserError(f"{next(iter(facts))} is told of a file of weights; the folder {path} says it itself")
+    return to_prior(read_folder(path))
 
 
 def to_prior(contents: Contents) -> Prior:
@@ -44,17 +51,38 @@ def to_prior(contents: Contents) -> Prior:
     Raises:
         UserError: names what is not supported or does not fit.
     """
-    network, takes_mean = read_network(contents.network)
+    (network, takes_mean), scaling = read_network(contents.network), read_scaling(contents.scheduler)
     patches = _patches(contents.network.get(PATCHES))
-    schedule, prediction_type = read_scheduler(contents.scheduler)
+    codec, text = (_beside(part) for part in (contents.codec, contents.text_encoder))
+    latents: Any = network.inputs["x"].shape[1:]
+    if codec is None and isinstance(network, (DiT, UNet2DConditionModel)):
+        raise UserError("the network is one of latents, and there is no autoencoder: give its folder or hub id as codec")
+    shape = None if codec is None else picture_shape(codec, latents)
     state = contents.state()
     if takes_mean:
         state = {name: _mean_half(name, tensor) for name, tensor in state.items()}
-    prior = Prior.from_network(network, from_state_dict(network, state), schedule, prediction_type)
-    return prior.replace(patches=patches)
+    if text is not None:
+        state |= {"empty_prompt": _empty_prompt(text, contents.text_encoder)}
+    prior = Prior.of_network(network, from_state_dict(network, state), scaling).replace(patches=patches)
+    if shape is None or contents.codec is None:
+        return prior
+    weights = from_state_dict(codec, contents.codec.state())
+    prior = prior.with_codec(Autoencoding(weights, codec, latents), shape)
+    return prior if contents.data_range is None else prior.replace(data_range=contents.data_range)
 
 
-def read_network(config: Mapping[str, Any]) -> tuple[UNet2DModel, bool]:
+def _beside(part: Part | None) -> Any:
+    """The network of a part of a prior, if it has that part."""
+    return None if part is None else network_of(part.config)
+
+
+def _empty_prompt(network: CLIPTextModel, part: Any) -> np.ndarray:
+    """The embedding of the empty prompt, [tokens, channels]."""
+    params = from_state_dict(network, part.state())
+    return np.asarray(jax.jit(network.apply)({"params": params}, network.config.empty_prompt())[0])
+
+
+def read_network(config: Mapping[str, Any]) -> tuple[Denoising, bool]:
     """The network of a config, and whether it is the mean half of one that also predicts the variance.
 
     Raises:
@@ -62,18 +90,17 @@ def read_network(config: Mapping[str, Any]) -> tuple[UNet2DModel, bool]:
     """
     if not isinstance(config, Mapping):
         raise UserError(f"the network's config is {brief(config)}, not an object")
-    network = UNet2DConfig.from_diffusers(config)
-    if network.num_class_embeds is not None:
-        raise UserError(
-            f"num_class_embeds {network.num_class_embeds} is not supported: a network conditioned on classes is no prior here"
-        )
-    channels, outputs = network.in_channels, network.out_channels
-    if outputs not in (channels, 2 * channels):
+    network: Denoising = network_of(config, DENOISING)
+    channels = network.inputs["x"].shape[-1]
+    outputs = getattr(network.config, "out_channels", channels)
+    if outputs == channels:
+        return network, False
+    if not isinstance(network, UNet2DModel) or outputs != 2 * channels:
         raise UserError(
             f"the network takes {channels} channels and gives {outputs}: the {outputs} outputs of a prior are the channels of "
             "an image, or twice as many with the variance"
         )
-    return UNet2DModel(dataclasses.replace(network, out_channels=channels)), outputs != channels
+    return UNet2DModel(dataclasses.replace(network.config, out_channels=channels)), True
 
 
 def _patches(stated: Any) -> tuple[float, ...]:

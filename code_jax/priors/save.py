@@ -9,11 +9,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from code_jax.diffusion.scaling import VariancePreserving
+import numpy as np
+
 from code_jax.errors import UserError
-from code_jax.models.unet import UNet2DModel
+from code_jax.models.networks import Denoising, config_of
+from code_jax.priors.autoencoding import Autoencoding
 from code_jax.priors.prior import NetworkOutput, Prior
-from code_jax.priors.scheduler import write_scheduler
+from code_jax.priors.scaling import write_scaling
 from code_jax.priors.weights import to_state_dict
 
 if TYPE_CHECKING:
@@ -32,7 +34,7 @@ def save_prior(prior: Prior, folder: str | Path, *, dtype: str = "float32", form
         folder: made if there is none; it must be empty.
         dtype: of the weights as they are stored, "float32" or "float16".
         format: "diffusers" (JSON and safetensors, which diffusers' ``DDPMPipeline.from_pretrained`` reads too) or "orbax" (a
-            checkpoint with a hash).
+            checkpoint with a hash, of every kind of network).
 
     Raises:
         UserError: for a function of one's own (`Prior.from_function`) or a wrapped prior, a folder in use, another dtype or
@@ -64,21 +66,25 @@ def to_contents(prior: Prior, dtype: str = "float32") -> Contents:
     Raises:
         UserError: if the prior has no network, or its weights are not finite or beyond the dtype's range.
     """
-    from checkpoints_convert.contents import Contents
+    from checkpoints_convert.contents import Contents, Part
 
     network = network_of(prior)
     state = to_state_dict(prior.params, dtype)
-    if not isinstance(prior.scaling, VariancePreserving):
-        raise UserError("a prior without timesteps cannot be written as a checkpoint")
-    scheduler = write_scheduler(prior.scaling.schedule, prior.scaling.prediction_type)
     stated = {PATCHES: list(prior.patches)} if prior.patches else {}
-    return Contents(network.config.to_diffusers() | stated, scheduler, lambda: state)
+    contents = Contents(config_of(network) | stated, write_scaling(prior.scaling), lambda: state)
+    if prior.codec is None:
+        return contents
+    if not isinstance(prior.codec, Autoencoding):
+        raise UserError("this prior's codec is one of its own, not an autoencoder of code_jax: it cannot be written")
+    codec, measured = to_state_dict(prior.codec.params, dtype), np.broadcast_to(prior.data_range, prior.codec.latent_shape[-1:])
+    part = Part(config_of(prior.codec.network), lambda: codec)
+    return contents._replace(codec=part, data_range=tuple(measured.tolist()) if np.all(np.isfinite(measured)) else None)
 
 
-def network_of(prior: Prior) -> UNet2DModel:
+def network_of(prior: Prior) -> Denoising:
     """The network of a prior; raises UserError for a function of one's own or a wrapped prior."""
     if not isinstance(prior, Prior) or not isinstance(prior.function, NetworkOutput):
-        raise UserError("this prior is a function of its own, not a UNet2DModel: it cannot be written as a checkpoint")
+        raise UserError("this prior is a function of its own, not a network of code_jax: it cannot be written as a checkpoint")
     return prior.function.network
 
 

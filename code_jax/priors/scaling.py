@@ -1,15 +1,20 @@
-"""How a network is scaled, read from the config of the scheduler or of the wrapper that it was trained in."""
+"""How a network is scaled, read from the config of the scheduler or of the wrapper that it was trained in, and written."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
 
 from code_jax.diffusion.scaling import FlowMatching, LinearSDE, Preconditioned, Scaling, VarianceExploding, VariancePreserving
 from code_jax.diffusion.schedule import cosine_schedule
 from code_jax.errors import UserError, brief
 from code_jax.models.options import number, whole
-from code_jax.priors.scheduler import read_scheduler
+from code_jax.priors.scheduler import read_scheduler, write_scheduler
 
 Options = Mapping[str, Any]
 _MAX_SIGMA = 1e6
@@ -21,7 +26,33 @@ def read_scaling(config: Options) -> Scaling:
     Raises:
         UserError: names an option that is not supported.
     """
-    return _READERS.get(str(config.get("_class_name")), _variance_preserving)(config)
+    kind, read_as = str(config.get("_class_name")), config.get("_read_as")
+    if kind in _READERS and read_as not in (None, kind):
+        raise UserError(f"the scheduler's config is {kind}'s, and its pipeline has {brief(read_as)}: files of two models")
+    scaling = _READERS.get(kind, _variance_preserving)(config)
+    return jax.tree.map(lambda number: jnp.asarray(number, float), scaling)
+
+
+def write_scaling(scaling: Scaling) -> dict[str, Any]:
+    """The config that `read_scaling` reads as this scaling.
+
+    Raises:
+        UserError: for a scaling that no config stands for.
+    """
+    if isinstance(scaling, VariancePreserving):
+        return write_scheduler(scaling.schedule, scaling.prediction_type)
+    write = _WRITERS.get(type(scaling))
+    # The fewest digits that read back as the same float32.
+    config = None if write is None else write(jax.tree.map(lambda number: float(str(np.float32(number))), scaling))
+    if config is None or not _same(read_scaling(config), scaling):
+        raise UserError(f"this prior's scaling ({type(scaling).__name__}) is one that no checkpoint states")
+    return config
+
+
+def _same(one: Scaling, other: Scaling) -> bool:
+    """Whether two scalings are equal to rounding."""
+    (ours, kind), (theirs, other_kind) = jax.tree.flatten(one), jax.tree.flatten(other)
+    return str(kind) == str(other_kind) and all(map(functools.partial(np.isclose, rtol=1e-5, atol=0), ours, theirs))
 
 
 def _number(config: Options, name: str, default: float, low: float, high: float) -> float:
@@ -91,6 +122,48 @@ def _flow_matching(config: Options) -> Scaling:
     return FlowMatching(shift=_number(config, "shift", 1.0, 1e-3, 1e3), num_timesteps=float(steps))
 
 
+def _edm_scheduler(config: Options) -> Scaling:
+    """diffusers' samplers of EDM's networks."""
+    _only(config, {"prediction_type": ("epsilon",)})
+    return _preconditioned(config)
+
+
+def _preconditioned(config: Options) -> Scaling:
+    return Preconditioned(*_sigmas(config, 0.002, 80.0), _number(config, "sigma_data", 0.5, 1e-3, 1e3))
+
+
+def _write_sde(scaling: LinearSDE) -> dict[str, Any]:
+    return {
+        "_class_name": "ScoreSdeSubVpScheduler" if scaling.sub else "ScoreSdeVpScheduler",
+        "beta_min": scaling.beta_min,
+        "beta_max": scaling.beta_max,
+        "sampling_eps": scaling.t_min,
+        "num_train_timesteps": int(scaling.num_timesteps),
+    }
+
+
+def _write_exploding(scaling: VarianceExploding) -> dict[str, Any]:
+    unit = 2 if scaling.unit_input else 1
+    name = "ScoreSdeVeScheduler" if scaling.unit_input else "VEPrecond"
+    return {"_class_name": name, "sigma_min": scaling.sigma_min / unit, "sigma_max": scaling.sigma_max / unit}
+
+
+def _write_preconditioned(scaling: Preconditioned) -> dict[str, Any]:
+    names = ("sigma_min", "sigma_max", "sigma_data")
+    return {"_class_name": "EDMPrecond"} | {name: getattr(scaling, name) for name in names}
+
+
+def _write_flow(scaling: FlowMatching) -> dict[str, Any]:
+    steps = int(scaling.num_timesteps)
+    return {"_class_name": "FlowMatchEulerDiscreteScheduler", "shift": scaling.shift, "num_train_timesteps": steps}
+
+
+_WRITERS: dict[type, Callable[[Any], dict[str, Any]]] = {
+    LinearSDE: _write_sde,
+    VarianceExploding: _write_exploding,
+    Preconditioned: _write_preconditioned,
+    FlowMatching: _write_flow,
+}
 _READERS: dict[str, Callable[[Options], Scaling]] = {
     "ScoreSdeVeScheduler": _unit_variance_exploding,
     "ScoreSdeVpScheduler": lambda config: _linear_sde(config, sub=False),
@@ -98,8 +171,10 @@ _READERS: dict[str, Callable[[Options], Scaling]] = {
     "VPPrecond": _vp_wrapper,
     "VEPrecond": lambda config: VarianceExploding(*_sigmas(config, 0.02, 100.0)),
     "iDDPMPrecond": _iddpm,
+    "EDMPrecond": _preconditioned,
+    "Precond": _preconditioned,
+    "EDMEulerScheduler": _edm_scheduler,
+    "EDMDPMSolverMultistepScheduler": _edm_scheduler,
     "FlowMatchEulerDiscreteScheduler": _flow_matching,
-} | dict.fromkeys(
-    ("EDMPrecond", "Precond", "EDMEulerScheduler"),
-    lambda config: Preconditioned(*_sigmas(config, 0.002, 80.0), _number(config, "sigma_data", 0.5, 1e-3, 1e3)),
-)
+    "FlowMatchHeunDiscreteScheduler": _flow_matching,
+}

@@ -108,8 +108,8 @@ def _check_class(config: Mapping[str, Any]) -> None:
         if name not in _VARIANCE_PRESERVING:
             kind = next((kind for part, kind in _OTHERS.items() if isinstance(name, str) and part in name), "unknown here")
             raise UserError(
-                f"the scheduler {brief(name)} is not supported ({kind}): only variance-preserving diffusions with discrete "
-                "timesteps are, such as DDPMScheduler's"
+                f"the scheduler {brief(name)} is not supported ({kind}): those of DDPM, score_sde (Ve, Vp, SubVp), EDM and flow "
+                "matching are, such as DDPMScheduler"
             )
 
 

@@ -71,7 +71,8 @@ def _restored(lines: list[Line]) -> Iterator[tuple[str, str]]:
         before, after = (_mean([float(pair[k]) for pair in pairs]) for k in (0, 1))
         yield "PSNR to the clean source", f"{before:.2f} dB before, {after:.2f} dB after, mean of {len(pairs)}"
     for name, title, unit in (
-        ("psnr_input", "PSNR to the input", ".2f"), ("diversity", "RMS difference of samples", ".4f"),
+        ("psnr_input", "PSNR to the input", ".2f"), ("psnr_codec", "PSNR of the codec alone", ".2f"),
+        ("diversity", "RMS difference of samples", ".4f"),
     ):  # fmt: skip
         values = [float(line[name]) for line in lines if line.get(name) is not None]
         if values:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -12,6 +13,7 @@ import jax
 import numpy as np
 
 from code_jax.devices.mesh import devices_for, sharding
+from code_jax.diffusion.codec import latent_shape
 from code_jax.diffusion.tiling import tiled
 from code_jax.editing.edit import number_of_moves, run_in_segments
 from code_jax.editing.keys import fold_keys, image_key
@@ -21,6 +23,7 @@ from code_jax.pictures.fitting import as_floats
 from code_jax.priors.prior import Prior
 from code_jax.runs.canvas import canvas_side, laid, laid_mask, taken
 from code_jax.runs.job import Job
+from code_jax.runs.result import psnr_of_codec
 from code_jax.runs.tasks import Work
 
 _SEGMENTS = 10
@@ -65,6 +68,11 @@ class Engine:
         """Moves of a picture's route."""
         return number_of_moves(self.prior, self.config)[0]
 
+    @property
+    def factor(self) -> int:
+        """Pixels along one of what the prior's z is of."""
+        return int(self.prior.image_shape[0] // latent_shape(self.prior)[0])
+
     def groups(self, works: Iterable[Work]) -> Iterator[list[Work]]:
         """The works in batches."""
         remaining = iter(works)
@@ -80,19 +88,19 @@ class Engine:
             result = self._tiled(group[0], np.stack(words), bounds, after)
         else:
             result = self._fitted(group, np.stack(words), bounds, after)
-        images, finite = np.asarray(result.images), np.asarray(result.info.finite)
-        nfe, clipped, squared = (
-            np.asarray(result.info.nfe),
-            np.asarray(result.info.clipped),
-            np.asarray(result.info.squared_score),
-        )
+        images, info = np.asarray(result.images), jax.tree.map(np.asarray, result.info)
         restored = []
         for i, item in enumerate(group):
-            height, width = item.pixels.shape[:2]
-            spread = images[i].shape[0] * images[i].shape[1] / (height * width)  # over an empty canvas, where both are 0
-            facts: dict[str, Any] = {"nfe": int(nfe[i]), "clipped": float(clipped[i] * spread)}
-            facts["squared_score"] = None if np.isnan(squared[i]) else float(squared[i] * spread)
-            restored.append(Restored(taken(images[i], (height, width)), bool(finite[i]), facts))
+            size = item.pixels.shape[:2]
+            # Over an empty canvas, where all is 0.
+            spread = math.prod(images[i].shape[:2]) / math.prod(size)
+            of_latents = info.clipped_pixels[i].size / math.prod(-(-side // self.factor) for side in size)
+            facts: dict[str, Any] = {"nfe": int(info.nfe[i]), "clipped": float(info.clipped[i] * of_latents)}
+            squared = info.squared_score[i]
+            facts["squared_score"] = None if np.isnan(squared) else float(squared * of_latents)
+            if self.prior.codec is not None:
+                facts["psnr_codec"] = psnr_of_codec(info.codec_error[i] * spread)
+            restored.append(Restored(taken(images[i], size), bool(info.finite[i]), facts))
         return restored
 
     def _fitted(self, group: list[Work], words: np.ndarray, bounds: np.ndarray, after: Callable[[int], None]) -> EditResult:
@@ -100,7 +108,7 @@ class Engine:
         for item, image in zip(group, images, strict=False):
             image[:] = as_floats(item.pixels, image.shape[2])
         keys, images = jax.device_put((fold_keys(words), images), sharding(self.devices, "batch"))
-        return run_in_segments(keys, self.prior, images, self.config, bounds, after, self.job.mask)
+        return run_in_segments(keys, self.prior, images, self.config, bounds, after, self.job.mask, self.job.label)
 
     def _tiled(self, item: Work, words: np.ndarray, bounds: np.ndarray, after: Callable[[int], None]) -> EditResult:
         (height, width), channels = item.pixels.shape[:2], self.prior.image_shape[2]
@@ -110,7 +118,7 @@ class Engine:
         placed = fold_keys(words), laid(item.pixels, side, channels), denoiser
         keys, images, denoiser = jax.device_put(placed, sharding(self.devices))
         mask = None if self.job.mask is None else laid_mask(self.job.mask, (height, width), side, self.prior.image_shape[0])
-        return run_in_segments(keys, denoiser, images, self.config, bounds, after, mask)
+        return run_in_segments(keys, denoiser, images, self.config, bounds, after, mask, self.job.label)
 
 
 def why_not_finite(prior: Prior, config: Settings, noted: Mapping[str, Any]) -> str:

@@ -29,6 +29,7 @@ class Job:
         overwrite: replace results of other settings.
         retry_failed: try again what failed in an earlier run.
         devices: how many of this process's devices take part; None is all. Results do not depend on it.
+        label: of every picture, of a prior with classes; None is no class.
     """
 
     samples: int = 1
@@ -46,6 +47,7 @@ class Job:
     overwrite: bool = False
     retry_failed: bool = False
     devices: int | None = None
+    label: int | None = None
 
     def identity(self, weights: str) -> dict[str, Any]:
         """What results must share to stand in one folder."""

@@ -88,7 +88,7 @@ _OPTIONAL: dict[str, Callable[[Any], bool]] = {
     "psnr": lambda value: isinstance(value, list) and len(value) == 2 and all(map(_is_number, value)),
     "micro_batch": lambda value: _is_whole(value) and value > 0,
     "nfe": _is_whole,
-} | dict.fromkeys(("psnr_input", "diversity", "squared_score", "clipped", "seconds"), _is_number_or_null)
+} | dict.fromkeys(("psnr_input", "psnr_codec", "diversity", "squared_score", "clipped", "seconds"), _is_number_or_null)
 
 
 def is_line(line: Line) -> bool:

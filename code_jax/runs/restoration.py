@@ -47,7 +47,7 @@ class Restoration:
         pictures: the results, PIL pictures of their inputs' sizes; an input's samples in a row.
         inputs: PIL pictures, one for each result: as much of its input as the prior was shown.
         facts: of each result: ``name``, ``sample``, ``nfe``, ``psnr_input`` in dB as the prior saw both, ``clipped`` and
-            ``squared_score`` as in `EditInfo`.
+            ``squared_score`` as in `EditInfo`; of a latent prior ``psnr_codec`` in dB, of what its codec alone gives back.
     """
 
     pictures: tuple[Image.Image, ...]
@@ -82,7 +82,7 @@ class Restoration:
 
 def restore(
     pictures: Any, prior: str | Path | Prior = "eurosat-64", settings: Settings | str | None = None, *, mask: Any = None,
-    fit: str = "auto", samples: int = 1, seed: int = 0,
+    fit: str = "auto", samples: int = 1, seed: int = 0, label: int | None = None,
 ) -> Restoration:  # fmt: skip
     """Restores pictures of any size, with progress on stderr: the short way for notebooks.
 
@@ -98,6 +98,7 @@ def restore(
             the method can.
         samples: results of each picture.
         seed: with a picture's pixels, what its noise comes from.
+        label: the class of the pictures, of a prior with classes; None is no class.
 
     Returns:
         A `Restoration`.
@@ -129,7 +130,7 @@ def restore(
     runs: list[tuple[Engine, list[Work]]] = []
     for own in dict.fromkeys(fits):
         where = _mask(mask, chosen, own)
-        job = Job(samples, seed, default_micro_batch(), own, settings=to_plain(config), mask=where, keep_size=True)
+        job = Job(samples, seed, default_micro_batch(), own, settings=to_plain(config), mask=where, keep_size=True, label=label)
         works = [work for k, of in enumerate(fits) if of == own for work in _works(k, *read[k], chosen, job)]
         runs.append((Engine.on_devices(chosen, config, job, len(works)), works))
     results, facts = zip(*_computed(runs, config), strict=True)

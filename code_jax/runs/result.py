@@ -93,6 +93,11 @@ def psnr_to(clean: np.ndarray, pixels: np.ndarray) -> float:
     return float(10 * np.log10(255**2 / error)) if error else float("inf")
 
 
+def psnr_of_codec(error: float) -> float | None:
+    """PSNR in dB of a mean squared error of images in [−1, 1]; None where there is none."""
+    return float(10 * np.log10(4 / error)) if error else None
+
+
 def psnr_to_input(pixels: np.ndarray, work: Work, channels: int) -> float | None:
     """PSNR in dB of a result to its input, both as the prior saw them; None, as JSON has infinity, where they are equal."""
     value = psnr_to(*(eight_bits(each, channels) for each in (work.pixels, pixels)))

@@ -27,6 +27,7 @@ class Summary:
         nfe: network evaluations an image.
         before, after: PSNR to the clean source, of each result that has one.
         fidelity: PSNR to its input, of each result that differs from it.
+        codec: PSNR of what a latent prior's codec alone gives back of the input, of each result.
         diversity: `diversity_of` the samples of each input that has several.
         signal: of an interruption.
     """
@@ -40,6 +41,7 @@ class Summary:
     before: list[float] = dataclasses.field(default_factory=list)
     after: list[float] = dataclasses.field(default_factory=list)
     fidelity: list[float] = dataclasses.field(default_factory=list)
+    codec: list[float] = dataclasses.field(default_factory=list)
     diversity: list[float] = dataclasses.field(default_factory=list)
     signal: int | None = None
 
@@ -51,6 +53,8 @@ class Summary:
             self.after.append(line["psnr"][1])
         if line.get("psnr_input") is not None:
             self.fidelity.append(line["psnr_input"])
+        if line.get("psnr_codec") is not None:
+            self.codec.append(line["psnr_codec"])
 
 
 def diversity_of(lines: Sequence[Line], out: Path) -> float | None:

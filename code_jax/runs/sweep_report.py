@@ -22,6 +22,7 @@ from code_jax.pictures.files import write_picture
 from code_jax.pictures.provenance import png_text
 from code_jax.pictures.scatter_plot import scatter_plot
 from code_jax.runs.commands import command_of
+from code_jax.runs.result import psnr_of_codec
 
 
 class Swept(NamedTuple):
@@ -83,6 +84,9 @@ def write_report(
                     "squared_score": _number(swept.info.squared_score[p]),
                     "finite": finite,
                     "nfe": int(swept.info.nfe[p]),
+                }
+                | _codec(swept.info.codec_error[p])
+                | {
                     "micro_batch": facts["micro_batch"],
                     "output": str(cell) if finite else "",
                     "command": command_of(facts, str(swept.path), out=str(out / "reproduced" / f"{p:04d}")),
@@ -100,6 +104,12 @@ def _numbers(point: SweepPoint, plain: Mapping[str, Any], seed: int) -> dict[str
     given = {name: "none" if math.isinf(value) else value for name, value in point.numbers}
     numbers = {name: value for name, value in plain.items() if name in ("sigma", "relative_step", "eta", "anneal_rate")}
     return given | {name: value for name, value in numbers.items() if name not in given} | {"seed": seed + point.seed}
+
+
+def _codec(error: Any) -> dict[str, Any]:
+    """What a latent prior's codec alone gives back of the input."""
+    psnr = psnr_of_codec(float(error))
+    return {} if psnr is None else {"psnr_codec": _number(psnr)}
 
 
 def _psnr(images: np.ndarray, reference: np.ndarray) -> np.ndarray:

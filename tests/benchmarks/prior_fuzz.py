@@ -23,7 +23,6 @@ import safetensors.numpy
 
 import code_jax
 from checkpoints_convert.checkpoint import _content_hash
-from code_jax.priors.read import read_weights_file
 from tests.benchmarks.batch_fuzz import mutated
 from tests.benchmarks.watch import Watch
 from tests.checkpoints_convert.torch_files import archive, pickled, storage, tensor
@@ -106,7 +105,7 @@ def sources(folder: Path) -> dict[str, Callable[[Path], Any]]:
     (folder / "file").mkdir()
     shutil.copy(weights.with_suffix(".bin"), folder / "file" / "model.pt")
     load = code_jax.load_prior
-    return {"diffusers": load, "ours": load, "pickled": load, "file": lambda there: read_weights_file(there / "model.pt")}
+    return {"diffusers": load, "ours": load, "pickled": load, "file": lambda there: load(there / "model.pt")}
 
 
 def converted(watch: Watch, name: str, source: Path, out: Path) -> None:

@@ -14,7 +14,7 @@ import jax
 from code_jax.bench.against_pytorch import against_pytorch
 from code_jax.bench.measure import in_turn, milliseconds, network_task
 from code_jax.cli.runtime import use_cores
-from tests.benchmarks.compile_celebahq import celebahq_256, random_weights
+from tests.benchmarks.compile_priors import celebahq_256, random_weights
 
 
 def main() -> None:

@@ -36,8 +36,12 @@ def main() -> None:
     networks, encoders, dnnlib = load_all("edm2", "training.networks_edm2", "training.encoders", "dnnlib")
     network = weighted(networks.Precond(8, 3, 5, **_EDM2)).requires_grad_(False).half().float()
     golden["edm2"] = nhwc(network(x, sigmas, labels))
-    for name, encoder in (("edm2", encoders.StandardRGBEncoder()), ("edm2-latent", encoders.StabilityVAEEncoder())):
-        content = dnnlib.EasyDict(encoder=encoder, dataset_kwargs=None, loss_fn=None, ema=network.half())
+    latent = weighted(networks.Precond(8, 4, 5, **_EDM2)).requires_grad_(False)
+    for name, encoder, ema in (
+        ("edm2", encoders.StandardRGBEncoder(), network),
+        ("edm2-latent", encoders.StabilityVAEEncoder(), latent),
+    ):
+        content = dnnlib.EasyDict(encoder=encoder, dataset_kwargs=None, loss_fn=None, ema=ema.half())
         (FOLDER / f"{name}.pkl").write_bytes(pickle.dumps(content))
 
     network = weighted(score_sde({"nf": 8, "ch_mult": (1,), "attn_resolutions": (), "progressive_input": "none"}))

@@ -152,7 +152,11 @@ def _others() -> dict[str, dict]:
         "layers_per_block": 2,
     }
     network = diffusers.UNet2DModel(**{key: value for key, value in config.items() if not key.startswith("_")})
-    found["google/ncsnpp-celebahq-256"] = {"format": "diffusers", "config": config, "shapes": shapes(network)}
+    scheduler = {"_class_name": "ScoreSdeVeScheduler", "sigma_min": 0.01, "sigma_max": 1348}
+    found["google/ncsnpp-celebahq-256"] = {
+        "format": "diffusers", "config": config, "scheduler": scheduler, "shapes": shapes(network),
+    }  # fmt: skip
+    found |= unets()
     vae = {
         "block_out_channels": [128, 256, 512, 512], "layers_per_block": 2, "latent_channels": 4, "sample_size": 512,
         "down_block_types": ["DownEncoderBlock2D"] * 4, "up_block_types": ["UpDecoderBlock2D"] * 4,
@@ -172,6 +176,29 @@ def _others() -> dict[str, dict]:
     network = CLIPTextModel(CLIPTextConfig(**clip))
     found["stable-diffusion-v1 text_encoder"] = {"format": "CLIPTextModel", "config": clip, "shapes": shapes(network)}
     return found | _adm_checkpoints()
+
+
+def unets() -> dict[str, dict]:
+    """The networks of latents that diffusers has."""
+    import diffusers
+
+    found = {}
+    for name, kind, config, scheduler in (
+        (
+            "CompVis/ldm-celebahq-256 unet", diffusers.UNet2DModel, {"sample_size": 64, "attention_head_dim": 32},
+            {"beta_schedule": "scaled_linear", "beta_start": 0.0015, "beta_end": 0.0195},
+        ),
+        (
+            "stable-diffusion-v1 unet", diffusers.UNet2DConditionModel, {"sample_size": 64, "cross_attention_dim": 768},
+            {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012},
+        ),
+    ):  # fmt: skip
+        with torch.device("meta"):
+            network = kind(**config)
+        own = {key: list(value) if isinstance(value, tuple) else value for key, value in network.config.items()}
+        plain = {key: value for key, value in own.items() if not key.startswith("_")} | {"_class_name": kind.__name__}
+        found[name] = {"format": "diffusers", "config": plain, "scheduler": scheduler, "shapes": shapes(network)}
+    return found
 
 
 def _adm_checkpoints() -> dict[str, dict]:

@@ -9,7 +9,7 @@ import safetensors.numpy
 
 import code_jax
 from checkpoints_convert.checkpoint import _content_hash
-from checkpoints_convert.diffusers import WEIGHTS
+from checkpoints_convert.weights import DIFFUSERS
 from code_jax.cli.main import main
 from code_jax.priors.weights import to_state_dict
 from tests.conftest import tiny_prior
@@ -62,7 +62,7 @@ def test_old_attention_names_load(tiny, folder):
     for new, name in old.items():
         state = {key.replace(f".{new}.", f".{name}."): tensor for key, tensor in state.items()}
     assert any(".proj_attn." in key for key in state) and not any(".to_q." in key for key in state)
-    safetensors.numpy.save_file(state, folder / "unet" / WEIGHTS)
+    safetensors.numpy.save_file(state, folder / "unet" / DIFFUSERS[0])
     assert_same(code_jax.load_prior(folder), tiny)
 
 
@@ -71,7 +71,7 @@ def test_missing_extra_and_misshaped_tensors_are_listed(tiny, folder):
     del state["conv_in.bias"]
     state["surprise.weight"] = np.zeros(3, np.float32)
     state["conv_out.weight"] = np.zeros((3, 8, 5, 5), np.float32)
-    safetensors.numpy.save_file(state, folder / "unet" / WEIGHTS)
+    safetensors.numpy.save_file(state, folder / "unet" / DIFFUSERS[0])
     with pytest.raises(code_jax.UserError) as error:
         code_jax.load_prior(folder)
     for named in ("missing conv_in.bias", "unexpected surprise.weight", "conv_out.weight is [3, 8, 5, 5]"):
@@ -94,8 +94,11 @@ def test_the_schedulers_prediction_type_is_honoured(kind, folder, tiny):
 @pytest.mark.parametrize(
     ("break_it", "named"),
     [
-        (lambda f: (f / "unet" / WEIGHTS).unlink(), "safetensors"),
-        (lambda f: (f / "unet" / WEIGHTS).write_bytes((f / "unet" / WEIGHTS).read_bytes()[:1000]), "not a whole safetensors"),
+        (lambda f: (f / "unet" / DIFFUSERS[0]).unlink(), "safetensors"),
+        (
+            lambda f: (f / "unet" / DIFFUSERS[0]).write_bytes((f / "unet" / DIFFUSERS[0]).read_bytes()[:1000]),
+            "not a whole safetensors",
+        ),
         (lambda f: (f / "scheduler" / "scheduler_config.json").unlink(), "scheduler_config.json"),
         (lambda f: (f / "unet" / "config.json").write_text("[" * 100_000), "cannot be read"),
         (lambda f: edit_json(f / "unet" / "config.json", block_out_channels=[10**9, 16]), "1000000000"),

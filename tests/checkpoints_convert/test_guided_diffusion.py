@@ -142,7 +142,7 @@ def test_the_schedule_is_as_told(golden, tmp_path):
 @pytest.mark.parametrize(
     ("change", "options", "named"),
     [
-        ({"label_emb.weight": (10, 256)}, {}, "num_class_embeds 10 is not supported"),
+        ({"label_emb.weight": (10, 255)}, {}, r"class_embedding.weight is \[10, 255\], which does not fit \[10, 256\]"),
         ({"output_blocks.0.0.in_layers.0.weight": None}, {}, "no guided-diffusion weights"),
         ({"output_blocks.3.0.in_layers.0.weight": None}, {}, "do not form levels"),
         ({"input_blocks.1.0.in_layers.2.weight": None}, {}, r"missing down_blocks.0.resnets.0.conv1.weight"),
@@ -178,10 +178,17 @@ def test_what_does_not_fit_is_one_clear_line(change, options, named, golden, tmp
 
 def test_options_of_files_are_refused_for_folders(capsys):
     assert main(["convert", "eurosat-64", "nowhere", "--head-channels=64"]) == 2
-    assert "--head-channels is for guided-diffusion weights" in capsys.readouterr().err
+    assert "--head-channels is told of a file of weights" in capsys.readouterr().err
 
 
-def test_load_prior_says_what_to_do_with_a_file(tmp_path):
+def test_load_prior_says_what_to_do_with_a_file(golden, tmp_path):
     (tmp_path / "model.pt").write_bytes(b"")
-    with pytest.raises(code_jax.UserError, match="code-jax convert"):
+    with pytest.raises(code_jax.UserError, match="is not a whole PyTorch file"):
         code_jax.load_prior(tmp_path / "model.pt")
+    safetensors.numpy.save_file(
+        {name: np.ascontiguousarray(tensor) for name, tensor in state_of(golden, "legacy").items()},
+        tmp_path / "model.safetensors",
+    )
+    with pytest.raises(code_jax.UserError, match="state --head-channels"):
+        code_jax.load_prior(tmp_path / "model.safetensors")
+    assert_close(code_jax.load_prior(tmp_path / "model.safetensors", **facts(NETWORKS["legacy"])), golden["legacy"])

@@ -1,7 +1,6 @@
 """Checkpoints in the reference repositories' layouts: recognized, converted, and answering as the reference code did."""
 
 import functools
-import gzip
 import json
 
 import jax
@@ -9,7 +8,7 @@ import numpy as np
 import pytest
 
 import code_jax
-from checkpoints_convert.dit import convert_dit, is_dit
+from checkpoints_convert.dit import convert_dit
 from checkpoints_convert.edm import convert_edm
 from checkpoints_convert.guided_diffusion import GuidedDiffusion, convert_guided_diffusion
 from checkpoints_convert.ncsnpp import is_ncsnpp, song_unet_config, song_unet_state
@@ -17,6 +16,7 @@ from checkpoints_convert.score_sde import ScoreSDE, average, convert_score_sde
 from code_jax.models.networks import network_of
 from code_jax.priors.weights import expected_shapes, from_state_dict
 from tests.checkpoints_convert.layouts import ADM, DHARIWAL, LABELS, SCORE_SDE, SIGMAS, SKIP_BLOCKS, TIMES, images
+from tests.checkpoints_convert.published import contents_of, published, without_values
 from tests.models.architectures import weights
 from tests.models.networks import DIT, made, noise_levels
 from tests.models.networks import images as image_batch
@@ -88,7 +88,7 @@ def test_skip_blocks_answer_as_diffusers():
 
 def test_a_dhariwal_network_converts_to_diffusers_and_answers_as_recorded(golden):
     contents = convert_edm({f"model.{name}": tensor for name, tensor in state_of(golden, "dhariwal").items()}, "EDMPrecond")
-    assert contents.network["num_class_embeds"] == DHARIWAL["label_dim"] + 1
+    assert contents.network["num_class_embeds"] == DHARIWAL["label_dim"]
     got = answers(network_of(contents.network), contents.state(), images(3), TIMES, condition=LABELS)
     assert_close(got, golden["dhariwal"])
 
@@ -103,39 +103,6 @@ def test_guided_diffusion_with_classes_converts_and_answers_as_recorded(golden):
         answers(network, state, images(3), TIMES)
 
 
-def published(request):
-    return json.loads(gzip.decompress((request.config.rootpath / FOLDER / "published.json.gz").read_bytes()))
-
-
-def contents_of(entry, state):
-    """What the converters make of a published checkpoint: config, and state dict."""
-    if entry["format"] == "score_sde":
-        contents = convert_score_sde(state | {"sigmas": np.geomspace(0.01, 348, 2000)}, ScoreSDE(**entry["facts"]))
-    elif entry["format"] == "edm":
-        contents = convert_edm(state, entry["precondition"])
-    elif entry["format"] == "guided_diffusion":
-        contents = convert_guided_diffusion(state, GuidedDiffusion(**entry["facts"]))
-    elif entry["format"] == "dit":
-        assert is_dit(state)
-        contents = convert_dit(state)
-    elif entry["format"] == "diffusers":
-        config = song_unet_config(entry["config"])
-        return config, song_unet_state(state, config)
-    else:
-        return entry["config"] | {"_class_name": entry["format"]}, state
-    return contents.network, contents.state()
-
-
-def without_values(shapes):
-    """Arrays of these shapes that take no memory; filters as they are."""
-    state = {name: np.broadcast_to(np.float32(0), shape) for name, shape in shapes.items()}
-    for name in state:
-        if name.endswith("resample_filter"):
-            taps = np.array([1, 3, 3, 1] if state[name].shape[-1] == 4 else [1, 1])
-            state[name] = (np.outer(taps, taps)[None, None] / taps.sum() ** 2).astype(np.float32)
-    return state
-
-
 @functools.cache
 def _wanted(config):
     """Names and shapes of the network of a config, written as JSON: many checkpoints are of one."""
@@ -143,14 +110,15 @@ def _wanted(config):
 
 
 def assert_every_key_is_used_once(name, entry):
-    config, state = contents_of(entry, without_values(entry["shapes"]))
+    contents = contents_of(entry)
+    config, state = contents.network, contents.state()
     wanted = _wanted(json.dumps(config))
-    assert {key: tensor.shape for key, tensor in state.items()} == wanted, name
+    added = {"empty_prompt"} if config.get("_class_name") == "UNet2DConditionModel" else set()  # by the text encoder
+    assert {key: tensor.shape for key, tensor in state.items()} == {key: wanted[key] for key in wanted.keys() - added}, name
     given = sum(int(np.prod(shape)) for key, shape in entry["shapes"].items() if not _unused(key))
     if config.get("_class_name") == "DiT":  # half of the outputs are a variance
         given -= sum(int(np.prod(entry["shapes"][f"final_layer.linear.{leaf}"])) // 2 for leaf in ("weight", "bias"))
-    no_class = config["time_embedding_dim"] if entry["format"] == "edm" and config.get("num_class_embeds") else 0
-    assert sum(int(np.prod(shape)) for shape in wanted.values()) == given + no_class, name
+    assert sum(int(np.prod(shape)) for key, shape in wanted.items() if key not in added) == given, name
     return config.get("_class_name", "UNet2DModel")
 
 
@@ -163,6 +131,8 @@ ONE_OF_EACH = {
     "edm2-img64-s": "EDM2UNet",
     "DiT-XL-2-256x256": "DiT",
     "google/ncsnpp-celebahq-256": "SongUNet",
+    "CompVis/ldm-celebahq-256 unet": "UNet2DModel",
+    "stable-diffusion-v1 unet": "UNet2DConditionModel",
     "stable-diffusion-v1 vae": "AutoencoderKL",
     "CompVis/ldm-celebahq-256 vqvae": "VQModel",
     "stable-diffusion-v1 text_encoder": "CLIPTextModel",
@@ -170,18 +140,18 @@ ONE_OF_EACH = {
 
 
 @pytest.mark.parametrize("name", ONE_OF_EACH)
-def test_a_published_checkpoint_is_recognized_and_every_key_is_used_once(name, request):
-    assert assert_every_key_is_used_once(name, published(request)[name]) == ONE_OF_EACH[name]
+def test_a_published_checkpoint_is_recognized_and_every_key_is_used_once(name):
+    assert assert_every_key_is_used_once(name, published()[name]) == ONE_OF_EACH[name]
 
 
 @pytest.mark.parity
-def test_every_published_checkpoint_is_recognized_and_every_key_is_used_once(request):
-    entries = published(request)
+def test_every_published_checkpoint_is_recognized_and_every_key_is_used_once():
+    entries = published()
     refused = entries.pop("512x512_diffusion")  # its first level is narrower than its sinusoids are many
     for name, entry in entries.items():
         assert_every_key_is_used_once(name, entry)
     with pytest.raises(code_jax.UserError, match="embedded in 256 sinusoids, not in the 128 of the first level"):
-        contents_of(refused, without_values(refused["shapes"]))
+        contents_of(refused)
 
 
 def _unused(name):
@@ -213,7 +183,7 @@ def test_what_is_no_whole_score_sde_checkpoint_is_named(change, named, golden):
         if shape is None:
             del state[name]
     with pytest.raises(code_jax.UserError, match=named):
-        contents = convert_score_sde(state, ScoreSDE("ve", 8))
+        contents = convert_score_sde(state, ScoreSDE(8))
         from_state_dict(network_of(contents.network), contents.state())
 
 
@@ -268,13 +238,13 @@ def test_a_dit_converts_to_its_mean_alone():
     assert_close(answers(network_of(contents.network), contents.state(), x, noise, condition=LABELS), expected)
 
 
-def test_a_dit_of_unknown_heads_wants_them_told(request):
-    state = without_values(published(request)["DiT-XL-2-256x256"]["shapes"])
+def test_a_dit_of_unknown_heads_wants_them_told():
+    state = without_values(published()["DiT-XL-2-256x256"]["shapes"])
     del state["blocks.27.attn.qkv.weight"]
     with pytest.raises(code_jax.UserError, match="1152 channels and 27 blocks are not known: state num_heads"):
         convert_dit(state)
 
 
 def test_a_kind_of_network_that_is_not_known_is_named():
-    with pytest.raises(code_jax.UserError, match="'UNet9000' is not supported; those that are: UNet2DModel"):
+    with pytest.raises(code_jax.UserError, match="'UNet9000' is not supported here; those that are: UNet2DModel"):
         network_of({"_class_name": "UNet9000"})

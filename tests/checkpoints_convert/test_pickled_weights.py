@@ -11,7 +11,7 @@ import safetensors.numpy
 from huggingface_hub.utils import filter_repo_objects
 
 import code_jax
-from checkpoints_convert.diffusers import PICKLED_WEIGHTS, WEIGHTS
+from checkpoints_convert.weights import DIFFUSERS
 from code_jax.priors.weights import to_state_dict
 from tests.checkpoints_convert.test_convert import assert_same
 from tests.checkpoints_convert.torch_files import archive, pickled, storage, tensor
@@ -28,24 +28,24 @@ def write_pickled(path, state):
 
 
 def test_a_folder_of_pickled_weights_loads_and_safetensors_are_preferred(tiny, folder):
-    weights = folder / "unet" / WEIGHTS
-    write_pickled(folder / "unet" / PICKLED_WEIGHTS, to_state_dict(jax.tree.map(lambda leaf: leaf + 1, tiny.params)))
+    weights = folder / "unet" / DIFFUSERS[0]
+    write_pickled(folder / "unet" / DIFFUSERS[1], to_state_dict(jax.tree.map(lambda leaf: leaf + 1, tiny.params)))
     assert_same(code_jax.load_prior(folder), tiny)
     weights.unlink()
-    write_pickled(folder / "unet" / PICKLED_WEIGHTS, to_state_dict(tiny.params))
+    write_pickled(folder / "unet" / DIFFUSERS[1], to_state_dict(tiny.params))
     assert_same(code_jax.load_prior(folder), tiny)
 
 
-@pytest.mark.parametrize("weights", [WEIGHTS, PICKLED_WEIGHTS])
+@pytest.mark.parametrize("weights", [DIFFUSERS[0], DIFFUSERS[1]])
 def test_numbered_parts_load(weights, tiny, folder):
     state = to_state_dict(tiny.params)
     stem, suffix = weights.rsplit(".", 1)
     names = [f"{stem}-{part:05}-of-00002.{suffix}" for part in (1, 2)]
     placed = {key: names[position % 2] for position, key in enumerate(state)}
-    (folder / "unet" / WEIGHTS).unlink()
+    (folder / "unet" / DIFFUSERS[0]).unlink()
     for name in names:
         part = {key: state[key] for key in state if placed[key] == name}
-        (safetensors.numpy.save_file if weights == WEIGHTS else lambda part, path: write_pickled(path, part))(
+        (safetensors.numpy.save_file if weights == DIFFUSERS[0] else lambda part, path: write_pickled(path, part))(
             part, folder / "unet" / name
         )
     index = folder / "unet" / f"{weights}.index.json"
@@ -65,12 +65,12 @@ def test_numbered_parts_load(weights, tiny, folder):
 def test_the_hub_s_pickles_are_fetched_only_where_there_are_no_safetensors(pickled_only, tiny, folder, tmp_path, monkeypatch):
     """The hub is a folder here, and its patterns are applied by the hub's own function."""
     unet = folder / "unet"
-    write_pickled(unet / PICKLED_WEIGHTS, to_state_dict(tiny.params))
-    (folder / "text_encoder").mkdir()
-    for extra in ("unet/diffusion_pytorch_model.fp16.bin", "unet/x.ckpt", "text_encoder/pytorch_model.bin", "train.pt"):
+    write_pickled(unet / DIFFUSERS[1], to_state_dict(tiny.params))
+    (folder / "safety_checker").mkdir()
+    for extra in ("unet/diffusion_pytorch_model.fp16.bin", "unet/x.ckpt", "safety_checker/pytorch_model.bin", "train.pt"):
         (folder / extra).write_bytes(b"never")
     if pickled_only:
-        (unet / WEIGHTS).unlink()
+        (unet / DIFFUSERS[0]).unlink()
 
     def download(name, revision, allow_patterns, ignore_patterns):
         snapshot = tmp_path / "0123456789"
@@ -84,4 +84,4 @@ def test_the_hub_s_pickles_are_fetched_only_where_there_are_no_safetensors(pickl
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     assert_same(code_jax.load_prior("org/tiny"), tiny)
     there = {path.name for path in (tmp_path / "0123456789").rglob("*") if path.suffix not in (".json", "")}
-    assert there == {PICKLED_WEIGHTS if pickled_only else WEIGHTS}
+    assert there == {DIFFUSERS[1] if pickled_only else DIFFUSERS[0]}

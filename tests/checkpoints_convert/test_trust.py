@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import code_jax
-from checkpoints_convert.diffusers import WEIGHTS
+from checkpoints_convert.weights import DIFFUSERS
 from code_jax.models.config import UNet2DConfig
 from code_jax.priors.read import read_network
 from code_jax.priors.scheduler import read_scheduler
@@ -64,7 +64,7 @@ def test_a_changed_description_is_refused(change, named, tiny, tmp_path):
 
 
 def test_a_safetensors_header_that_promises_more_than_the_file_is_refused(folder):
-    path = folder / "unet" / WEIGHTS
+    path = folder / "unet" / DIFFUSERS[0]
     whole = path.read_bytes()
     length = int.from_bytes(whole[:8], "little")
     header = json.loads(whole[8 : 8 + length])
@@ -162,7 +162,7 @@ def test_a_mutated_config_is_refused_in_one_line_or_describes_a_network(data):
 )
 def test_hostile_sizes_are_named_before_anything_is_allocated(option, named, folder):
     edit_json(folder / "unet" / "config.json", **option)
-    (folder / "unet" / WEIGHTS).unlink()  # the config is refused before weights are looked for
+    (folder / "unet" / DIFFUSERS[0]).unlink()  # the config is refused before weights are looked for
     tracemalloc.start()
     with pytest.raises(code_jax.UserError, match=named):
         code_jax.load_prior(folder)
@@ -186,7 +186,7 @@ def test_hostile_sizes_are_named_before_anything_is_allocated(option, named, fol
 )
 def test_json_itself_is_bounded(text, named, folder):
     (folder / "unet" / "config.json").write_text(text, encoding="latin-1")
-    (folder / "unet" / WEIGHTS).unlink()  # the config is refused before weights are looked for
+    (folder / "unet" / DIFFUSERS[0]).unlink()  # the config is refused before weights are looked for
     with pytest.raises(code_jax.UserError, match=named) as error:
         code_jax.load_prior(folder)
     assert "\n" not in str(error.value)

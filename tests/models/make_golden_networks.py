@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from tests.models.architectures import weights
-from tests.models.networks import CLIP, CODECS, DIT, EDM2, LABELS, SONG, images, noise_levels
+from tests.models.networks import CLIP, CODECS, DIT, EDM2, LABELS, SONG, TEXT, images, noise_levels
 from tests.reference_code import load
 
 GOLDEN = Path(__file__).with_name("golden_networks.npz")
@@ -48,6 +48,18 @@ def codec(name: str) -> dict[str, np.ndarray]:
 
 
 @torch.no_grad()
+def text(name: str) -> np.ndarray:
+    """The answer of a network that looks at the empty prompt, whose embedding is its parameter here."""
+    import diffusers
+
+    options = {key: value for key, value in TEXT[name].items() if key != "prompt_tokens"}
+    network = weighted(diffusers.UNet2DConditionModel(**options))
+    prompt = weights({"empty_prompt": (TEXT[name]["prompt_tokens"], options["cross_attention_dim"])})["empty_prompt"]
+    x, t = nchw(images(8, options["in_channels"])), torch.from_numpy(noise_levels(name))
+    return nhwc(network(x, t, torch.from_numpy(np.broadcast_to(prompt, (8, *prompt.shape)).copy())).sample)
+
+
+@torch.no_grad()
 def main() -> None:
     from transformers import CLIPTextConfig, CLIPTextModel
 
@@ -68,6 +80,7 @@ def main() -> None:
         golden[name] = nhwc(network(x, torch.from_numpy(noise_levels(name)), torch.from_numpy(LABELS)))
     for name in CODECS:
         golden |= codec(name)
+    golden |= {name: text(name) for name in TEXT}
     clip = weighted(CLIPTextModel(CLIPTextConfig(**CLIP, bos_token_id=28, eos_token_id=29)))
     golden["clip"] = clip(torch.tensor([[28] + [29] * 8])).last_hidden_state.numpy()
     np.savez_compressed(GOLDEN, **golden)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from code_jax.models.autoencoder import AutoencoderKL, AutoencoderKLConfig, VQModel, VQModelConfig
+from code_jax.models.autoencoder import AutoencoderKL, VQModel
 from code_jax.models.clip_text import CLIPTextConfig, CLIPTextModel
+from code_jax.models.codec_config import AutoencoderKLConfig, VQModelConfig
 from code_jax.models.dit import DiT, DiTConfig
 from code_jax.models.edm2_unet import EDM2UNet, EDM2UNetConfig
 from code_jax.models.song_unet import SongUNet, SongUNetConfig
+from code_jax.models.text_unet import TextUNetConfig, UNet2DConditionModel
 from code_jax.priors.weights import expected_shapes, from_state_dict
 from tests.models.architectures import weights
 
@@ -53,6 +55,16 @@ DIT = {
     "dit-without-variance": {"input_size": 12, "patch_size": 4, "in_channels": 1, "hidden_size": 20, "depth": 1, "num_heads": 2}
     | {"num_classes": 5, "learn_sigma": False, "mlp_ratio": 2.5},
 }
+TEXT = {
+    "text": {"sample_size": 8, "in_channels": 4, "out_channels": 4, "block_out_channels": [8, 16, 16], "norm_num_groups": 4}
+    | {"down_block_types": ["CrossAttnDownBlock2D", "DownBlock2D", "CrossAttnDownBlock2D"]}
+    | {"up_block_types": ["CrossAttnUpBlock2D", "UpBlock2D", "CrossAttnUpBlock2D"]}
+    | {"layers_per_block": 1, "attention_head_dim": 2, "cross_attention_dim": 12, "prompt_tokens": 9},
+    "text-linear": {"sample_size": 8, "in_channels": 3, "out_channels": 3, "block_out_channels": [12, 24], "norm_num_groups": 3}
+    | {"down_block_types": ["DownBlock2D", "CrossAttnDownBlock2D"], "up_block_types": ["CrossAttnUpBlock2D", "UpBlock2D"]}
+    | {"layers_per_block": 2, "attention_head_dim": [2, 6], "cross_attention_dim": 5, "prompt_tokens": 3}
+    | {"use_linear_projection": True, "flip_sin_to_cos": False, "freq_shift": 1},
+}
 _LEVELS = {"down_block_types": ["DownEncoderBlock2D"] * 2, "up_block_types": ["UpDecoderBlock2D"] * 2, "sample_size": 8}
 CODECS = {
     "kl": _LEVELS | {"block_out_channels": [8, 16], "norm_num_groups": 4},
@@ -80,6 +92,8 @@ def made(name: str):
         return EDM2UNet(EDM2UNetConfig.from_options(EDM2[name]))
     if name in DIT:
         return DiT(DiTConfig.from_options(DIT[name]))
+    if name in TEXT:
+        return UNet2DConditionModel(TextUNetConfig.from_diffusers(TEXT[name]))
     if name == "vq":
         return VQModel(VQModelConfig.from_diffusers(CODECS[name]))
     if name in CODECS:

@@ -11,9 +11,9 @@ import code_jax
 from code_jax.models.clip_text import CLIPTextConfig
 from code_jax.models.edm2_unet import EDM2UNetConfig
 from code_jax.models.song_unet import SongUNet, SongUNetConfig
-from tests.models.networks import CODECS, DIT, EDM2, LABELS, SONG, images, made, noise_levels, params
+from tests.models.networks import CODECS, DIT, EDM2, LABELS, SONG, TEXT, images, made, noise_levels, params
 
-NOISE_CONDITIONED = [*SONG, *EDM2, *DIT]
+NOISE_CONDITIONED = [*SONG, *EDM2, *DIT, *TEXT]
 pytestmark = pytest.mark.usefixtures("quickly_compiled")
 
 
@@ -63,6 +63,15 @@ def test_codecs_equal_diffusers(name):
 
     network = made(name)
     assert_codec(network, params(network), name, codec(name))
+
+
+@pytest.mark.parity
+@pytest.mark.parametrize("name", TEXT)
+def test_networks_that_look_at_a_text_equal_diffusers(name):
+    from tests.models.make_golden_networks import text
+
+    network = made(name)
+    assert relative_error(answer(network, params(network), name), text(name)) <= 1e-5
 
 
 def test_the_empty_prompt_is_embedded_as_transformers_does(golden):
@@ -138,7 +147,12 @@ def test_bfloat16_stays_near_float32_and_answers_in_float32(name):
         ("dit", {"patch_size": 3}, "patch_size 3"),
         ("dit", {"learn_sigma": "yes"}, "learn_sigma"),
         ("kl", {"norm_num_groups": 3}, "norm_num_groups 3"),
-        ("kl", {"latents_mean": [0.0]}, "latents_mean"),
+        ("kl", {"latents_mean": [0.0]}, r"latents_mean is \(0.0,\); it must be a list of 4 numbers"),
+        ("kl", {"latents_std": [1.0, 1.0, 0.0, 1.0]}, "latents_std is 0.0"),
+        ("vq", {"quantize": 1}, "quantize is 1"),
+        ("text", {"attention_head_dim": 3}, "8 is no multiple of 4 groups or 3 heads"),
+        ("text", {"addition_embed_type": "text_time"}, "addition_embed_type 'text_time'"),
+        ("text", {"up_block_types": ["UpBlock2D"]}, "up_block_types does not have one entry"),
         ("kl", {"down_block_types": ["AttnDownEncoderBlock2D"] * 2}, "down_block_types"),
         ("kl", {"act_fn": "relu"}, "act_fn 'relu'"),
         ("vq", {"norm_type": "spatial"}, "norm_type 'spatial'"),
@@ -146,11 +160,10 @@ def test_bfloat16_stays_near_float32_and_answers_in_float32(name):
     ],
 )
 def test_what_is_not_supported_is_refused_by_name(name, option, named):
-    read = {"kl": type(made("kl").config).from_diffusers, "vq": type(made("vq").config).from_diffusers}.get(
-        name, getattr(type(made(name).config), "from_options", None)
-    )
+    config = type(made(name).config)
+    read = config.from_diffusers if name in {**CODECS, **TEXT} else config.from_options
     with pytest.raises(code_jax.UserError, match=named):
-        read({**SONG, **EDM2, **DIT, **CODECS}[name] | option)
+        read({**SONG, **EDM2, **DIT, **CODECS, **TEXT}[name] | option)
 
 
 def test_a_config_says_what_it_lacks():

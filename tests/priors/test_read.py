@@ -1,4 +1,4 @@
-"""What a folder says of itself is believed: priors of pixels load as they are meant, all others are refused by name."""
+"""What a folder says of itself is believed: priors load as they are meant, and what is none is refused by name."""
 
 import dataclasses
 import json
@@ -13,7 +13,7 @@ import pytest
 import safetensors.numpy
 
 import code_jax
-from checkpoints_convert.diffusers import WEIGHTS
+from checkpoints_convert.weights import DIFFUSERS
 from code_jax.models.unet import UNet2DModel
 from code_jax.priors.weights import expected_params, to_state_dict
 from tests.checkpoints_convert.test_convert import assert_same, edit_json
@@ -31,14 +31,11 @@ def refused(folder, named):
 @pytest.mark.parametrize(
     ("name", "kind"),
     [
-        ("FlowMatchEulerDiscreteScheduler", "flow matching"),
+        ("FlowMatchLCMScheduler", "flow matching"),
         ("CMStochasticIterativeScheduler", "consistency"),
         ("LCMScheduler", "consistency"),
-        ("EDMEulerScheduler", "EDM"),
-        ("EDMDPMSolverMultistepScheduler", "EDM"),
-        ("ScoreSdeVeScheduler", "variance-exploding"),
         ("KarrasVeScheduler", "variance-exploding"),
-        ("ScoreSdeVpScheduler", "continuous"),
+        ("CosineDPMSolverMultistepScheduler", "EDM"),
         ("MyOwnScheduler", "unknown"),
         (["DDPMScheduler"], "unknown"),
     ],
@@ -102,19 +99,20 @@ def test_options_that_make_it_another_diffusion_are_refused(change, named, folde
 @pytest.mark.parametrize(
     ("parts", "named"),
     [
-        ({"vqvae": ["diffusers", "VQModel"]}, "vqvae .*latents"),
-        ({"vae": ["diffusers", "AutoencoderKL"]}, "vae .*latents"),
-        ({"text_encoder": ["transformers", "CLIPTextModel"]}, "text_encoder .*conditioned on text"),
-        ({"movement": ["mine", "Movement"]}, "'movement' .*no pixel prior"),
+        ({"vqvae": ["diffusers", "VQModel"]}, "lacks the part vqvae .*not whole"),
+        ({"text_encoder": ["transformers", "CLIPTextModel"]}, "lacks the part text_encoder .*not whole"),
+        ({"movq": ["diffusers", "VQModel"]}, "movq .*another autoencoder"),
+        ({"movement": ["mine", "Movement"]}, "'movement' .*no prior here"),
         ({"_class_name": "ConsistencyModelPipeline"}, "consistency network"),
-        ({"_class_name": "LDMPipeline"}, "latents"),
-        ({"_class_name": "StableDiffusionPipeline"}, "is a StableDiffusionPipeline: unknown here"),
+        ({"_class_name": "LDMPipeline"}, "one of latents, and has no autoencoder"),
+        ({"_class_name": "StableDiffusionXLPipeline"}, "is a StableDiffusionXLPipeline: unknown here"),
         ({"_class_name": ["DDPMPipeline"]}, "which is no name"),
-        ({"unet": ["diffusers", "UNet2DConditionModel"]}, "'UNet2DConditionModel' for its unet"),
+        ({"unet": ["diffusers", "UNet3DConditionModel"]}, "'UNet3DConditionModel' for its unet"),
         ({"scheduler": ["diffusers", "KarrasVeScheduler"]}, "'KarrasVeScheduler' is not supported .*variance-exploding"),
+        ({"scheduler": ["diffusers", "EDMEulerScheduler"]}, "'EDMEulerScheduler' is not supported"),
     ],
 )
-def test_a_pipeline_of_more_than_pixels_is_refused(parts, named, folder):
+def test_a_pipeline_that_is_no_prior_or_not_whole_is_refused(parts, named, folder):
     edit_json(folder / "model_index.json", **parts)
     refused(folder, named)
 
@@ -127,15 +125,15 @@ def test_a_part_that_is_left_out_is_no_part(tiny, folder):
 def test_a_latent_network_is_known_by_what_lies_beside_it(folder):
     (folder / "model_index.json").unlink()
     (folder / "vqvae").mkdir()
-    refused(folder, "latents")
+    refused(folder, r"vqvae.config\.json cannot be read")
 
 
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        ({"num_class_embeds": 10}, "num_class_embeds 10 .*classes"),
+        ({"num_class_embeds": 10}, "missing class_embedding"),
         ({"class_embed_type": "timestep"}, "class_embed_type 'timestep' .*classes"),
-        ({"_class_name": "UNet2DConditionModel", "cross_attention_dim": 32}, "UNet2DConditionModel.*text"),
+        ({"_class_name": "UNet2DConditionModel", "cross_attention_dim": 32}, "looks at a text, and there is no text_encoder"),
         ({"in_channels": 4}, "takes 4 channels and gives 3"),
         ({"in_channels": 6, "out_channels": 3}, "takes 6 channels and gives 3"),
         ({"out_channels": 9}, "takes 3 channels and gives 9"),
@@ -152,7 +150,7 @@ def test_a_network_that_wants_more_than_a_picture_is_refused(change, named, fold
 
 
 def rewrite(folder, change):
-    path = folder / "unet" / WEIGHTS
+    path = folder / "unet" / DIFFUSERS[0]
     safetensors.numpy.save_file(change(safetensors.numpy.load_file(path)), path)
 
 
@@ -193,7 +191,7 @@ def test_half_precision_alone_loads_and_full_precision_is_preferred(parts, tiny,
             safetensors.numpy.save_file({name: state[name] for name in state if placed[name] == part}, unet / part)
         (unet / f"{stem}.safetensors.index.fp16.json").write_text(json.dumps({"metadata": {}, "weight_map": placed}))
     assert_same(code_jax.load_prior(folder), tiny)
-    (unet / WEIGHTS).unlink()
+    (unet / DIFFUSERS[0]).unlink()
     jax.tree.map(lambda a, b: np.testing.assert_array_equal(a, np.float16(b)), code_jax.load_prior(folder).params, tiny.params)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from code_jax.diffusion.denoiser import Denoiser
 from code_jax.diffusion.levels import noise_levels
@@ -21,7 +22,7 @@ from code_jax.editing.settings import EditConfig, canonical, describe, excess
 
 OPTIONS = (
     "preset", "sigma", "depth", "relative_step", "step_size", "eta", "langevin_steps", "num_steps", "anneal_rate",
-    "anneal_levels", "langevin", "solver", "grid", "input_noise", "dynamic_threshold",
+    "anneal_levels", "langevin", "solver", "grid", "input_noise", "dynamic_threshold", "guidance",
 )  # fmt: skip
 
 
@@ -61,7 +62,15 @@ def _route(config: EditConfig, denoiser: Denoiser) -> Route:
 
 def _warn(config: EditConfig, denoiser: Denoiser) -> tuple[str, ...]:
     beyond = excess(config)
-    return () if beyond is None else (beyond,)
+    return (() if beyond is None else (beyond,)) + without_range(config, denoiser)
+
+
+def without_range(config: EditConfig, denoiser: Denoiser) -> tuple[str, ...]:
+    """What to say of clipping to a range that is not known."""
+    if np.all(np.isfinite(denoiser.data_range)) or not np.any(np.isfinite(config.eta)):
+        return ()
+    measure = "code-jax convert PRIOR FOLDER --measure PICTURES"
+    return (f"eta clips nothing: the range of this prior's latents is not measured ({measure} makes a prior that has it)",)
 
 
 def config_method(name: str, about: str, options: tuple[str, ...], defaults: dict[str, Any], **rest: Any) -> Method:
@@ -78,7 +87,7 @@ METHOD = config_method(
     start=noisy_start,
     route=_route,
     up=moves_up,
-    upward=("sigma", "eta", "input_noise"),
+    upward=("sigma", "eta", "input_noise", "guidance"),
     warn=_warn,
     rows={"code-cbc": Row("CODE without CBC", {"eta": math.inf}), "code": Row("CODE", base="code-cbc")},
 )

@@ -7,13 +7,13 @@ import math
 from code_jax.diffusion.denoiser import Denoiser
 from code_jax.diffusion.levels import noise_levels
 from code_jax.editing.methods import Row
-from code_jax.editing.methods.code import config_method, moves_up, noisy_start, way_up
+from code_jax.editing.methods.code import config_method, moves_up, noisy_start, way_up, without_range
 from code_jax.editing.moves import last_move, ode_moves
 from code_jax.editing.route import Route
 from code_jax.editing.settings import EditConfig
 
 _OPTIONS = (
-    "preset", "sigma", "depth", "eta", "num_steps", "solver", "grid", "input_noise", "dynamic_threshold",
+    "preset", "sigma", "depth", "eta", "num_steps", "solver", "grid", "input_noise", "dynamic_threshold", "guidance",
 )  # fmt: skip
 
 
@@ -31,6 +31,7 @@ METHOD = config_method(
     start=noisy_start,
     route=_route,
     up=moves_up,
-    upward=("sigma", "eta", "input_noise"),
+    upward=("sigma", "eta", "input_noise", "guidance"),
+    warn=without_range,
     rows={"ddim": Row("DDIM round trip", {"eta": math.inf}), "ddim+cbc": Row("DDIM + CBC", base="ddim")},
 )

@@ -89,6 +89,11 @@ class OfficialSettings(flax.struct.PyTreeNode):
             choose("quirk", name, QUIRKS)
 
     @property
+    def guidance(self) -> None:
+        """The published program has none."""
+        return None
+
+    @property
     def method(self) -> Method:
         """The published program."""
         return METHOD

@@ -17,7 +17,7 @@ from code_jax.editing.moves import ancestral_moves, last_move
 from code_jax.editing.route import Route
 from code_jax.editing.settings import EditConfig
 
-_OPTIONS = ("preset", "sigma", "depth", "num_steps", "grid", "dynamic_threshold")
+_OPTIONS = ("preset", "sigma", "depth", "num_steps", "grid", "dynamic_threshold", "guidance")
 
 
 def _start(

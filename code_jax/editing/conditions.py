@@ -1,0 +1,30 @@
+"""Conditions of an edit: labels of a prior with classes, one an image."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from code_jax.diffusion.denoiser import Condition, Denoiser
+from code_jax.errors import UserError
+
+
+def check_condition(denoiser: Denoiser, condition: Condition, count: int) -> Condition:
+    """A condition for so many images: labels as int32 [B], where a denoiser has classes.
+
+    Raises:
+        UserError: for labels out of range, or of another number than the images; and where there must be some.
+    """
+    if not denoiser.classes or condition is None:
+        if denoiser.classes and denoiser.null_class is None:
+            raise UserError(f"this prior knows no picture without a class: give a label from 0 to {denoiser.classes - 1}")
+        return condition
+    labels = jnp.asarray(condition)
+    if not jnp.issubdtype(labels.dtype, jnp.integer) or labels.shape not in ((), (count,)):
+        raise UserError(f"labels are {labels.dtype}{list(labels.shape)}; give whole numbers, one for each of {count} images")
+    if not isinstance(labels, jax.core.Tracer):
+        wrong = np.asarray(labels)[(np.asarray(labels) < 0) | (np.asarray(labels) >= denoiser.classes)]
+        if wrong.size:
+            raise UserError(f"label {wrong[0]} is none of the prior's; they are from 0 to {denoiser.classes - 1}")
+    return jnp.broadcast_to(labels, (count,)).astype(jnp.int32)

@@ -1,0 +1,113 @@
+"""The codec of a latent prior: an autoencoder and its weights, and the range of the latents that it makes of pictures."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from code_jax.diffusion.codec import decoded, encoded
+from code_jax.errors import UserError, brief
+from code_jax.models.networks import Autoencoder
+from code_jax.priors.prior import Prior
+
+Shape = tuple[int, int, int]
+_AT_A_TIME = 4  # pictures that are measured
+
+
+class Autoencoding(flax.struct.PyTreeNode):
+    """A codec (`code_jax.diffusion.codec.Codec`) of a network, always in float32: its error bounds how near a result can be.
+
+    Attributes:
+        params: the network's weights.
+        network: an autoencoder of `code_jax.models`, static.
+        latent_shape: (h, w, c) of one picture's latents, static.
+    """
+
+    params: Any
+    network: Autoencoder = flax.struct.field(pytree_node=False)
+    latent_shape: Shape = flax.struct.field(pytree_node=False)
+
+    def encode(self, images: jax.Array) -> jax.Array:
+        """Latents [B, h, w, c] of pictures [B, H, W, C] in [−1, 1]: the mean of their distribution, where they have one."""
+        return _apply(self.network, self.params, images, "encode")
+
+    def decode(self, latents: jax.Array) -> jax.Array:
+        """Pictures in [−1, 1] of latents."""
+        return jnp.clip(_apply(self.network, self.params, latents, "decode"), -1, 1)
+
+    def shrink(self, mask: jax.Array) -> jax.Array:
+        """The greatest share within each latent's pixels, [B, h, w, 1], of shares [B, H, W, 1]."""
+        factor = self.network.config.factor
+        batch, height, width, _ = mask.shape
+        return mask.reshape(batch, height // factor, factor, width // factor, factor, 1).max((2, 4))
+
+
+@functools.partial(jax.jit, static_argnums=(0, 3))  # a program that asks in several places traces the network once
+def _apply(network: Autoencoder, params: Any, x: jax.Array, method: str) -> jax.Array:
+    output: Any = network.apply({"params": params}, x, method=method)
+    return output
+
+
+def picture_shape(network: Autoencoder, latents: Shape) -> Shape:
+    """(H, W, C) of the pictures whose latents have a shape.
+
+    Raises:
+        UserError: for an autoencoder of other latents.
+    """
+    config, (height, width, channels) = network.config, latents
+    if config.channels != channels or config.in_channels != config.out_channels:
+        raise UserError(
+            f"the autoencoder makes latents of {config.channels} channels, and the network takes {channels}: "
+            "these are parts of two models"
+        )
+    return height * config.factor, width * config.factor, config.out_channels
+
+
+def measure_range(prior: Prior, images: jax.Array, share: float = 1.0) -> Prior:
+    """The latent prior with the range of its latents, which clipping and thresholding need, measured on clean pictures.
+
+    R of a channel is the least that this share of the pictures' latents lie within, |z| ≤ R. It is what 1 is to pixels: clipping
+    is to R + ησ (van Delft et al. 2024, Proposition 1), and R of a few pictures is too small for others.
+
+    Args:
+        prior: one with a codec.
+        images: clean pictures [B, H, W, C] in [−1, 1].
+        share: in (0, 1]; 1 is all of them.
+
+    Returns:
+        The prior with another `data_range`, one number a channel; `save_prior` keeps it.
+
+    Raises:
+        UserError: for a prior of pixels, pictures that do not fit it, or another share.
+
+    Example:
+        >>> import code_jax
+        >>> code_jax.measure_range(code_jax.load_prior("eurosat-64"), jnp.zeros((1, 64, 64, 3)))
+        Traceback (most recent call last):
+        code_jax.errors.UserError: this prior is one of pixels, whose range is known
+    """
+    if prior.codec is None:
+        raise UserError("this prior is one of pixels, whose range is known")
+    if images.shape[1:] != prior.image_shape or not len(images):
+        raise UserError(
+            f"pictures of shape {images.shape} cannot be measured; give [B, {', '.join(map(str, prior.image_shape))}]"
+        )
+    if not 0 < share <= 1:
+        raise UserError(f"share is {brief(share)}; it must lie in (0, 1]")
+    latents = [np.abs(np.asarray(encoded(prior, images[i : i + _AT_A_TIME]))) for i in range(0, len(images), _AT_A_TIME)]
+    joined = np.concatenate(latents).reshape(-1, latents[0].shape[-1])
+    return prior.replace(data_range=tuple(map(float, np.quantile(joined, share, axis=0))))
+
+
+def codec_error(prior: Prior, images: jax.Array) -> float:
+    """Mean squared difference of pictures [B, H, W, C] to what the prior's codec gives back of them."""
+    errors = []
+    for i in range(0, len(images), _AT_A_TIME):
+        part = images[i : i + _AT_A_TIME]
+        errors.append(np.mean((np.asarray(decoded(prior, encoded(prior, part))) - part) ** 2, axis=(1, 2, 3)))
+    return float(np.mean(np.concatenate(errors)))
