@@ -266,11 +266,7 @@ def check_images(denoiser: Denoiser, images: Any, shape: tuple[int, int, int] | 
 def check_range(denoiser: Denoiser, images: jax.Array) -> jax.Array:
     """Clean images as they are; raises UserError where they are levels, not floats around [−1, 1]. Traced values pass."""
     if not isinstance(images, jax.core.Tracer):
-<<<<<<< HEAD
-        largest, most = float(_largest(images)), _BEYOND * float(np.max(denoiser.data_range))
-=======
         largest, most = float(_largest(images)), _BEYOND * float(np.max(denoiser.data_range if denoiser.codec is None else 1.0))
->>>>>>> f2185c0 (Priors of any kind: score_sde, EDM, EDM2, DiT, flow matching, classes and latents)
         if largest > most:
             raise UserError(f"images reach {largest:g} in size; scale them to [-1, 1] with code_jax.from_uint8")
     return images
