@@ -18,14 +18,17 @@ if TYPE_CHECKING:
     from code_jax.diffusion.schedule import NoiseSchedule, cosine_schedule, linear_schedule, scaled_linear_schedule
     from code_jax.diffusion.thresholding import DynamicThreshold
     from code_jax.diffusion.tiling import Tiled, tiled
+    from code_jax.editing.calibration import Calibration, Judgement
     from code_jax.editing.edit import edit, official, sdedit
     from code_jax.editing.inversion import decode, encode, round_trip
     from code_jax.editing.likelihood import Likelihood, log_likelihood
     from code_jax.editing.methods.official import OfficialSettings
     from code_jax.editing.points import SweepGrid, SweepPoint
     from code_jax.editing.presets import preset
+    from code_jax.editing.pyramid import coarse_to_fine
     from code_jax.editing.result import EditInfo, EditResult
     from code_jax.editing.settings import EditConfig, EditProgram
+    from code_jax.editing.statistics import PictureStatistics, picture_statistics
     from code_jax.editing.sweep import SweepResult, sweep
     from code_jax.errors import UserError
     from code_jax.pictures.arrays import from_uint8, to_uint8
@@ -37,15 +40,18 @@ if TYPE_CHECKING:
     from code_jax.runs.restoration import Restoration, restore
 
 __all__ = [
+    "Calibration",
     "DynamicThreshold",
     "EditConfig",
     "EditInfo",
     "EditProgram",
     "EditResult",
     "Guided",
+    "Judgement",
     "Likelihood",
     "NoiseSchedule",
     "OfficialSettings",
+    "PictureStatistics",
     "Prior",
     "Restoration",
     "SweepGrid",
@@ -56,6 +62,7 @@ __all__ = [
     "__version__",
     "bundled_samples",
     "clip_to_confidence",
+    "coarse_to_fine",
     "corrupt",
     "corruptions",
     "cosine_schedule",
@@ -71,6 +78,7 @@ __all__ = [
     "measure_range",
     "metrics",
     "official",
+    "picture_statistics",
     "preset",
     "restore",
     "round_trip",
@@ -92,14 +100,17 @@ _HOMES = {
     "diffusion.thresholding": ("DynamicThreshold",),
     "diffusion.tiling": ("Tiled", "tiled"),
     "diffusion.projections": ("clip_to_confidence",),
+    "editing.calibration": ("Calibration", "Judgement"),
     "editing.edit": ("edit", "official", "sdedit"),
     "editing.inversion": ("decode", "encode", "round_trip"),
     "editing.likelihood": ("Likelihood", "log_likelihood"),
     "editing.methods.official": ("OfficialSettings",),
     "editing.points": ("SweepGrid", "SweepPoint"),
     "editing.presets": ("preset",),
+    "editing.pyramid": ("coarse_to_fine",),
     "editing.result": ("EditInfo", "EditResult"),
     "editing.settings": ("EditConfig", "EditProgram"),
+    "editing.statistics": ("PictureStatistics", "picture_statistics"),
     "editing.sweep": ("SweepResult", "sweep"),
     "errors": ("UserError",),
     "pictures.arrays": ("from_uint8", "to_uint8"),

@@ -94,7 +94,8 @@ class Progress:
         if not self._estimated:
             self._estimated = True
             if left > 10:
-                print(f"about {clock(left)} to go ({self._things} {self._noun} in all)", file=sys.stderr)
+                noun = self._noun.removesuffix("s") if self._things == 1 else self._noun
+                print(f"about {clock(left)} to go ({self._things} {noun} in all)", file=sys.stderr)
         if now - self._said > _PAUSES[self._form] or (self._done >= self._total and self._form != "plain"):
             self._said = now
             self._say(max(left, 0.0))

@@ -81,7 +81,8 @@ def small():
 def stand_ins(tmp_path, tiny_folder, small, monkeypatch):
     """What the pages' names stand for here, in the folder that commands are run in."""
     load = loading.load_prior
-    monkeypatch.setattr(loading, "load_prior", lambda name, **given: small if name == "eurosat-64" else load(name, **given))
+    bundled = loading.bundled_priors()
+    monkeypatch.setattr(loading, "load_prior", lambda name, **given: small if name in bundled else load(name, **given))
     (tmp_path / "code_jax").symlink_to(ROOT / "code_jax")
     for folder in ("pictures", "clean"):
         (tmp_path / folder).mkdir()

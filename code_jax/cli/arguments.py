@@ -12,6 +12,7 @@ from typing import Any
 
 from code_jax.editing import options
 from code_jax.errors import UserError
+from code_jax.pictures.fits import FITS
 from code_jax.runs.shards import Shard
 
 MOST_AT_A_TIME = 10_000
@@ -43,6 +44,12 @@ def check_batch_size(value: int | str | None) -> None:
         raise UserError(f"--batch-size is {value}; it must be from 1 to {MOST_AT_A_TIME}{needs}")
 
 
+def check_seed(value: int) -> None:
+    """Raises UserError for a seed that no key takes."""
+    if not 0 <= value < 2**32:
+        raise UserError(f"--seed is {value}; it must be from 0 to {2**32 - 1}")
+
+
 def check_results(option: str, value: int | None, most: int) -> None:
     """Raises UserError for a number of results of a picture, or of pictures to restore, that nobody waits for."""
     if value is not None and not 1 <= value <= most:
@@ -56,6 +63,20 @@ def path(text: str) -> Path:
     if not text:
         raise argparse.ArgumentTypeError("the name is empty")
     return Path(text)
+
+
+def add_fit(parser: Any, details: Any) -> None:
+    """Adds how a picture meets the prior: ``--fit``, and ``--max-side`` among details."""
+    parser.add_argument("--fit", choices=tuple(FITS), default="auto", help="its own size, or the prior's (default: auto)")
+    details.add_argument("--max-side", type=side, metavar="N", help="reduce larger pictures to N pixels first")
+
+
+def side(text: str) -> int:
+    """Pixels of a picture's side."""
+    value = count(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{value} pixels are none")
+    return value
 
 
 def folder(text: str) -> Path:

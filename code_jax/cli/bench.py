@@ -11,6 +11,7 @@ from typing import Any
 from code_jax.cli.arguments import count
 from code_jax.cli.runtime import use_cores
 from code_jax.errors import UserError
+from code_jax.priors import DEFAULT
 
 _EPILOG = """examples:
   code-jax bench
@@ -22,7 +23,7 @@ def add_to(commands: Any) -> None:
     """Adds the command to the parser."""
     parser = commands.add_parser("bench", help="measure an edit against its bare network", epilog=_EPILOG)
     add = parser.add_argument
-    add("--prior", default="eurosat-64", help="bundled name, hub id or folder (default: eurosat-64)")
+    add("--prior", default=DEFAULT, help=f"bundled name, hub id or folder (default: {DEFAULT})")
     add("--preset", default="default", metavar="default|local|global", help="default: default")
     add("--precision", default="float32", metavar="float32|bfloat16", help="inside the network")
     add("--batch-size", type=int, default=4, help="pictures at a time, on all devices (default: 4)")

@@ -58,10 +58,10 @@ def _commands(parser: argparse.ArgumentParser) -> tuple[dict[str, list[argparse.
 
 
 def _values(action: argparse.Action) -> list[str]:
-    """The words that may follow an option: its choices, or those of a metavar such as code|sdedit|FILE."""
+    """The words that may follow an option: its choices, its ``words``, or those of a metavar such as code|sdedit|FILE."""
     if action.choices is not None:
         return [str(choice) for choice in action.choices]
-    words = str(action.metavar or "").split("|")
+    words = getattr(action, "words", str(action.metavar or "").split("|"))
     return [word for word in words if re.fullmatch(r"[a-z0-9_-]+", word)] if len(words) > 1 else []
 
 

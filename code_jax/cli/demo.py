@@ -8,6 +8,7 @@ from typing import Any
 
 from code_jax.cli.runtime import keep_compiled, set_flags
 from code_jax.errors import UserError
+from code_jax.priors import DEFAULT
 
 _EPILOG = """examples:
   code-jax demo
@@ -24,7 +25,7 @@ def add_to(commands: Any) -> None:
     """Adds the command to the parser."""
     parser = commands.add_parser("demo", help="open a web page on this machine", epilog=_EPILOG)
     add = parser.add_argument
-    add("--prior", action="append", help="one to offer; may be repeated (default: eurosat-64)")
+    add("--prior", action="append", help="one to offer; may be repeated (default: all that come with the package)")
     add("--host", default="127.0.0.1", metavar="ADDRESS", help="listen there (default: 127.0.0.1, this machine alone)")
     add("--allow-host", action="append", default=[], metavar="NAME", help="a proxy's name for this machine; may be repeated")
     add("--port", type=int, default=7860, help="default: 7860; 0 takes a free one")
@@ -41,8 +42,9 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(f"--port is {args.port}; it must be from 0 to 65535")
 
     from code_jax.demo.server import serve
+    from code_jax.priors.load import bundled_priors
 
-    names = list(dict.fromkeys(args.prior or ["eurosat-64"]))
+    names = list(dict.fromkeys(args.prior or [DEFAULT, *bundled_priors()]))
     return serve(names, args.precision, args.host, args.port, args.allow_host, prepare)
 
 

@@ -8,7 +8,24 @@ import warnings
 from collections.abc import Sequence
 
 from code_jax import progress
-from code_jax.cli import bench, completion, convert, corrupt, demo, evaluate, info, merge, priors, restore, sweep, train, trial
+from code_jax.cli import (
+    bench,
+    calibrate,
+    completion,
+    convert,
+    corrupt,
+    demo,
+    evaluate,
+    info,
+    likelihood,
+    merge,
+    priors,
+    restore,
+    statistics,
+    sweep,
+    train,
+    trial,
+)
 from code_jax.cli.frame import framed, warn
 from code_jax.cli.parser import Parser
 from code_jax.cli.runtime import import_libraries, set_flags
@@ -27,7 +44,10 @@ def parser_of_all() -> Parser:
     parser = Parser(prog="code-jax", description="Blind image restoration and editing with diffusion priors.", epilog=_EPILOG)
     parser.add_argument("--version", action="version", version=f"code-jax {__version__}")
     commands = parser.add_subparsers(title="commands", prog="code-jax", metavar="COMMAND", required=True, parser_class=Parser)
-    for command in (trial, restore, merge, sweep, demo, info, corrupt, evaluate, train, bench, convert, priors, completion):
+    for command in (
+        trial, restore, merge, sweep, likelihood, statistics, calibrate, demo, info, corrupt, evaluate, train, bench, convert,
+        priors, completion,
+    ):  # fmt: skip
         command.add_to(commands)
     return parser
 
@@ -43,8 +63,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(argv: Sequence[str] | None) -> int:
-    args = parse(argv)
-    args.words = list(sys.argv[1:] if argv is None else argv)
+    words = list(sys.argv[1:] if argv is None else argv)
+    if not words:
+        parser_of_all().print_help(sys.stderr)
+        return 2
+    args = parse(words)
+    args.words = words
     progress.use(getattr(args, "progress", "auto"))
     if args.run not in _QUICK:
         import_libraries()

@@ -4,13 +4,26 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from code_jax.cli.arguments import batch_size, check_batch_size, check_results, count, folder, label, path, shard
+from code_jax.cli.arguments import (
+    add_fit,
+    batch_size,
+    check_batch_size,
+    check_results,
+    check_seed,
+    count,
+    folder,
+    label,
+    path,
+    shard,
+)
 from code_jax.cli.runtime import keep_compiled, use_cores
 from code_jax.cli.settings import add_settings, labelled, settings_of, warn_of_precision
 from code_jax.errors import UserError
+from code_jax.priors import DEFAULT
 from code_jax.runs.shards import WHOLE
 
 _DESCRIPTION = "Makes likely pictures near the inputs, which are damaged, strokes or composites."
@@ -31,23 +44,25 @@ def add_to(commands: Any) -> None:
     add = parser.add_argument
     add("inputs", nargs="+", metavar="INPUT", help="pictures and folders of pictures")
     add("--out", type=folder, required=True, help="folder for results and manifest.jsonl")
-    add("--prior", default="eurosat-64", help="bundled name, hub id, folder, file (default: eurosat-64)")
-    add("--label", type=label, metavar="N|none", help="class of the pictures, of a prior with classes")
+    add("--prior", default=DEFAULT, help=f"name, hub id, folder, file (default: {DEFAULT})")
     add("--mask", type=path, help="picture, bright where the inputs may change")
     add("--samples", type=count, default=1, help="results a picture; their diversity is reported")
     add("--seed", type=int, default=0, help="default: 0")
-    add("--fit", choices=("resize", "crop", "tile"), default="resize", help="squash, take the centre, or windows")
     add("--keep-size", action="store_true", help="bring results back to their originals' sizes")
     add("--compare", action="store_true", help="write contact_sheet.png")
     add("--report", action="store_true", help="write it, and report.html with sliders")
 
     add_settings(parser)
-    add = parser.details("details of the files").add_argument
+    files = parser.details("details of the files")
+    add_fit(parser, files)
+    add = files.add_argument
+    add("--label", type=label, metavar="N|none", help="class of the pictures, of a prior with classes")
     add("--reference", type=path, help="folder of clean sources with the inputs' names")
     add("--format", choices=("png", "same", "webp", "jpeg"), default="png", help="of the results (default: png)")
     add("--quality", type=count, help="1..100 of lossy formats (JPEG: 95, WebP: lossless)")
     add("--suffix", default="", metavar="TEXT", help="added to the results' names")
     add("--animated", choices=("first", "refuse"), default="first", help="take the first of several frames, or none")
+    add("--likelihood", action="store_true", help="tell bits per dimension before and after, for 45 times the cost")
     add("--overwrite", action="store_true", help="replace results of other settings in --out")
     add("--retry-failed", action="store_true", help="try again what failed in an earlier run")
 
@@ -78,7 +93,7 @@ def run(args: argparse.Namespace) -> int:
 
     from code_jax.editing.settings import to_plain
     from code_jax.priors.load import load_prior
-    from code_jax.runs.job import Job
+    from code_jax.runs.job import Job, check_fit, larger_fit
     from code_jax.runs.micro_batch import default_micro_batch, halving, largest_fitting, recorded
     from code_jax.runs.restore import restore_files
     from code_jax.runs.shards import from_jax
@@ -87,12 +102,16 @@ def run(args: argparse.Namespace) -> int:
     use_cores()
     shard = from_jax() if args.distributed else args.shard
     prior = load_prior(args.prior, precision=args.precision)
+    if args.likelihood and prior.codec is not None:
+        raise UserError("--likelihood is of pixels, and a latent prior's density is of latents; leave it out")
     config = settings_of(args, prior)
     warn_of_precision(args.precision)
     places = {name: getattr(args, name) for name in ("keep_size", "format", "quality", "animated")}
+    check_fit(args.fit, config.method)
     noted = {name: getattr(args, name) for name in ("prior", "precision", "fit")} | to_plain(config)
     noted |= {name: value for name, value in (places | {"suffix": args.suffix}).items() if value != _PLACES[name]}
     noted |= labelled(prior, args.label, config)
+    noted |= {} if args.max_side is None else {"max_side": args.max_side}
     mask = None if args.mask is None else _mask(args.mask, prior.image_shape, args.fit)
     size = args.batch_size
     if size is None:
@@ -100,8 +119,9 @@ def run(args: argparse.Namespace) -> int:
     elif size == "auto":
         size = recorded(args.out) or largest_fitting(prior, config, args.devices, len(sources) * args.samples)
     job = Job(
-        args.samples, args.seed, size, args.fit, args.compare or args.report, args.report, noted, mask,
-        overwrite=args.overwrite, retry_failed=args.retry_failed, devices=args.devices, label=args.label, **places,
+        args.samples, args.seed, size, args.fit, larger_fit(prior, config.method), args.max_side, args.compare or args.report,
+        args.report, noted, mask, overwrite=args.overwrite, retry_failed=args.retry_failed, likelihood=args.likelihood,
+        label=args.label, devices=args.devices, **places,
     )  # fmt: skip
 
     def restore(job: Job) -> Any:
@@ -123,6 +143,11 @@ def _print_summary(summary: Any, out: Path) -> None:
         print(f"fidelity: PSNR to the input, mean of {len(summary.fidelity)}: {_mean(summary.fidelity):.2f} dB")
     if summary.codec:
         print(f"codec: PSNR of what it alone gives back, mean of {len(summary.codec)}: {_mean(summary.codec):.2f} dB")
+    if summary.bits:
+        before, after = map(_mean, zip(*summary.bits, strict=True))
+        raised = sum(after < before for before, after in summary.bits)
+        likelier = f"likelier than before: {raised} of {len(summary.bits)}"
+        print(f"likelihood: {before:.3f} bits per dimension before, {after:.3f} after; {likelier}")
     if summary.diversity:
         number = len(summary.diversity)
         print(f"diversity: RMS difference among an input's samples, mean of {number}: {_mean(summary.diversity):.4f} (range 2)")
@@ -130,7 +155,7 @@ def _print_summary(summary: Any, out: Path) -> None:
         print("interrupted: the same command goes on from here")
 
 
-def _mean(values: list[float]) -> float:
+def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values)
 
 
@@ -158,5 +183,4 @@ def check_counts(args: argparse.Namespace) -> None:
     """Raises UserError for a count or seed that cannot be."""
     check_results("--samples", args.samples, 10_000)
     check_batch_size(args.batch_size)
-    if not 0 <= args.seed < 2**32:
-        raise UserError(f"--seed is {args.seed}; it must be from 0 to {2**32 - 1}")
+    check_seed(args.seed)

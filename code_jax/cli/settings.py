@@ -15,7 +15,8 @@ from code_jax.errors import UserError
 
 def add_settings(parser: Any, title: str = "numbers in place of the preset's", leave_out: Sequence[str] = ()) -> None:
     """Adds ``--method`` and every option of `OPTIONS` but those left out; seldom needed ones among the details."""
-    parser.add_argument("--method", default="code", metavar="|".join(methods.names()), help="how (default: code)")
+    others = f"how (default: code); {', '.join(methods.names()[1:])}"
+    parser.add_argument("--method", default="code", metavar="NAME", help=others).words = methods.names()
     seldom, often = parser.details("details of the method"), parser.add_argument_group(title)
     for option in OPTIONS.values():
         if option.name not in leave_out:
@@ -58,7 +59,7 @@ def labelled(prior: Any, label: int | None, settings: Any) -> dict[str, int]:
     if label is not None and not prior.classes:
         raise UserError(f"--label {label}: this prior has no classes; leave it out")
     check_condition(prior, label, 1)
-    if label is None and settings.guidance is not None:
+    if label is None and getattr(settings, "guidance", None) is not None:
         raise UserError("--guidance leads to a class, and no --label is given; give one, or leave --guidance out")
     return {} if label is None else {"label": label}
 

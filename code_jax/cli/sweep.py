@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import argparse
 import math
-import operator
 import sys
 import time
 from collections.abc import Sequence
 from typing import Any
 
-from code_jax.cli.arguments import check_batch_size, count, folder, label, number, path
+from code_jax.cli.arguments import add_fit, check_batch_size, count, folder, label, number, path
 from code_jax.cli.runtime import keep_compiled, use_cores
 from code_jax.cli.settings import add_settings, labelled, settings_of, warn_of_precision
 from code_jax.editing.options import OPTIONS
 from code_jax.errors import UserError
+from code_jax.priors import DEFAULT
 
 _DESCRIPTION = """An AXIS is a list, A,B,C, or a range, A:B:N of N values: geometric for sigma
 and step sizes, else linear."""
@@ -31,10 +31,9 @@ def add_to(commands: Any) -> None:
     add = parser.add_argument
     add("inputs", nargs="+", metavar="INPUT", help="pictures and folders of pictures")
     add("--out", type=folder, required=True, help="folder for cells, sweep.csv, sheet and plot")
-    add("--prior", default="eurosat-64", help="bundled name, hub id, folder, file (default: eurosat-64)")
+    add("--prior", default=DEFAULT, help=f"name, hub id, folder, file (default: {DEFAULT})")
     add("--label", type=label, metavar="N|none", help="class of the pictures, of a prior with classes")
     add("--reference", type=path, help="clean source, or a folder of them")
-    add("--fit", choices=("resize", "crop", "tile"), default="resize", help="squash, take the centre, or windows")
 
     axes = parser.add_argument_group("axes").add_argument
     for name, (read, about) in _AXES.items():
@@ -44,6 +43,7 @@ def add_to(commands: Any) -> None:
     add_settings(parser, "settings of all points", leave_out=tuple(_AXES))
 
     run_of = parser.details("details of the run")
+    add_fit(parser, run_of)
     add = run_of.add_argument
     add("--batch-size", type=count, help="pictures on a device at a time (default: 1 to 8)")
     add("--precision", default="float32", metavar="float32|bfloat16", help="inside the network")
@@ -78,15 +78,16 @@ def run(args: argparse.Namespace) -> int:
 def _sweep(args: argparse.Namespace, sources: Sequence[Any]) -> int:
     import numpy as np
 
-    from code_jax.editing.keys import digest_of
     from code_jax.editing.points import SweepGrid, at_points
     from code_jax.editing.settings import to_plain
-    from code_jax.pictures.files import read_picture
+    from code_jax.pictures.files import open_picture, read_picture
     from code_jax.pictures.loading import PictureError
     from code_jax.priors.hash import prior_hash
     from code_jax.priors.load import load_prior
-    from code_jax.runs.job import Job
+    from code_jax.runs.job import Job, check_fit, larger_fit
     from code_jax.runs.sweep_report import write_report
+    from code_jax.runs.swept import Sweeper
+    from code_jax.runs.tasks import work_of
 
     keep_compiled()
     use_cores()
@@ -94,95 +95,51 @@ def _sweep(args: argparse.Namespace, sources: Sequence[Any]) -> int:
     settings = settings_of(args, prior, ignored=tuple(_AXES))
     of_label = labelled(prior, args.label, settings)
     warn_of_precision(args.precision)
+    check_fit(args.fit, settings.method)
     grid = SweepGrid(seeds=args.seeds, **{name: getattr(args, name) for name in _AXES})
     points = grid.points()
     numbers = at_points(settings, points, prior)
     plain = [to_plain(_at(numbers, p)) for p in range(len(points))]
     for text in settings.method.warn(numbers, prior):
         print(f"code-jax: warning: of {len(points)} points, at some: {text}", file=sys.stderr)
-    given, failed = [], 0
+    works, cleans, failed = [], [], 0
+    job = Job(fit=args.fit, larger=larger_fit(prior, settings.method), max_side=args.max_side)
     for source in sources:
         try:
-            pixels = read_picture(source.path, prior.image_shape, args.fit)
-            clean = None if source.reference is None else read_picture(source.reference, prior.image_shape, args.fit)
-            if clean is not None and clean.shape != pixels.shape:
-                raise PictureError(
-                    f"its clean source is {clean.shape[1]}x{clean.shape[0]}, not {pixels.shape[1]}x{pixels.shape[0]}"
-                )
+            name = source.output.relative_to(args.out).as_posix()
+            work = work_of(open_picture(source.path), source, name, prior.image_shape, job)
+            clean = source.reference and read_picture(source.reference, prior.image_shape, work.fit, args.max_side)
+            if clean is not None and clean.shape[:2] != work.pixels.shape[:2]:
+                (height, width), sides = work.pixels.shape[:2], clean.shape
+                raise PictureError(f"its clean source is {sides[1]}x{sides[0]}, not {width}x{height}")
         except PictureError as error:
             failed += 1
             print(f"code-jax: failed {str(source.path)!r}: {error}", file=sys.stderr)
         else:
-            given.append((source.path, source.output.relative_to(args.out).as_posix(), pixels, digest_of(pixels), clean))
-    if not given:
+            works.append(work)
+            cleans.append(clean)
+    if not works:
         return 1
     begun = time.monotonic()
-    inputs, evaluations, micro_batch = sweep_pictures(args, prior, settings, grid, given)
+    sweeper = Sweeper(prior, settings, grid, args.seed, args.batch_size, args.label)
+    inputs = sweeper.run(works, cleans)
     seconds, weights = time.monotonic() - begun, prior_hash(prior)
     noted = {name: getattr(args, name) for name in ("prior", "precision", "fit")} | of_label
+    noted |= {} if args.max_side is None else {"max_side": args.max_side}
 
     def facts(point: int, digest: str) -> dict[str, Any]:
         """What `restore` would say of a cell."""
-        job = Job(seed=args.seed + points[point].seed, micro_batch=micro_batch, settings=noted | plain[point])
+        job = Job(seed=args.seed + points[point].seed, micro_batch=sweeper.micro_batch or 1, settings=noted | plain[point])
         return job.facts(digest, 0, weights)
 
     rows = write_report(args.out, inputs, points, plain, args.seed, facts)
     broken = sum(not row["finite"] for row in rows)
     print(f"{len(points)} points, {len(inputs)} pictures, not finite {broken}, failed {failed}; results are in {str(args.out)!r}")
     alone = int(np.sum([row["nfe"] for row in rows]))
-    print(f"{evaluations} evaluations (each point by itself: {alone}), micro-batch {micro_batch}, {seconds:.1f} s")
+    print(
+        f"{sweeper.evaluations} evaluations (each point by itself: {alone}), micro-batch {sweeper.micro_batch}, {seconds:.1f} s"
+    )
     return 1 if failed or broken else 0
-
-
-def sweep_pictures(
-    args: argparse.Namespace, prior: Any, settings: Any, grid: Any, given: list[Any]
-) -> tuple[list[Any], int, int]:
-    """What becomes of (path, name, pixels, digest, clean) at each point; evaluations in all, and the micro-batch.
-
-    Pictures that are fitted to the prior are swept together; those in windows one by one, with a micro-batch of windows.
-    """
-    import jax
-    import jax.numpy as jnp
-    import numpy as np
-
-    from code_jax.diffusion.tiling import tiled
-    from code_jax.editing.keys import fold_keys, image_key
-    from code_jax.editing.sweep import sweep
-    from code_jax.pictures.arrays import to_uint8
-    from code_jax.pictures.fitting import as_floats
-    from code_jax.progress import Progress
-    from code_jax.runs.canvas import canvas_side, laid, taken
-    from code_jax.runs.micro_batch import default_micro_batch
-    from code_jax.runs.sweep_report import Swept
-
-    shape, evaluations, progress = prior.image_shape, 0, [Progress(0)]
-    inputs: list[Any] = []
-    in_windows, size = args.fit == "tile", args.batch_size
-    groups = [[each] for each in given] if in_windows else [given]
-
-    def after(done: int, total: int) -> None:
-        if done:
-            progress[0].advance(done)
-        elif not inputs:
-            progress[:] = [Progress(total * len(groups))]
-
-    for group in groups:
-        words = [[image_key(args.seed + seed, each[3], 0) for each in group] for seed in range(grid.seeds)]
-        keys, pixels = jnp.stack([fold_keys(np.stack(row)) for row in words]), [each[2] for each in group]
-        denoiser, images = prior, np.stack([as_floats(each, shape[2]) for each in pixels])
-        if in_windows:
-            windows, side = size or default_micro_batch(), canvas_side(pixels[0].shape[:2], shape)
-            denoiser = tiled(prior, pixels[0].shape[:2], canvas=side, chunk=windows)
-            images = laid(pixels[0], side, shape[2])
-        own = {"condition": args.label, "micro_batch": 1 if in_windows else size, "after": after}
-        result = sweep(keys, denoiser, jnp.asarray(images), grid, settings, **own)
-        evaluations, size = evaluations + result.evaluations, windows if in_windows else result.micro_batch
-        for i, each in enumerate(group):
-            made = to_uint8(taken(result.images[:, i], each[2].shape[:2]))
-            info = jax.tree.map(operator.itemgetter((slice(None), i)), result.info)
-            path, name, seen, digest, clean = each
-            inputs.append(Swept(path, name, seen, digest, clean, made, info))
-    return inputs, evaluations, size
 
 
 def _at(numbers: Any, point: int) -> Any:

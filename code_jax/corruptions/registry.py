@@ -23,6 +23,7 @@ _FAMILIES: dict[str, tuple[str, ...]] = {
     "bar_noise": ("sparkles",),
     "bar_colour": (),
     "bar_warp": (),
+    "linear": ("linear_blur", "linear_downsample", "linear_mask"),
 }
 _FAMILY_OF: dict[str, Family] = {name: importlib.import_module(f"code_jax.corruptions.{name}").FAMILY for name in _FAMILIES}
 _REGISTRY: dict[str, Corruption] = {name: each for family in _FAMILY_OF.values() for name, each in family.items()}

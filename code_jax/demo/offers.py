@@ -64,6 +64,7 @@ def _method(method: methods.Method) -> dict[str, Any]:
         "presets": {preset: {name: plain.get(name, "") for name in controls} for preset, plain in values.items()},
         "masks": method.masks,
         "tiles": method.tiles,
+        "pyramid": method.tiles and method.finer is not None,
     }
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from code_jax.editing.keys import digest_of, fold_keys, image_key
 from code_jax.editing.settings import Settings, to_plain
+from code_jax.pictures.fits import OWN_SIZE
 from code_jax.pictures.metadata import Metadata
 from code_jax.priors.prior import Prior
 from code_jax.runs.commands import command_of
@@ -89,6 +90,7 @@ class Order(NamedTuple):
 def noted(job: Job, offer: Offer, config: Settings) -> Job:
     """The job with the settings that its results say of themselves."""
     settings = {"prior": offer.name, "precision": offer.precision, "fit": job.fit} | to_plain(config)
+    settings |= {} if job.max_side is None else {"max_side": job.max_side}
     return dataclasses.replace(job, settings=settings)
 
 
@@ -99,7 +101,18 @@ def command_line(order: Order) -> str:
 
 def python_of(order: Order) -> str:
     """The Python call that gives the order's result."""
-    job, offer = order.job, order.offer
+    job, offer, plain = order.job, order.offer, to_plain(order.config)
+    if job.fit in OWN_SIZE:
+        options = f"fit={job.fit!r}, max_side={job.max_side}, keep_size=False, samples={order.sample + 1}, seed={job.seed}"
+        lines = [
+            "import code_jax",
+            "from code_jax.editing.settings import from_plain",
+            f"prior = code_jax.load_prior({offer.name!r}, precision={offer.precision!r})",
+            f"config = from_plain({plain!r})",
+            f"made = code_jax.restore(INPUT, prior, config, mask={None if job.mask is None else 'MASK'}, {options})",
+            f'made.pictures[{order.sample}].save("result.png")',
+        ]
+        return "\n".join(lines)
     lines = [
         "import code_jax",
         "from code_jax.editing.keys import digest_of, fold_keys, image_key",
@@ -109,17 +122,8 @@ def python_of(order: Order) -> str:
         f"pixels = read_picture(INPUT, prior.image_shape, {job.fit!r})",
         "mask = None" if job.mask is None else f"mask = read_mask(MASK, prior.image_shape, {job.fit!r})",
         f"key = fold_keys(image_key({job.seed}, digest_of(pixels), {order.sample})[None])",
-        f"config = from_plain({to_plain(order.config)!r})",
+        f"config = from_plain({plain!r})",
+        "images = code_jax.edit(key, prior, code_jax.from_uint8(pixels[None]), config, mask).images",
+        'code_jax.to_pil(images)[0].save("result.png")',
     ]
-    if job.fit == "tile":
-        lines += [
-            "from code_jax.runs.canvas import canvas_side, laid, laid_mask, taken",
-            "size, side = pixels.shape[:2], canvas_side(pixels.shape[:2], prior.image_shape)",
-            *(["mask = laid_mask(mask, size, side, prior.image_shape[0])"] if job.mask is not None else []),
-            f"denoiser = code_jax.tiled(prior, size, canvas=side, chunk={job.micro_batch})",
-            "images = code_jax.edit(key, denoiser, laid(pixels, side, prior.image_shape[2]), config, mask).images",
-            "images = taken(images, size)",
-        ]
-    else:
-        lines += ["images = code_jax.edit(key, prior, code_jax.from_uint8(pixels[None]), config, mask).images"]
-    return "\n".join([*lines, 'code_jax.to_pil(images)[0].save("result.png")'])
+    return "\n".join(lines)

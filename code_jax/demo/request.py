@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import io
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,12 +18,15 @@ from code_jax.editing.options import OPTIONS, count, read_options
 from code_jax.errors import UserError, brief, choose
 from code_jax.pictures.decode import Picture
 from code_jax.pictures.files import open_picture, read_mask
-from code_jax.pictures.fitting import FITS, eight_bits, fitted, region, resized, with_alpha
+from code_jax.pictures.fits import FITS, OWN_SIZE
+from code_jax.pictures.fitting import eight_bits
 from code_jax.pictures.loading import PictureError
 from code_jax.pictures.metadata import Metadata
 from code_jax.priors.load import bundled_samples
-from code_jax.runs.job import Job
+from code_jax.runs.job import Job, check_fit, larger_fit
 from code_jax.runs.micro_batch import default_micro_batch
+from code_jax.runs.sources import Source
+from code_jax.runs.tasks import work_of
 
 MOST_SAMPLES = 16
 _MOST_PIXELS = 50_000_000  # of a picture, and of an order's results together
@@ -32,10 +37,10 @@ def read_order(form: Mapping[str, Any], offers: Mapping[str, Offer]) -> Order:
     """The order of a page's form.
 
     Args:
-        form: a method's options, by their names in Python or on the command line, ``method``, ``seed``, ``samples`` and ``fit``
-            as strings; ``prior``; ``sample`` (a bundled picture's name) or ``picture`` (a data URL), or ``size`` ([height,
-            width]), which is enough to know what an order costs; optionally ``mask`` (a data URL), and ``corruption`` with
-            ``severity``.
+        form: a method's options, by their names in Python or on the command line, ``method``, ``seed``, ``samples``, ``fit``
+            and ``max_side`` as strings; ``prior``; ``sample`` (a bundled picture's name) or ``picture`` (a data URL), or
+            ``size`` ([height, width]), which is enough to know what an order costs; optionally ``mask`` (a data URL), and
+            ``corruption`` with ``severity``.
         offers: the priors that may be chosen.
 
     Raises:
@@ -49,27 +54,26 @@ def read_order(form: Mapping[str, Any], offers: Mapping[str, Offer]) -> Order:
     method = methods.find(texts.get("method") or "code")
     config = method.canonical(method.configure(read_options(texts, method.options)), offer.prior)
     seed, samples = _whole(texts, "seed", 0, 2**32 - 1), _whole(texts, "samples", 1, MOST_SAMPLES)
-    picture, shape, fit = _picture(form), offer.prior.image_shape, texts.get("fit") or "resize"
-    choose("fit", fit, dict.fromkeys(FITS))
-    if picture.pixels.shape[:2] == shape[:2]:
-        fit = "resize"  # a picture of the prior's own size needs no windows
-    if fit == "tile" and not method.tiles:
-        raise UserError(f"the method {method.name} works at the prior's size alone; choose another size, or another method")
+    picture, shape, fit = _picture(form), offer.prior.image_shape, texts.get("fit") or "auto"
+    choose("fit", fit, FITS)
+    check_fit(fit, method)
+    max_side = None if not texts.get("max_side") else _whole(texts, "max_side", 1, _MOST_PIXELS)
     if form.get("mask") and not method.masks:
         raise UserError(f"the method {method.name} takes no mask; clear it, or choose another method")
+    job = Job(samples, seed, 1, fit, larger_fit(offer.prior, method), max_side)
+    if picture.pixels.shape[:2] == shape[:2]:
+        job = dataclasses.replace(job, fit="resize")  # it needs no windows
     try:
-        pixels = eight_bits(fitted(with_alpha(picture.pixels, picture.alpha, shape[2]), shape, fit), shape[2])
+        work = work_of(picture, Source(Path("picture"), Path("picture"), None), "picture", shape, job)
     except PictureError as error:
         raise UserError(f"the picture cannot be used: {error}") from error
+    pixels = eight_bits(work.pixels, shape[2])
     if pixels.shape[0] * pixels.shape[1] * samples > _MOST_PIXELS:
         raise UserError(f"{samples} samples of a picture of this size are too many; ask for fewer")
-    left, top, right, bottom = region(picture.pixels.shape, shape, fit)
-    size = (bottom - top, right - left) if fit == "tile" else shape[:2]
-    alpha = None if picture.alpha is None else resized(picture.alpha[top:bottom, left:right, None], size)[..., 0]
-    metadata = picture.metadata if size == picture.pixels.shape[:2] else picture.metadata._replace(dpi=None)
-    job = Job(samples, seed, default_micro_batch() if fit == "tile" else 1, fit, mask=_mask(form, shape, fit))
-    warnings = method.warn(config, offer.prior) + picture.warnings
-    order = Order(offer, config, pixels, noted(job, offer, config), size, metadata, alpha, None, warnings)
+    at_a_time = default_micro_batch() if work.fit in OWN_SIZE else 1
+    job = dataclasses.replace(job, fit=work.fit, micro_batch=at_a_time, mask=_mask(form, shape, work.fit))
+    warnings = (*method.warn(config, offer.prior), *picture.warnings, *([] if work.loss is None else [work.loss]))
+    order = Order(offer, config, pixels, noted(job, offer, config), work.size, work.metadata, work.alpha, None, warnings)
     if not form.get("corruption"):
         return order
     severity = _whole(texts | {"severity": texts.get("severity", "5")}, "severity", 1, 5)

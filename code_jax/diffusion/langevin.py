@@ -61,7 +61,8 @@ def langevin_coefficients(kind: str, relative_step: jax.Array) -> tuple[jax.Arra
 
     "unadjusted" is `langevin_step`: a = −r, b = √(2r). "variance_preserving" is the exponential integrator of the
     Ornstein–Uhlenbeck process around x̂_0: x ← √ᾱ x̂_0 + √(1 − ᾱ)(√(1 − ρ²) ε + ρ n) with ρ² = 2r ≤ 1, so a = √(1 − ρ²) − 1,
-    b = ρ; the noise level is right at any step size, whereas the unadjusted chain's excess variance is decoded into grain.
+    b = ρ; the noise level is right at any step size, whereas the unadjusted chain's excess variance is decoded into grain. It
+    is DreamClean's step (Xiao et al. 2024, equation 9) of γ = 1 − √(1 − ρ²).
 
     "averaged" is the unadjusted step with (n_k + n_{k+1})/2 in place of n_k, each draw being used twice (Leimkuhler & Matthews
     2013, "Rational construction of stochastic numerical methods for molecular sampling"): at no cost the stationary covariance

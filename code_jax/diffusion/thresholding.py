@@ -37,11 +37,15 @@ class DynamicThreshold(Wrapper):
     quantile: jax.typing.ArrayLike = 0.98
     s_max: jax.typing.ArrayLike = 1.3
 
+    def level(self, values: jax.Array) -> jax.Array:
+        """s [B, 1, 1, 1] of |x̂_0| [B, H, W, C]."""
+        return clipped_quantile(values, self.quantile, self.s_max)
+
     def eps_at(self, z: jax.Array, sigma: jax.Array, condition: Condition = None) -> jax.Array:
         """ε [B, H, W, C] at z and σ, [] or [B, 1, 1, 1]."""
         scale = jnp.asarray(self.data_range, z.dtype)
         x0 = (z - sigma * self.denoiser.eps_at(z, sigma, condition)) / scale
-        s = clipped_quantile(jnp.abs(x0), self.quantile, self.s_max)
+        s = self.level(jnp.abs(x0))
         return (z - scale * jnp.clip(x0, -s, s) / s) / sigma
 
 

@@ -39,7 +39,8 @@ def edit(
 
     Each image gets σ_0 of noise, is carried up the probability-flow ODE to the deepest level, clipped to
     ±(√ᾱ_t + η√(1 − ᾱ_t)) after every step (Proposition 1), moved by annealed Langevin steps at each level of `config.sigma` and
-    carried down to σ = 0. The default step keeps the noise level ("variance_preserving"); "unadjusted" is the paper's equation 5.
+    carried down to σ = 0. The default step keeps the noise level (`code_jax.diffusion.langevin`), which the paper's does not: its
+    equation 5 is "unadjusted".
 
     Args:
         key: a typed PRNG key: one per image [B], or one [] from which image i takes ``fold_in(key, i)``.
@@ -86,11 +87,12 @@ def sdedit(
 ) -> EditResult:  # fmt: skip
     """SDEdit (Meng et al. 2022, algorithm 1): x_t = √ᾱ_t x_0 + √(1 − ᾱ_t) n, then ancestral steps (DDIM with η = 1) to 0.
 
-    With as many steps as timesteps below the depth this is the original algorithm.
+    With as many steps as timesteps below the depth this is the original algorithm. Those are the steps of the solver "ddim";
+    another takes the noise away along the probability-flow ODE. `repeats` does all of it several times.
 
     Args:
         key, prior, images: as in `edit`.
-        config: of it only the first level, `num_steps`, `grid` and `dynamic_threshold` matter; None is the default preset.
+        config: of it the first level, steps, `repeats`, solver, grid and threshold matter; None is the default preset.
         mask, condition: as in `edit`.
 
     Returns:
@@ -154,8 +156,9 @@ def per_image(settings: Settings, denoiser: Denoiser, count: int) -> Any:
 
 
 def field_of(denoiser: Denoiser, settings: Settings) -> Denoiser:
-    """What an edit asks for ε: guided to a class, and thresholded."""
-    return thresholded(guided(denoiser, settings.guidance), settings.dynamic_threshold)
+    """What an edit asks for ε: guided to a class and thresholded, or what its method makes of the denoiser."""
+    own, weight = settings.method.field, getattr(settings, "guidance", None)
+    return own(settings, denoiser) if own else thresholded(guided(denoiser, weight), settings.dynamic_threshold)
 
 
 def route_of(denoiser: Denoiser, settings: Settings) -> Route:
@@ -173,9 +176,9 @@ def begin(keys: jax.Array, denoiser: Denoiser, images: jax.Array, settings: Sett
         shape = clean.shape[1:]
         return jax.vmap(lambda key: jax.random.normal(jax.random.fold_in(key, 2**31 - number), shape, dtype))(keys)
 
-    z, sigma = (each.astype(dtype) for each in settings.method.start(settings, denoiser, clean, draw))
-    route = route_of(denoiser, settings)
-    state = routes.init(z, sigma, route, route.projections(denoiser, region))
+    z, sigma, *kept = settings.method.start(settings, denoiser, clean, draw)
+    z, sigma, route = z.astype(dtype), sigma.astype(dtype), route_of(denoiser, settings)
+    state = routes.init(z, sigma, route, route.projections(denoiser, region), *kept)
     if denoiser.codec is None:
         return state
     return state.replace(codec_error=jnp.mean((decoded(denoiser, clean) - images) ** 2, axis=(1, 2, 3)))
@@ -234,8 +237,7 @@ def number_of_moves(denoiser: Denoiser, settings: Settings) -> tuple[int, int]:
 
 
 def _one_route(settings: Settings, denoiser: Denoiser) -> Route:
-    method = settings.method
-    return method.route(method.canonical(settings, denoiser), denoiser)
+    return settings.method.route(settings.method.canonical(settings, denoiser), denoiser)
 
 
 def image_keys(key: jax.Array, images: jax.Array) -> jax.Array:
@@ -293,7 +295,6 @@ def _advanced(
     keys: jax.Array, denoiser: Denoiser, state: State, settings: Settings, region: Composite | None,
     first: jax.typing.ArrayLike, last: jax.Array | None, condition: Condition,
 ) -> State:  # fmt: skip
-    route = route_of(denoiser, settings)
-    projections = route.projections(denoiser, region)
+    field, route = field_of(denoiser, settings), route_of(denoiser, settings)
     end = len(route.kinds) if last is None else last
-    return routes.run(keys, field_of(denoiser, settings), route, projections, state, first, end, condition)
+    return routes.run(keys, field, route, route.projections(denoiser, region), state, first, end, condition)

@@ -14,7 +14,7 @@ from code_jax.diffusion.denoiser import Denoiser
 from code_jax.diffusion.projections import Composite
 from code_jax.errors import UserError
 
-_RIM = 16  # a region's rim is this part of the image's height
+RIM = 16  # a region's rim is this part of the height of what the prior sees
 
 
 @functools.partial(jax.jit, static_argnames="width")
@@ -53,8 +53,10 @@ def feather(mask: jax.Array, width: int) -> jax.Array:
     return distance / jnp.maximum(largest, 1)
 
 
-def check_mask(mask: Any, images: jax.Array) -> jax.Array:
+def check_mask(mask: Any, images: jax.Array, rim: int | None = None) -> jax.Array:
     """A mask [H, W] or [B, H, W] as the share of the edit in the result, [B, H, W, 1]: a bool one gets a feathered rim.
+
+    rim: its width in pixels; None is 1/16 of the height.
 
     Raises:
         UserError: if its shape does not fit the images, or a value lies outside [0, 1].
@@ -66,7 +68,7 @@ def check_mask(mask: Any, images: jax.Array) -> jax.Array:
             f"a mask of shape {mask.shape} does not fit; it must be [{height}, {width}] or [{batch}, {height}, {width}]"
         )
     if mask.dtype == bool:
-        mask = feather(mask, max(images.shape[1] // _RIM, 1))
+        mask = feather(mask, max(images.shape[1] // RIM, 1) if rim is None else rim)
     elif not jnp.issubdtype(mask.dtype, jnp.floating):
         raise UserError(f"the mask is {mask.dtype}; it must be bool, or floating in [0, 1]")
     elif not isinstance(mask, jax.core.Tracer) and not np.all((np.asarray(mask) >= 0) & (np.asarray(mask) <= 1)):

@@ -8,7 +8,7 @@ import numpy as np
 
 from code_jax.diffusion.langevin import langevin_coefficients
 from code_jax.diffusion.solvers import find_solver
-from code_jax.editing.route import AFFINE, ODE, Kind, Route
+from code_jax.editing.route import AFFINE, NOISE, ODE, Kind, Route
 
 
 def moves(
@@ -55,6 +55,11 @@ def last_move(sigma: jax.Array, solver: str) -> Route:
     return moves(AFFINE, sigma[None], jnp.zeros_like(sigma)[None], solver, -sigma)
 
 
+def noise_move(sigma: jax.Array, sigma_next: jax.Array, solver: str) -> Route:
+    """From σ [] up to σ' [] by noise alone, at no evaluation."""
+    return moves(NOISE, sigma[None], sigma_next[None], solver, 0.0, jnp.sqrt(sigma_next**2 - sigma**2))
+
+
 def anneal(rate: jax.Array, steps: int, levels: int) -> jax.Array:
-    """γ^j for each of the steps, shared evenly among levels j = 0..levels − 1. [steps]."""
+    """γ^j for each of the steps, shared evenly among levels j = 0..levels − 1; fewer steps leave out the last levels. [steps]."""
     return rate ** jnp.array(np.arange(steps) * levels // max(steps, 1), rate.dtype)

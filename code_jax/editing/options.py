@@ -131,6 +131,7 @@ def _counts(least: int) -> tuple[Callable[[np.ndarray], Any], str]:
 
 PRESETS = ("default", "local", "global")
 GRIDS = ("time", "geometric", "rho")
+LINEAR = ("linear_blur", "linear_downsample", "linear_mask")
 KINDS = ("variance_preserving", "unadjusted", "averaged")
 
 _TABLE = (
@@ -145,6 +146,7 @@ _TABLE = (
     Option("anneal_rate", number, _share, "in (0, 1]", "factor between levels of the step size", detail=True),
     Option("anneal_levels", count, *_counts(1), "levels of the step size", shown="N", detail=True, whole=True),
     Option("langevin", str, None, "", "kind of the Langevin steps", KINDS, shown="KIND", detail=True),
+    Option("repeats", count, *_counts(1), "times that noise is added and taken away", shown="N", detail=True, whole=True),
     Option("solver", str, None, "", "of the ODE", solvers.names(), shown="NAME", detail=True),
     Option("grid", str, None, "", "of the ODE's noise levels", GRIDS, shown="NAME", detail=True),
     Option("input_noise", number, lambda v: (v >= 0) & _finite(v), "zero or positive",
@@ -153,7 +155,22 @@ _TABLE = (
            "quantile and s_max, or none", shown="P,S", detail=True),
     Option("guidance", number, lambda v: (v >= 0) & np.isfinite(v), "zero or positive",
            "weight of --label's class against none", detail=True),
+    Option("p_value", number, lambda v: (v > 0) & (v < 1), "in (0, 1)", "share of likely noise that is taken for unlikely",
+           detail=True),
+    Option("patch", count, *_counts(2), "side of a patch of noise", shown="N", detail=True, whole=True),
+    Option("iterations", count, *_counts(1), "of a fit, at most", shown="N", detail=True, whole=True),
+    Option("least_iterations", count, *_counts(1), "of a fit, before it may stop", shown="N", detail=True, whole=True),
+    Option("learning_rate", number, _positive, "positive", "of a fit, by Adam", detail=True),
+    Option("tolerance", number, lambda v: (v >= 0) & (v < 1), "in [0, 1)", "fall of the error at which a fit stops", detail=True),
+    Option("operator", str, None, "", "the damage, of methods that are told it", LINEAR, shown="NAME", detail=True),
+    Option("input_guidance", number, _positive, "positive", "of each step towards the input", detail=True),
+    Option("noise", number, _positive, "positive", "standard deviation of the input's noise", detail=True),
+    Option("prior_weight", number, _positive, "positive", "of the prior's mean beside the input", detail=True),
+    Option("zeta", number, lambda v: (v >= 0) & (v <= 1), "in [0, 1]", "share of fresh noise in a step", detail=True),
+    Option("kernel", count, *_counts(1), "side of a learned kernel", shown="N", detail=True, whole=True),
+    Option("kernel_rate", number, _positive, "positive", "learning rate of a learned kernel", detail=True),
     Option("without_quirks", names, None, "", "departures of the published program left out, or all", shown="A,B", detail=True),
+    Option("with_quirks", names, None, "", "departures that it has and switches off", shown="A,B", detail=True),
 )  # fmt: skip
 OPTIONS = {option.name: option for option in _TABLE}
 

@@ -11,6 +11,8 @@ from code_jax.editing import methods
 from code_jax.editing.settings import EditConfig, EditProgram
 from code_jax.errors import UserError, choose
 
+_SAME = (("sigma", "depth"), ("relative_step", "step_size"))  # what states the same
+
 
 class Preset(NamedTuple):
     """A noise level σ, a dimensionless Langevin step h/(1 − ᾱ), a number of steps, and the clipping's η."""
@@ -60,11 +62,13 @@ def configured(method: str, values: Mapping[str, Any], **defaults: Any) -> EditC
     Raises:
         UserError: for a preset that there is none of, or a level or step that is stated twice.
     """
-    for one, other in (("sigma", "depth"), ("relative_step", "step_size")):
+    for one, other in _SAME:
         if one in values and other in values:
             raise UserError(f"{one} and {other} are both given; they state the same, so give one of them")
     chosen = choose("preset", values.get("preset", "default"), PRESETS)
-    merged = defaults | {name: value for name, value in values.items() if name != "preset"}
+    same = {other for pair in _SAME for one, other in (pair, pair[::-1]) if one in values}
+    merged = {name: value for name, value in defaults.items() if name not in same}
+    merged |= {name: value for name, value in values.items() if name != "preset"}
     if merged.get("dynamic_threshold") == math.inf:
         merged["dynamic_threshold"] = None
     static = {field.name for field in dataclasses.fields(EditProgram)}

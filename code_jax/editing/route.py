@@ -4,15 +4,16 @@ In z = x/√ᾱ a method is a list of moves, each of a `Kind`. Most are a step o
 
     z ← z + a·ε(z, σ) + b·n,
 
-which is Langevin at σ (any form), an ancestral step (DDIM with η = 1), or the last Euler step to σ = 0. At its end z goes through
-the route's projections in their order. The loop holds one copy of each kind however long the route is (with a solver of one
-evaluation at (z, σ), one copy of the network for all of them), draws its noise from (image's key, number of the draw), and runs
-from any move to any other: cut into segments it gives the same images.
+which is Langevin at σ (any form), an ancestral step (DDIM with η = 1), the last Euler step to σ = 0, or without ε the way up
+by noise. At its end z goes through the route's projections in their order. The loop holds one copy of each kind however long
+the route is (with a solver of one evaluation at (z, σ), one copy of the network for all of them), draws its noise from (image's
+key, number of the draw), and runs from any move to any other: cut into segments it gives the same images.
 """
 
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -28,6 +29,7 @@ from code_jax.diffusion.solvers import Field, Solver, find_solver
 ORDER = ("clip", "own", "region")  # of the projections: what a method has of its own acts on what is clipped, a region on all
 
 Draw = Callable[[], jax.Array]
+_COLUMNS = ("sigma", "sigma_next", "eps_coefficient", "noise_coefficient", "margin")  # of a `Route`, one number for each move
 
 
 class State(flax.struct.PyTreeNode):
@@ -41,6 +43,7 @@ class State(flax.struct.PyTreeNode):
         memory: what the solver remembers.
         projected: what each projection remembers, by its name in `ORDER`.
         codec_error: mean squared difference of the pictures to what a codec alone gives back of them; 0 without one. [B].
+        kept: what the method's own moves remember.
     """
 
     z: jax.Array
@@ -50,6 +53,7 @@ class State(flax.struct.PyTreeNode):
     memory: Any
     projected: dict[str, Any]
     codec_error: jax.Array
+    kept: Any = None
 
 
 class Numbers(NamedTuple):
@@ -66,11 +70,12 @@ class Kind(NamedTuple):
 
     Attributes:
         name: of it.
-        move: ``(field, numbers, draw, solver, state) -> state``, with another z, and memory or squared_eps.
+        move: ``(field, numbers, draw, solver, state) -> state``, with another z, and memory, squared_eps or kept.
         evaluations: of the network, by the solver.
         draws: whether it uses noise.
         leads: whether its first evaluation is the field at (z, σ), which the loop may then make for it.
         of: the denoiser whose field it asks.
+        rests: ``state -> bool [B]``, the images that do not make it; None is none of them.
     """
 
     name: str
@@ -79,6 +84,7 @@ class Kind(NamedTuple):
     draws: bool = False
     leads: bool = True
     of: Callable[[Denoiser], Denoiser] = lambda denoiser: denoiser
+    rests: Callable[[State], jax.Array] | None = None
 
 
 def _along_ode(field: Field, numbers: Numbers, draw: Draw, solver: Solver, state: State) -> State:
@@ -97,7 +103,14 @@ def _affine(field: Field, numbers: Numbers, draw: Draw, solver: Solver, state: S
 
 
 ODE = Kind("ode", _along_ode, lambda solver: solver.evaluations)
+
+
+def _noised(field: Field, numbers: Numbers, draw: Draw, solver: Solver, state: State) -> State:
+    return state.replace(z=state.z + numbers.noise_coefficient * draw())
+
+
 AFFINE = Kind("affine", _affine, lambda solver: 1, draws=True)
+NOISE = Kind("noise", _noised, lambda solver: 0, draws=True, leads=False)
 
 
 class Route(flax.struct.PyTreeNode):
@@ -143,9 +156,13 @@ class Route(flax.struct.PyTreeNode):
 
     def __add__(self, other: Route) -> Route:
         """One route after the other; both without `active` and `own`."""
-        columns = ("sigma", "sigma_next", "eps_coefficient", "noise_coefficient", "margin")
-        joined = {name: jnp.concatenate([getattr(self, name), getattr(other, name)], -1) for name in columns}
+        joined = {name: jnp.concatenate([getattr(self, name), getattr(other, name)], -1) for name in _COLUMNS}
         return self.replace(**joined, kinds=self.kinds + other.kinds, averaged=self.averaged or other.averaged)
+
+    def ordered(self, order: np.ndarray) -> Route:
+        """Its moves in another order, int [K]; without `active` and `own`."""
+        moved = {name: getattr(self, name)[..., order] for name in _COLUMNS}
+        return self.replace(**moved, kinds=tuple(self.kinds[k] for k in order))
 
     def projections(self, denoiser: Denoiser, region: Composite | None) -> dict[str, Projection]:
         """Those of its `order`, by name."""
@@ -154,19 +171,19 @@ class Route(flax.struct.PyTreeNode):
         return {name: named[name] for name in self.order if named[name] is not None}
 
 
-def init(z: jax.Array, sigma: jax.Array, route: Route, projections: Mapping[str, Projection]) -> State:
+def init(z: jax.Array, sigma: jax.Array, route: Route, projections: Mapping[str, Projection], kept: Any = None) -> State:
     """The start of a route [B, K], at z [B, H, W, C] and σ [B, 1, 1, 1]."""
     projected = {name: projection.init(z, sigma) for name, projection in projections.items()}
     none = jnp.full(len(z), -1, z.dtype)
     zero = jnp.zeros(len(z), z.dtype)
-    return State(z, sigma, jnp.zeros(len(z), jnp.int32), none, find_solver(route.solver).init(z), projected, zero)
+    return State(z, sigma, jnp.zeros(len(z), jnp.int32), none, find_solver(route.solver).init(z), projected, zero, kept)
 
 
 def run(
     keys: jax.Array, denoiser: Denoiser, route: Route, projections: Mapping[str, Projection], state: State,
     first: jax.typing.ArrayLike, last: jax.typing.ArrayLike, condition: Condition = None,
 ) -> State:  # fmt: skip
-    """Makes the moves first..last − 1 (both may be traced). keys: one per image, [B]."""
+    """Makes the moves first..last − 1 (traced, they have no gradient: `repeat`). keys: one per image, [B]."""
     solver, kinds = find_solver(route.solver), tuple(dict.fromkeys(route.kinds))
     columns = [*map(kinds.index, route.kinds)], route.draws(), route.cost(denoiser)
     which, draws, costs = map(jnp.array, columns)
@@ -196,24 +213,60 @@ def run(
     def draw(k: jax.Array) -> jax.Array:
         return (noise(draws[k]) + noise(draws[k] + 1)) / 2 if route.averaged else noise(draws[k])
 
+    def active(k: jax.Array, state: State) -> jax.Array | None:
+        """The images that make a move, bool [B]; None where all do."""
+        if not any(kind.rests for kind in kinds):
+            return None if route.active is None else route.active[:, k]
+        none = jnp.zeros(len(state.z), bool)
+        resting = jax.lax.switch(which[k], [kind.rests or (lambda state: none) for kind in kinds], state)
+        return ~resting if route.active is None else ~resting & route.active[:, k]
+
     def move(k: jax.Array, state: State) -> State:
+        making = active(k, state)
+        if making is None:
+            return made(k, state)
+        return jax.lax.cond(jnp.any(making), lambda: _chosen(making, made(k, state), state), lambda: state)
+
+    def made(k: jax.Array, state: State) -> State:
         columns = (route.sigma, route.sigma_next, route.eps_coefficient, route.noise_coefficient)
         numbers = Numbers(*(number(column, k) for column in columns))
         eps = shared(state, numbers.sigma, k)
 
-        def made(kind: Kind) -> Callable[[State], State]:
+        def by(kind: Kind) -> Callable[[State], State]:
             field: Field = functools.partial(kind.of(denoiser).eps_at, condition=condition)
             if eps is not None and leads(kind):
                 field = lambda z, sigma: eps  # noqa: E731
             return lambda state: kind.move(field, numbers, functools.partial(draw, k), solver, state)
 
-        before = state
-        state = jax.lax.switch(which[k], [made(kind) for kind in kinds], state) if len(kinds) > 1 else made(kinds[0])(state)
+        state = jax.lax.switch(which[k], [by(kind) for kind in kinds], state) if len(kinds) > 1 else by(kinds[0])(state)
         state = _projected(projections, Step(k, numbers.sigma, numbers.sigma_next), solver, state)
-        state = state.replace(sigma=numbers.sigma_next, nfe=state.nfe + costs[k].astype(jnp.int32))
-        return state if route.active is None else _chosen(route.active[:, k], state, before)
+        return state.replace(sigma=numbers.sigma_next, nfe=state.nfe + costs[k].astype(jnp.int32))
 
-    return jax.lax.fori_loop(first, last, move, state)
+    return repeat(move, first, last, state)
+
+
+def repeat(
+    move: Callable[[jax.Array, State], State], first: jax.typing.ArrayLike, last: jax.typing.ArrayLike, state: State
+) -> State:  # fmt: skip
+    """``jax.lax.fori_loop(first, last, move, state)``, whose gradient remembers about 2√n states of n moves, and one move.
+
+    For that first and last are whole numbers: what is traced has no gradient backwards. The state at the beginning of each of √n
+    segments is kept; from it the segment's own are made again, and from those its moves (Griewank & Walther 2000, in two levels).
+    """
+    if not isinstance(first, int) or not isinstance(last, int):
+        return jax.lax.fori_loop(first, last, move, state)
+    length = math.isqrt(max(last - first - 1, 0)) + 1
+
+    @jax.checkpoint
+    def segment(number: jax.Array, state: State) -> State:
+        @jax.checkpoint  # around the condition: what a condition remembers of weights, the loop would keep for every move
+        def one(i: jax.Array, state: State) -> State:
+            k = first + number * length + i
+            return jax.lax.cond(k < last, move, lambda k, state: state, k, state)
+
+        return jax.lax.fori_loop(0, length, one, state)
+
+    return jax.lax.fori_loop(0, -(-(last - first) // length), segment, state)
 
 
 def _projected(projections: Mapping[str, Projection], step: Step, solver: Solver, state: State) -> State:

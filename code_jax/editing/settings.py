@@ -34,10 +34,6 @@ class Settings(Protocol):
         """(quantile, s_max) of `DynamicThreshold`, or None."""
 
     @property
-    def guidance(self) -> Number | None:
-        """The weight of `Guided`, or None."""
-
-    @property
     def method(self) -> methods.Method:
         """Which."""
 
@@ -63,8 +59,10 @@ class EditProgram:
             "dpm++2m".
         grid: "time" (uniform in t), "geometric" (uniform in log σ) or "rho" (uniform in σ^(1/7)).
         langevin_steps: Langevin steps at each corrected level.
-        anneal_levels: step sizes h·γ^j, j < anneal_levels, that these steps are shared among.
+        anneal_levels: step sizes h·γ^j, j < anneal_levels, that these steps are shared among in order. Fewer steps than levels
+            never reach the last, and the default preset's three steps have the sizes h, γh and γ²h.
         langevin: "variance_preserving", "unadjusted" or "averaged".
+        repeats: how often SDEdit adds noise and takes it away.
 
     Example:
         >>> EditProgram(num_steps=20, solver="midpoint", grid="geometric").langevin_steps
@@ -78,6 +76,7 @@ class EditProgram:
     langevin_steps: int = 3
     anneal_levels: int = 4
     langevin: str = "variance_preserving"
+    repeats: int = 1
 
     __repr__ = _changed
 
@@ -212,6 +211,12 @@ def _reached(sigma: jax.Array, denoiser: Denoiser) -> None:
         raise UserError(
             f"sigma is {np.asarray(sigma).tolist()}; this prior's levels are from {float(low):.3g} to {float(high):.4g}"
         )
+
+
+def finer(config: EditConfig, denoiser: Denoiser, share: float) -> EditConfig:
+    """A canonical config with that share of its noise levels, but above the level where the ODE starts."""
+    low = denoiser.sigma_range[0]
+    return config.replace(sigma=jnp.maximum(share * config.sigma, jnp.minimum(config.sigma, 2 * low)))
 
 
 def excess(config: EditConfig) -> str | None:

@@ -36,8 +36,9 @@ PAIRS: dict[str, Pair] = {
     "psnr_input": Pair("PSNR-input, dB ↑", "code_jax.metrics.pixelwise:psnr", "input"),
     "psnr_source": Pair("PSNR-source, dB ↑", "code_jax.metrics.pixelwise:psnr", "source"),
     "ssim_source": Pair("SSIM-source ↑", "code_jax.metrics.ssim:ssim", "source"),
+    "top5_kept": Pair("top-5 kept ↑", "code_jax.metrics.photo:top_kept", "source", "photo"),
     "l2_input": Pair("L2-input ↓", "code_jax.metrics.pixelwise:l2", "input"),
 }
-HEADINGS = {name: pair.heading for name, pair in PAIRS.items()} | {"accuracy": "accuracy ↑"}
+HEADINGS = {name: pair.heading for name, pair in PAIRS.items()} | {"rank1": "rank-1 ↑", "accuracy": "accuracy ↑"}
 CLIPPING = ("corrupted", "clipped", "precision", "recall")
 COLUMNS = (*HEADINGS, *CLIPPING)

@@ -78,6 +78,12 @@ class Yardstick:
         joined = {name: np.concatenate([part[name] for part in parts])[: len(flat)] for name in parts[0]}
         return {name: values.reshape(*images.shape[:2], *values.shape[1:]) for name, values in joined.items()}
 
+    def photo_features(self, images: np.ndarray) -> np.ndarray:
+        """EfficientNet's features [P, B, 1280] of images [P, B, H, W, 3] in [−1, 1]; NaN gives what it gives."""
+        flat = images.reshape(-1, *images.shape[2:])
+        parts = [np.asarray(photo_features(self._networks["photo"], flat[rows])) for rows in _batches(len(flat))]
+        return np.concatenate(parts)[: len(flat)].reshape(*images.shape[:2], -1)
+
     def features_of(self, pixels: np.ndarray) -> np.ndarray:
         """Features [N, D] of pictures uint8 [N, H, W, 3]."""
         parts = [self._features(np.asarray(from_uint8(pixels[rows]))) for rows in _batches(len(pixels))]
@@ -102,6 +108,23 @@ class Yardstick:
         if self.features == "landcover":
             return np.asarray(landcover(self._landcover, images)[1])
         return np.asarray(project(photo_features(self._networks["photo"], images), self._directions))
+
+
+def nearest_is_own(features: np.ndarray, gallery: np.ndarray, own: np.ndarray) -> np.ndarray:
+    """Rank-1 identification: whether no clean picture of the pool is nearer than the source, by the angle between features.
+
+    Args:
+        features: of restored pictures, [P, B, D].
+        gallery: of all the clean pictures, [N, D].
+        own: the source of each, int [B].
+
+    Returns:
+        0 or 1, NaN for a picture that is not finite. float32 [P, B].
+    """
+    unit = gallery / np.linalg.norm(gallery, axis=-1, keepdims=True)
+    likeness = features @ unit.T  # the restored picture's own length does not matter
+    best = likeness[:, np.arange(len(own)), own] >= likeness.max(axis=-1) - 1e-6 * np.linalg.norm(features, axis=-1)
+    return np.where(np.isfinite(features).all(axis=-1), best, np.nan).astype(np.float32)
 
 
 def clipping(

@@ -6,6 +6,8 @@ import html
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from code_jax.evaluation.drawing import Drawing
+
 
 class Heading(NamedTuple):
     """The title of a section."""
@@ -73,19 +75,18 @@ class Table(NamedTuple):
 
 
 class Figure(NamedTuple):
-    """A chart: the name of its file without the ending, its title, and SVG."""
+    """A chart: the name of its files without the endings, and what it shows."""
 
     name: str
-    title: str
-    svg: str
+    drawing: Drawing
 
     def html(self) -> str:
         """As HTML, which holds it."""
-        return self.svg
+        return self.drawing.svg()
 
     def markdown(self) -> str:
         """As Markdown, which names the file."""
-        return f"![{self.title}]({self.name}.svg)"
+        return f"![{self.drawing.title}]({self.name}.svg)"
 
 
 Block = Heading | Words | Facts | Table | Figure

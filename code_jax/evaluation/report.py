@@ -1,6 +1,6 @@
-"""``report.html``, ``report.md`` with its figures, and ``results.csv``: an evaluation's tables, curves and contact sheets.
+"""``report.html``, ``report.md`` with its figures as SVG and PNG, and ``results.csv``: an evaluation's tables and curves.
 
-The page opens offline. The Markdown has the same tables, its figures are files beside it, and neither shows a picture.
+The page opens offline, and has contact sheets besides. The Markdown has the same tables, its figures are files beside it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from code_jax.evaluation.measures import Yardstick
 from code_jax.evaluation.page import Block, Facts, Figure, Heading, Table, Words
 from code_jax.evaluation.protocol import PROTOCOLS
 from code_jax.evaluation.run import Cell, Results
-from code_jax.evaluation.statistics import pooled_frechet
+from code_jax.evaluation.statistics import Interval, pooled_frechet
 from code_jax.evaluation.tables import (
     Row,
     clipping_rates,
@@ -41,12 +41,14 @@ td:first-child,th:first-child{text-align:left}caption{text-align:left;font-weigh
 svg{display:block}td{white-space:nowrap}td.words{white-space:normal;text-align:left}
 img{image-rendering:pixelated;width:128px}.sheet th{text-align:center;font-weight:normal}.sheet td{padding:0;border:0}
 h2{margin-top:2em}"""
+_COMPARED = ("psnr_source", "psnr_input", "deep_feature_distance", "rank1", "top5_kept", "l2_input", "accuracy")  # of two rows
 _RATES = {"corrupted": "corrupted", "clipped": "clipped", "precision": "precision ↑", "recall": "recall ↑"}
 
 
 def write_report(
-    out: Path, results: Results, reference: Moments, yardstick: Yardstick, facts: Mapping[str, str], resamples: int, seed: int
-) -> dict[str, list[Row]]:
+    out: Path, results: Results, reference: Moments, yardstick: Yardstick, facts: Mapping[str, str], against: str,
+    resamples: int, seed: int,
+) -> dict[str, list[Row]]:  # fmt: skip
     """Writes ``results.csv``, ``report.html``, ``report.md`` and its figures; returns the rows of each protocol's tables.
 
     Args:
@@ -55,6 +57,7 @@ def write_report(
         reference: moments of the clean pictures that the Fréchet distance is to.
         yardstick: which knows what is not measured.
         facts: of the run, in words, in the order in which they are shown.
+        against: the row that is compared with every other.
         resamples, seed: of the bootstrap.
     """
     write_durably(out / "results.csv", results_csv(results.cells))
@@ -68,12 +71,15 @@ def write_report(
         of = f"{protocol}, severity {main}"
         blocks += [Heading(f"Protocol: {protocol}"), Words(f"{PROTOCOLS[protocol]}.")]
         blocks.append(_table(f"Table 1 ({of}): realism and fidelity", rows[protocol]))
-        blocks += _ablation(of, cells, rows[protocol]) + _choices(rows[protocol]) + _families(of, cells) + _clipping(of, cells)
+        blocks += _differences(of, cells, rows[protocol], against, reference, resamples, seed)
+        blocks.append(_of_rows(protocol, rows[protocol]))
+        blocks += _choices(rows[protocol]) + _families(of, cells) + _clipping(of, cells)
         blocks += _over_severity(protocol, results.cells, reference, resamples, seed)
     blocks += _realism(results, reference, resamples, seed) + _over_eta(results, reference, resamples, seed)
     sheets = _sheets([cell for cell in results.cells if cell.protocol == results.cells[0].protocol and cell.severity == main])
     for figure in (block for block in blocks if isinstance(block, Figure)):
-        write_durably(out / f"{figure.name}.svg", f"{figure.svg}\n")
+        write_durably(out / f"{figure.name}.svg", f"{figure.drawing.svg()}\n")
+        write_durably(out / f"{figure.name}.png", figure.drawing.png())
     text = "\n\n".join(["# CODE: evaluation", *(block.markdown() for block in blocks)])
     write_durably(out / "report.md", f"{text}\n")
     head = f'<head><meta charset="utf-8"><title>CODE: evaluation</title><style>{_STYLE}</style></head>'
@@ -99,9 +105,18 @@ def _table(caption: str, rows: Sequence[Row]) -> Table:
     for row in rows:
         cells = [_pair(*row.columns[name]) for name in HEADINGS] + [_frechet(row)]
         cells.append(f"{row.pictures}" + (f", {row.broken} not finite" if row.broken else ""))
-        cells += [f"{row.nfe}", f"{row.seconds:.3g}" if row.nfe else "–", f"{row.memory / 2**20:.0f}" if row.nfe else "–"]
+        cells += [f"{row.nfe:.0f}", f"{row.seconds:.3g}" if row.nfe else "–", f"{row.memory / 2**20:.0f}" if row.nfe else "–"]
         lines.append([title_of(row.method), *cells])
     return Table(caption, ["method", *names], lines)
+
+
+def _of_rows(protocol: str, rows: Sequence[Row]) -> Figure:
+    """Realism against fidelity of each row."""
+    series = {
+        title_of(row.method): [Spot(row.columns["psnr_input"][0], *row.frechet, f"{row.nfe:.0f} evaluations")] for row in rows
+    }
+    x_label, y_label = "PSNR to the input, dB (higher is more faithful)", "Fréchet distance (lower is more real)"
+    return Figure(f"rows-{protocol}", chart(f"Each method, {protocol} choice", x_label, y_label, series))
 
 
 def _frechet(row: Row) -> str:
@@ -146,21 +161,32 @@ def _clipping(of: str, cells: Sequence[Cell]) -> list[Block]:
     return [Words(words), Table(f"Pixels that clipping finds ({of})", ["corruption", "method", *_RATES.values()], lines)]
 
 
-def _ablation(of: str, cells: Sequence[Cell], rows: Sequence[Row]) -> list[Block]:
-    """What is different in each row that has a base among the others."""
-    own, known = {row.method: row for row in rows}, methods.rows()
-    columns = ("psnr_source", "psnr_input", "l2_input", "accuracy")
+def _differences(
+    of: str, cells: Sequence[Cell], rows: Sequence[Row], against: str, reference: Moments, resamples: int, seed: int
+) -> list[Block]:
+    """What is different in each row that has a base among the others, and in the row `against` from every other."""
+    names, known = [row.method for row in rows], methods.rows()
+    pairs = [(name, known[name][1].base) for name in names if name in known and known[name][1].base in names]
+    pairs += [(against, name) for name in names if against in names and name not in (against, names[0])]
     lines = []
-    for row in rows:
-        base = known[row.method][1].base if row.method in known else ""
-        if base in own:
-            change = differences(cells, row.method, base)
-            distance = row.frechet.estimate - own[base].frechet.estimate
-            pairs = [_pair(*change[name], "+.3g") for name in columns]
-            lines.append([title_of(row.method), title_of(base), *pairs, _plain(distance, "+.2f"), f"{row.nfe - own[base].nfe:+}"])
-    head = ["method", "against", *(HEADINGS[name] for name in columns), "Fréchet distance ↓", "NFE"]
-    caption = f"Table 2 ({of}): ablation, mean ± standard deviation over corruptions of the differences on the same pictures"
-    return [Table(caption, head, lines)] if lines else []
+    for one, other in dict.fromkeys(pairs):
+        change = differences(cells, one, other, reference, resamples, seed)
+        numbers = [_change(change[name], ".3g") for name in _COMPARED] + [_change(change["frechet"], ".1%")]
+        costs = [next(row.nfe for row in rows if row.method == name) for name in (one, other)]
+        lines.append([title_of(one), title_of(other), *numbers, f"{costs[0] - costs[1]:+.0f}"])
+    head = ["method", "against", *(HEADINGS[name] for name in _COMPARED), "Fréchet distance ↓", "NFE"]
+    words = (
+        "Differences on the same pictures, the mean over corruptions, with 95 % intervals of the paired bootstrap over pictures "
+        "(of the Fréchet distance the share). Where an interval includes 0, nothing is claimed."
+    )
+    return [Words(words), Table(f"Table 2 ({of}): differences", head, lines)] if lines else []
+
+
+def _change(interval: Interval, kind: str) -> str:
+    if not math.isfinite(interval.estimate):
+        return "–"
+    ends = f" [{interval.low:+{kind}}, {interval.high:+{kind}}]" if math.isfinite(interval.low) else ""
+    return f"{interval.estimate:+{kind}}{ends}"
 
 
 def _over_severity(protocol: str, cells: Sequence[Cell], reference: Moments, resamples: int, seed: int) -> list[Block]:
@@ -190,11 +216,13 @@ def _curves(
     """Charts of the Fréchet distance, PSNR to the source and to the input at named places, and their numbers."""
     named = {title_of(name): of for name, of in rows.items()}
     frechet = {name: [Spot(float(k), *row.frechet) for k, row in enumerate(of)] for name, of in named.items()}
-    charts: list[Block] = [_figure(f"{file}-frechet", f"Fréchet distance {title}", x_label, "Fréchet distance", frechet, x_names)]
+    charts: list[Block] = [
+        Figure(f"{file}-frechet", chart(f"Fréchet distance {title}", x_label, "Fréchet distance", frechet, x_names))
+    ]
     for column in ("psnr_source", "psnr_input"):
         series = {name: [Spot(float(k), row.columns[column][0]) for k, row in enumerate(of)] for name, of in named.items()}
         words = f"{HEADINGS[column][:-2]} {title}"
-        charts.append(_figure(f"{file}-{column}", words, x_label, "dB, mean over corruptions", series, x_names))
+        charts.append(Figure(f"{file}-{column}", chart(words, x_label, "dB, mean over corruptions", series, x_names)))
     columns = {name: HEADINGS[name] for name in ("psnr_source", "psnr_input", "l2_input")} | _RATES
     lines = [
         [name, x, _frechet(row), *(_pair(*row.columns[column]) for column in columns)]
@@ -205,12 +233,6 @@ def _curves(
     return [*charts, Table(f"Curves {title}", head, lines)]
 
 
-def _figure(
-    name: str, title: str, x_label: str, y_label: str, series: Mapping[str, Sequence[Spot]], x_names: Sequence[str] = ()
-) -> Figure:
-    return Figure(name, title, chart(title, x_label, y_label, series, x_names))
-
-
 def _realism(results: Results, reference: Moments, resamples: int, seed: int) -> list[Block]:
     series: dict[str, list[Spot]] = {}
     for setting in results.settings:
@@ -219,7 +241,7 @@ def _realism(results: Results, reference: Moments, resamples: int, seed: int) ->
         series.setdefault(name, []).append(Spot(setting.l2_input, *interval, setting.said))
     words = "Every setting of every grid on all pictures, a line joining those of one method (of CODE: one depth)"
     x_label, y_label = "L2 to the input (lower is more faithful)", "Fréchet distance (lower is more real)"
-    figure = _figure("realism", "Realism against fidelity", x_label, y_label, series)
+    figure = Figure("realism", chart("Realism against fidelity", x_label, y_label, series))
     return [Heading("Realism against fidelity"), Words(f"{words}; bands are 95 % bootstrap intervals."), figure]
 
 

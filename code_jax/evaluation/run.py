@@ -11,9 +11,8 @@ from typing import NamedTuple
 import numpy as np
 
 from code_jax.corruptions.registry import NAMES
-from code_jax.editing.points import SweepPoint
 from code_jax.errors import UserError
-from code_jax.evaluation.entry import Entry, said
+from code_jax.evaluation.entry import Entry
 from code_jax.evaluation.pool import Pool
 from code_jax.evaluation.protocol import PROTOCOLS, blind, folds, oracle
 from code_jax.evaluation.records import Record
@@ -59,7 +58,7 @@ class Plan:
     @property
     def tunes(self) -> tuple[Entry, ...]:
         """The methods whose setting is to be chosen blindly."""
-        return tuple(m for m in self.methods if len(m.points) > 1) if "blind" in self.protocols else ()
+        return tuple(m for m in self.methods if len(m.choices) > 1) if "blind" in self.protocols else ()
 
     def count(self, method: Entry) -> int:
         """Pictures for each corruption."""
@@ -75,9 +74,10 @@ class Cell(NamedTuple):
         features: [B, D].
         shown: the first pictures uint8 [S, H, W, 3].
         setting: the chosen one in words, or how many the oracle chose from.
-        nfe: evaluations of an image at one setting.
+        nfe: evaluations of an image at the chosen setting, the mean.
         memory: bytes of the program.
-        seconds: of an image at one setting.
+        seconds: of an image at the chosen setting, the mean.
+        pictures: which of the pool they are, int [B].
     """
 
     protocol: str
@@ -88,9 +88,10 @@ class Cell(NamedTuple):
     features: np.ndarray
     shown: np.ndarray
     setting: str
-    nfe: int
+    nfe: float
     memory: int
     seconds: float
+    pictures: np.ndarray
 
 
 class Setting(NamedTuple):
@@ -160,15 +161,12 @@ class _Run:
         curve = [
             (
                 eta,
-                [
-                    self._cell("blind", self._at_eta(eta, name), name, order.severities[0], chosen=True)
-                    for name in order.corruptions
-                ],
+                [self._cell("blind", self._at_eta(eta, name), name, order.severities[0]) for name in order.corruptions],
             )
             for eta in order.etas
         ]
         words = {
-            method.name: tuple(said(method, self._points(method, fold[0])[0], self.workshop.prior) for fold in self.folds if fold)
+            method.name: tuple(method.said(self._number(method, fold[0]), self.workshop.prior) for fold in self.folds if fold)
             for method in order.methods
         }
         return Results(cells, self._settings(), curve, {name: (both[0], both[-1]) for name, both in words.items()})
@@ -192,12 +190,13 @@ class _Run:
             chosen[method.name] = second, first
         return chosen
 
-    def _points(self, method: Entry, corruption: str) -> tuple[SweepPoint, ...]:
-        """The point that the blind protocol reports on a corruption; the first one before it is chosen."""
-        return (method.points[self.chosen.get(method.name, (0, 0))[corruption in self.folds[1]]],)
+    def _number(self, method: Entry, corruption: str) -> int:
+        """Of the choice that the blind protocol reports on a corruption; 0 before there is one."""
+        return self.chosen.get(method.name, (0, 0))[corruption in self.folds[1]]
 
     def _whole(self, method: Entry, corruption: str) -> Entry:
-        return method if "oracle" in self.order.protocols else method.at(*self._points(method, corruption))
+        """What is run on the reported pictures: all choices if the oracle looks at them, else the one that is reported."""
+        return method if "oracle" in self.order.protocols else method.at(method.choices[self._number(method, corruption)])
 
     def _pieces(self, method: Entry, corruption: str, severity: int) -> list[Piece]:
         return self.workshop.pieces(method, corruption, severity, self.data, self.order.count(method))
@@ -224,47 +223,45 @@ class _Run:
         clipping = [entry for entry in self.order.methods if entry.clips]
         if not clipping:
             raise UserError("the curve over eta is of a method that clips; add one to --methods, or leave out --eta-curve")
-        (point,) = self._points(clipping[-1], corruption)
-        numbers = tuple(each for each in point.numbers if each[0] != "eta")
-        return clipping[-1].at(dataclasses.replace(point, numbers=(*numbers, ("eta", eta))))
+        choice = clipping[-1].choices[self._number(clipping[-1], corruption)]
+        numbers = tuple(each for each in choice.point.numbers if each[0] != "eta")
+        point = dataclasses.replace(choice.point, numbers=(*numbers, ("eta", eta)))
+        return clipping[-1].at(choice._replace(point=point))
 
-    def _cell(self, protocol: str, method: Entry, corruption: str, severity: int, *, chosen: bool = False) -> Cell:
-        ran = method if chosen else self._whole(method, corruption)
-        record = self.workshop.read(self._pieces(ran, corruption, severity))
-        prior, images = self.workshop.prior, record["psnr_source"].shape[1]
-        if protocol == "oracle":
-            best, words = (
-                oracle(record["psnr_source"]),
-                f"best of {len(ran.points)} for each image" if len(ran.points) > 1 else "",
-            )
-            words = words or said(ran, ran.points[0], prior)
-        else:
-            point = ran.points[0] if chosen else self._points(method, corruption)[0]
-            best, words = np.full(images, ran.points.index(point)), said(ran, point, prior)
+    def _cell(self, protocol: str, method: Entry, corruption: str, severity: int) -> Cell:
+        ran = self._whole(method, corruption) if len(method.choices) > 1 else method
+        pieces = self._pieces(ran, corruption, severity)
+        record, images = self.workshop.read(pieces), sum(len(piece.indices) for piece in pieces)
+        number = self._number(method, corruption) if len(method.choices) > 1 else 0
+        best, words = np.full(images, number if len(ran.choices) > 1 else 0), method.said(number, self.workshop.prior)
+        if protocol == "oracle" and len(method.choices) > 1:
+            best, words = oracle(record["psnr_source"]), f"best of {len(method.choices)} for each image"
         rows = np.arange(images)
         values = {name: record[name][best, rows] for name in record if record[name].ndim == 2}
         shown = record["shown"][best[: record["shown"].shape[1]], rows[: record["shown"].shape[1]]]
-        features, cost = record["features"][best, rows], (method.nfe, int(record["memory"]), float(record["seconds"]))
-        return Cell(protocol, method.name, severity, corruption, values, features, shown, words, *cost)
+        cost = float(values.pop("nfe").mean()), int(record["memory"]), float(values.pop("seconds").mean())
+        pictures = np.concatenate([piece.indices for piece in pieces])
+        where = (protocol, method.name, severity, corruption)
+        return Cell(*where, values, record["features"][best, rows], shown, words, *cost, pictures)
 
     def _settings(self) -> list[Setting]:
         """Each point of each grid on all pictures: the reported ones where the oracle ran the grid on them, else the tuning's."""
         found = []
         for method in self.order.methods:
-            whole = len(method.points) == 1 or "oracle" in self.order.protocols
+            whole = len(method.choices) == 1 or "oracle" in self.order.protocols
             reader = (lambda m, name: self._pieces(m, name, self.order.severities[0])) if whole else self._tuning
             records = [self.workshop.read(reader(method, name)) for name in self.order.corruptions]
-            found += [self._setting(method, k, records) for k in range(len(method.points))]
+            found += [self._setting(method, k, records) for k in range(len(method.choices))]
         return found
 
     def _setting(self, method: Entry, k: int, records: Sequence[Record]) -> Setting:
-        point = method.points[k]
         fidelity = float(np.nanmean([np.nanmean(record["l2_input"][k]) for record in records]))
         features = np.concatenate([record["features"][k] for record in records])
-        level = dict(point.numbers[:1])
-        alike = [other for other in method.points if dict(other.numbers[:1]) == level]
-        line = "".join(f", {name} {value:g}" for name, value in level.items()) if 1 < len(alike) < len(method.points) else ""
-        words = said(method, point, self.workshop.prior)
+        choices, own = method.choices, method.choices[k]
+        alike = [other for other in choices if (other.settings, other.point.numbers[:1]) == (own.settings, own.point.numbers[:1])]
+        level = own.point.numbers[:1] if 1 < len(alike) < len(choices) else ()
+        line = "".join(f", {name} {value:g}" for name, value in level)
+        words = method.said(k, self.workshop.prior)
         return Setting(method.name, method.name + line, words, fidelity if math.isfinite(fidelity) else 0.0, features)
 
 

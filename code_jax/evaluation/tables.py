@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,7 +13,7 @@ from code_jax.corruptions.registry import ALL_NAMES, FAMILIES
 from code_jax.editing import methods
 from code_jax.evaluation.columns import CLIPPING, COLUMNS
 from code_jax.evaluation.run import Cell
-from code_jax.evaluation.statistics import Interval, mean_and_deviation, pooled_frechet
+from code_jax.evaluation.statistics import Interval, Pairs, mean_and_deviation, paired, pooled_frechet
 from code_jax.metrics import Moments
 
 
@@ -26,7 +26,7 @@ class Row(NamedTuple):
         frechet: of all results together.
         pictures, broken: how many results, and how many of them are not finite.
         settings: the distinct settings in words.
-        nfe, memory, seconds: as of a `Cell`; seconds are the mean.
+        nfe, memory, seconds: as of a `Cell`; the means over corruptions, of memory the most.
     """
 
     method: str
@@ -35,7 +35,7 @@ class Row(NamedTuple):
     pictures: int
     broken: int
     settings: tuple[str, ...]
-    nfe: int
+    nfe: float
     memory: int
     seconds: float
 
@@ -44,11 +44,11 @@ def row_of(cells: Sequence[Cell], reference: Moments, resamples: int, seed: int)
     """The row of a method's cells, one for each corruption."""
     columns = {name: mean_and_deviation([_mean(cell.values[name]) for cell in cells]) for name in COLUMNS}
     features = np.concatenate([cell.features for cell in cells])
-    first, broken = cells[0], sum(_broken(cell) for cell in cells)
+    broken = sum(_broken(cell) for cell in cells)
     settings = tuple(dict.fromkeys(cell.setting for cell in cells if cell.setting))
-    seconds = float(np.mean([cell.seconds for cell in cells]))
-    frechet = pooled_frechet(features, reference, resamples, seed)
-    return Row(first.method, columns, frechet, len(features), broken, settings, first.nfe, first.memory, seconds)
+    nfe, seconds = (float(np.mean([getattr(cell, name) for cell in cells])) for name in ("nfe", "seconds"))
+    frechet, memory = pooled_frechet(features, reference, resamples, seed), max(cell.memory for cell in cells)
+    return Row(cells[0].method, columns, frechet, len(features), broken, settings, nfe, memory, seconds)
 
 
 def results_csv(cells: Sequence[Cell]) -> bytes:
@@ -73,7 +73,7 @@ def results_csv(cells: Sequence[Cell]) -> bytes:
     for cell in cells:
         means = [_plain(_mean(cell.values[name])) for name in COLUMNS]
         counts = (len(cell.features), _broken(cell), cell.setting)
-        table.writerow([*cell[:4], *counts, *means, cell.nfe, cell.memory, f"{cell.seconds:.4g}"])
+        table.writerow([*cell[:4], *counts, *means, f"{cell.nfe:g}", cell.memory, f"{cell.seconds:.4g}"])
     return file.getvalue().encode()
 
 
@@ -98,12 +98,21 @@ def clipping_rates(cells: Sequence[Cell]) -> list[tuple[str, str, dict[str, floa
     return found
 
 
-def differences(cells: Sequence[Cell], method: str, base: str) -> dict[str, tuple[float, float]]:
-    """Mean and standard deviation over corruptions of what a method's means have over another's, of each of `COLUMNS`."""
-    own, other = ({cell.corruption: cell.values for cell in cells if cell.method == name} for name in (method, base))
-    return {
-        column: mean_and_deviation([_mean(own[name][column]) - _mean(other[name][column]) for name in own]) for column in COLUMNS
-    }
+def differences(
+    cells: Sequence[Cell], method: str, base: str, reference: Moments, resamples: int, seed: int
+) -> dict[str, Interval]:
+    """What a method has over another on the pictures of both, of each of `COLUMNS`, and of "frechet" in proportion."""
+    own, other = ({cell.corruption: cell for cell in cells if cell.method == name} for name in (method, base))
+    common = [name for name in own if name in other]
+    both = [((own[name], other[name]), min(len(own[name].pictures), len(other[name].pictures))) for name in common]
+
+    def joined(of: Callable[[Cell], np.ndarray], side: int) -> np.ndarray:
+        return np.concatenate([of(pair[side])[:count] for pair, count in both])
+
+    values = {name: np.stack([joined(lambda cell: cell.values[name], side) for side in (0, 1)]) for name in COLUMNS}  # noqa: B023
+    features = np.stack([joined(lambda cell: cell.features, side) for side in (0, 1)])
+    corruption = np.repeat(np.arange(len(both)), [count for *_, count in both])
+    return paired(Pairs(corruption, joined(lambda cell: cell.pictures, 0), values, features), reference, resamples, seed)
 
 
 def title_of(name: str) -> str:

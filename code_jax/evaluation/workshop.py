@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import time
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -14,7 +14,7 @@ from code_jax.devices.mesh import devices_for
 from code_jax.editing.memory import program_memory
 from code_jax.evaluation.columns import COLUMNS
 from code_jax.evaluation.entry import Entry, restored
-from code_jax.evaluation.measures import Yardstick, clipping
+from code_jax.evaluation.measures import Yardstick, clipping, nearest_is_own
 from code_jax.evaluation.pool import Pool, corrupted, picked
 from code_jax.evaluation.records import Record, Records
 from code_jax.pictures.arrays import from_uint8
@@ -26,7 +26,7 @@ _BLOCK = 64  # pictures of a piece at most
 
 
 class Piece(NamedTuple):
-    """A method with the points to run it at, a corruption and its severity, and which pictures of which pool."""
+    """A method with the settings to run it at, a corruption and its severity, and which pictures of which pool."""
 
     method: Entry
     corruption: str
@@ -37,7 +37,7 @@ class Piece(NamedTuple):
     @property
     def evaluations(self) -> int:
         """Network evaluations in all, encodings not shared."""
-        return len(self.indices) * len(self.method.points) * self.method.nfe
+        return len(self.indices) * sum(choice.nfe for choice in self.method.choices)
 
 
 @dataclasses.dataclass
@@ -65,10 +65,11 @@ class Workshop:
     def __post_init__(self) -> None:
         self._weights = prior_hash(self.prior)
         self._memory: dict[str, int] = {}
+        self._galleries: dict[str, np.ndarray] = {}
 
     def pieces(self, method: Entry, corruption: str, severity: int, pool: Pool, count: int) -> list[Piece]:
         """The pieces of a method on the `count` pictures of a corruption."""
-        indices = picked(pool, corruption, count, self.seed)
+        indices, method = picked(pool, corruption, count, self.seed), method.told(corruption)
         return [Piece(method, corruption, severity, pool, indices[i : i + _BLOCK]) for i in range(0, count, _BLOCK)]
 
     def missing(self, pieces: Sequence[Piece]) -> list[Piece]:
@@ -108,8 +109,7 @@ class Workshop:
                 raise KeyError(str(self._path(piece)))
             records.append(record)
         joined = {name: np.concatenate([r[name] for r in records], axis=1) for name in records[0] if records[0][name].ndim > 1}
-        seconds = np.asarray(np.mean([record["seconds"] for record in records]))
-        return joined | {"shown": records[0]["shown"], "memory": records[0]["memory"], "seconds": seconds}
+        return joined | {"shown": records[0]["shown"], "memory": records[0]["memory"]}
 
     def _measured(self, piece: Piece, after: Callable[[float], None]) -> Record:
         clean, labels = piece.pool.pixels[piece.indices], piece.pool.labels
@@ -117,9 +117,10 @@ class Workshop:
         made = self._made(piece, clean if piece.method.name == "clean" else given, after)
         images = np.where(made["finite"][..., None, None, None], np.asarray(from_uint8(made["pictures"])), np.nan)
         record = self.yardstick.measure(images, given, clean, None if labels is None else labels[piece.indices])
+        record["rank1"] = nearest_is_own(self.yardstick.photo_features(images), self._gallery(piece.pool), piece.indices)
         record |= clipping(made.get("clipped"), len(images), given, clean, piece.corruption)
         record["shown"] = made["pictures"][:, :SHOWN]
-        return record | {name: made[name] for name in ("seconds", "memory")}
+        return record | {name: made[name] for name in ("nfe", "seconds", "memory")}
 
     def _made(self, piece: Piece, source: np.ndarray, after: Callable[[float], None]) -> Record:
         """The restored pictures, made or as they were kept, of 8 bits as files hold them."""
@@ -130,17 +131,23 @@ class Workshop:
             return kept
         if piece.method.name not in self._memory:
             self._memory[piece.method.name] = self._program_memory(piece.method)
-        begun = time.monotonic()
-        pictures, finite, clipped = restored(piece.method, self.prior, source, self.seed, self.micro_batch, after, self.label)
-        seconds = (time.monotonic() - begun) / finite.size
-        made: Record = {"pictures": pictures, "finite": finite, "seconds": np.array(seconds)}
-        made |= {"memory": np.array(self._memory[piece.method.name])} | ({} if clipped is None else {"clipped": clipped})
+        found = restored(piece.method, self.prior, source, self.seed, self.micro_batch, after, self.label)
+        made: Record = {name: value for name, value in found._asdict().items() if value is not None}
+        made["memory"] = np.array(self._memory[piece.method.name])
         if self.keep:
             self.records.write(path, made)
         return made
 
     def _program_memory(self, entry: Entry) -> int:
-        return 0 if entry.settings is None else program_memory(self.prior, entry.points[0].of(entry.settings), self.micro_batch)
+        """Of the largest of the programs."""
+        firsts = [next(choices).whole for _, choices in itertools.groupby(entry.choices, lambda choice: choice.settings)]
+        return max((program_memory(self.prior, whole, self.micro_batch) for whole in firsts if whole is not None), default=0)
+
+    def _gallery(self, pool: Pool) -> np.ndarray:
+        """Features of all the pictures of a pool."""
+        if pool.hash not in self._galleries:
+            self._galleries[pool.hash] = self.yardstick.photo_features(np.asarray(from_uint8(pool.pixels))[None])[0]
+        return self._galleries[pool.hash]
 
     def _label(self, piece: Piece) -> str:
         return f"{piece.method.name}-{piece.corruption}-{piece.severity}"
@@ -151,6 +158,7 @@ class Workshop:
             "columns": COLUMNS,
             "features": self.yardstick.features,
             "absent": sorted(self.yardstick.absent),
+            "gallery": piece.pool.hash,
         }
         return self.records.path(self._label(piece), self._facts(piece) | measured)
 

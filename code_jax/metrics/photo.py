@@ -120,6 +120,30 @@ def photo_classes(network: PhotoNetwork, images: Any, count: int = 5) -> tuple[j
     return classes, probabilities
 
 
+def top_kept(network: PhotoNetwork, a: Any, b: Any) -> jax.Array:
+    """The share of the five most probable classes of b that are among those of a.
+
+    Args:
+        network: of `load_photo_network`.
+        a, b: floating [B, H, W, 3] in [−1, 1], 32×32 at least.
+
+    Returns:
+        float32 [B], from 0 to 1; NaN where a is not finite.
+
+    Raises:
+        UserError: for another dtype, shape or range.
+
+    Example:
+        >>> images = jnp.zeros((1, 64, 64, 3))
+        >>> top_kept(load_photo_network(), images, images).tolist()
+        [1.0]
+    """
+    a, b = check_pair(a, b, channels=3, smallest=_SMALLEST)
+    own, other = (photo_classes(network, jnp.nan_to_num(images))[0] for images in (a, b))
+    kept = jnp.mean((other[:, :, None] == own[:, None]).any(axis=-1), axis=1, dtype=jnp.float32)
+    return jnp.where(jnp.isfinite(a).all(axis=(1, 2, 3)), kept, jnp.nan)
+
+
 def deep_feature_distance(network: PhotoNetwork, a: Any, b: Any) -> jax.Array:
     """¹⁄₅ Σ_l mean_hw Σ_c (f̂_l(a) − f̂_l(b))²_hwc: LPIPS's form (Zhang et al. 2018, equation 1) without learned weights.
 

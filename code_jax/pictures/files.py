@@ -12,24 +12,34 @@ from PIL.PngImagePlugin import PngInfo
 
 from code_jax.durable import write_durably
 from code_jax.pictures.decode import Picture, decode_picture
-from code_jax.pictures.fitting import eight_bits, fitted, with_alpha
+from code_jax.pictures.fitting import eight_bits, fitted, with_alpha, within
 from code_jax.pictures.loading import MOST_PIXELS, PictureError, bytes_and_name
 
 
 def read_picture(
-    path: str | Path | IO[bytes], shape: tuple[int, int, int] | None, fit: str, most_pixels: int = MOST_PIXELS
+    path: str | Path | IO[bytes], shape: tuple[int, int, int] | None, fit: str, max_side: int | None = None
 ) -> np.ndarray:
-    """A picture as uint8 [H, W, C] as a prior of `shape` [H, W, C] sees it, upright, fitted as `fitting.FITS` says.
+    """A picture as uint8 [H, W, C] as a prior of `shape` [H, W, C] sees it, upright, `fitted` after it is brought `within`.
 
     Without a shape it has its own size and colour's three channels.
 
     Raises:
         PictureError: if the file is no whole picture, or has not what four channels need; the message says why.
     """
-    picture = open_picture(path, most_pixels)
+    picture = open_picture(path)
     if shape is None:
         return eight_bits(picture.pixels, 3)
-    return eight_bits(fitted(with_alpha(picture.pixels, picture.alpha, shape[2]), shape, fit), shape[2])
+    pixels = within(with_alpha(picture.pixels, picture.alpha, shape[2]), max_side)
+    return eight_bits(fitted(pixels, shape, fit), shape[2])
+
+
+def size_of(path: Path) -> tuple[int, int] | None:
+    """(H, W) of a file's picture by its header, which may be turned; None where that cannot be read."""
+    try:
+        with Image.open(path) as picture:
+            return picture.height, picture.width
+    except (OSError, ValueError, Image.DecompressionBombError):
+        return None
 
 
 def open_picture(path: str | Path | IO[bytes], most_pixels: int = MOST_PIXELS) -> Picture:
@@ -43,7 +53,7 @@ def read_mask(path: str | Path | IO[bytes], shape: tuple[int, int, int], fit: st
 
 
 def fitted_mask(picture: Picture, shape: tuple[int, int, int], fit: str) -> np.ndarray:
-    """A mask as bool [H, W] of a prior's size, fitted as its picture is: True where it is bright, which is what may change.
+    """A mask as bool [H, W], fitted as its picture is, for "auto" as it is: True where it is bright, which is what may change.
 
     Where all its colours are one, its transparency is the mask: True where it is opaque. A mask of 0 and one other value is True
     where it is not 0.
@@ -52,7 +62,7 @@ def fitted_mask(picture: Picture, shape: tuple[int, int, int], fit: str) -> np.n
         PictureError: if it marks nothing, or colours and transparency contradict each other.
     """
     levels = eight_bits(_marks(picture.pixels.max(axis=2, keepdims=True), picture.alpha), 1)
-    mask = fitted(levels, shape, fit)[..., 0] >= 128
+    mask = fitted(levels, shape, "tile" if fit == "auto" else fit)[..., 0] >= 128
     if not mask.any():
         raise PictureError(f"what it marks vanishes at the prior's size, {shape[1]}x{shape[0]}: mark more")
     return mask

@@ -8,11 +8,15 @@ import numpy as np
 from PIL import Image
 
 from code_jax.pictures.arrays import from_uint8, picture_of
+from code_jax.pictures.fits import OWN_SIZE, size_within
 from code_jax.pictures.loading import PictureError
 
-FITS = ("resize", "crop", "tile")
-
 Box = tuple[int, int, int, int]  # left, top, right, bottom
+
+
+def within(pixels: np.ndarray, most: int | None) -> np.ndarray:
+    """A picture [H, W, C], reduced to its `size_within`."""
+    return resized(pixels, size_within(pixels.shape[:2], most))
 
 
 def region(shape: tuple[int, ...], image_shape: tuple[int, ...], fit: str) -> Box:
@@ -32,9 +36,9 @@ def region(shape: tuple[int, ...], image_shape: tuple[int, ...], fit: str) -> Bo
 
 
 def fitted(pixels: np.ndarray, image_shape: tuple[int, ...], fit: str) -> np.ndarray:
-    """A picture [H, W, C] as a prior sees it: of its size, or for "tile" as it is, mirrored at its edges where smaller."""
+    """A picture [H, W, C] as a prior sees it: of its size, or of its own (`OWN_SIZE`), mirrored at its edges where smaller."""
     left, top, right, bottom = region(pixels.shape, image_shape, fit)
-    if fit != "tile":
+    if fit not in OWN_SIZE:
         return resized(pixels[top:bottom, left:right], (image_shape[0], image_shape[1]))
     missing = [max(least - have, 0) for least, have in zip(image_shape[:2], pixels.shape[:2], strict=True)]
     return np.pad(pixels, ((0, missing[0]), (0, missing[1]), (0, 0)), "symmetric")

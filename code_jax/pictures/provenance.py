@@ -2,7 +2,8 @@
 
 The facts are a plain dictionary: ``version``, ``settings`` (what `restore` notes in its manifest: prior, precision, fit and every
 number of the edit, presets resolved), ``prior_hash``, ``input_hash`` (SHA-256 of the pixels as the prior saw them), ``mask_hash``
-where there was a mask, ``seed``, ``sample`` and ``micro_batch``. No file is named: a result does not depend on names.
+where there was a mask, ``seed``, ``sample``, ``micro_batch``, and, where they were asked for, the ``bits`` per dimension before
+and after. No file is named: a result does not depend on names.
 """
 
 from __future__ import annotations
@@ -66,6 +67,10 @@ def exif_with(facts: Mapping[str, Any], exif: bytes = b"") -> bytes:
     return both.tobytes()
 
 
+class NoFacts(UserError):
+    """A picture that says nothing of its origin."""
+
+
 def read_facts(file: Any) -> dict[str, Any]:
     """The facts of a result; nothing is unpickled.
 
@@ -76,7 +81,8 @@ def read_facts(file: Any) -> dict[str, Any]:
         What was written into it, with the ``version`` that wrote it.
 
     Raises:
-        UserError: if it is no picture, or none of code_jax's.
+        NoFacts: if it is a picture of anybody else's.
+        UserError: if it is no picture, or its facts are damaged.
 
     Example:
         >>> import io
@@ -84,7 +90,7 @@ def read_facts(file: Any) -> dict[str, Any]:
         >>> Image.new("RGB", (8, 8)).save(file, "PNG")
         >>> read_facts(file)  # doctest: +ELLIPSIS
         Traceback (most recent call last):
-        code_jax.errors.UserError: the picture says nothing of its origin: ...
+        code_jax.pictures.provenance.NoFacts: the picture says nothing of its origin: ...
     """
     name = repr(str(file)) if isinstance(file, (str, Path)) else "the picture"
     try:
@@ -93,12 +99,14 @@ def read_facts(file: Any) -> dict[str, Any]:
             text = picture.info.get(KEYWORD) or _exif_text(picture)
     except PictureError as error:
         raise UserError(f"{name} cannot be read: {error}") from error
+    if not isinstance(text, str):
+        raise NoFacts(f"{name} says nothing of its origin: it was not written by code_jax, or saved again by another program")
     try:
-        facts = json.loads(text) if isinstance(text, str) else None
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{name} was not written by code_jax, or damaged since: what it says of its origin is no JSON") from error
+        facts = json.loads(text)
+    except (ValueError, RecursionError):
+        facts = None
     if not isinstance(facts, dict):
-        raise UserError(f"{name} says nothing of its origin: it was not written by code_jax, or saved again by another program")
+        raise UserError(f"{name} was not written by code_jax, or damaged since: what it says of its origin is no JSON object")
     for field, holds in _FIELDS.items():
         if field in facts and not holds(facts[field]):
             raise UserError(f"{name} was not written by code_jax, or damaged since: its {field} is {brief(facts[field])}")
@@ -143,6 +151,7 @@ _FIELDS = {  # what those that are known must be
     "seed": lambda value: _is_whole(value, 0, 2**32 - 1),
     "sample": lambda value: _is_whole(value, 0, 2**32 - 1),
     "micro_batch": lambda value: _is_whole(value, 1, 2**32 - 1),
+    "bits": lambda value: value is None or (isinstance(value, list) and len(value) == 2 and all(map(_is_plain, value))),
     "size": _is_size,
     "corruption": lambda value: isinstance(value, str),
     "severity": lambda value: _is_whole(value, 1, 5),

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from code_jax.errors import UserError, brief, nearest
+from code_jax.priors import DEFAULT
 from code_jax.priors.hub import HUB_ID, download, fetch
 from code_jax.priors.prior import Prior
 from code_jax.priors.read import read_prior
@@ -21,11 +22,14 @@ def bundled_priors() -> tuple[str, ...]:
         return tuple(sorted(path.parent.name for path in bundle.glob("*/unet") if path.is_dir()))
 
 
-def bundled_samples() -> tuple[Path, ...]:
-    """The damaged pictures that come with the package, drawn from the bundled prior.
+def bundled_samples(*, clean: bool = False) -> tuple[Path, ...]:
+    """The damaged pictures that come with the package: crops of photographs, named by what was done to them.
+
+    Args:
+        clean: give what they were before.
 
     Returns:
-        Paths of PNG files of 64×64 pixels.
+        Paths of PNG files of 64×64 pixels, by name.
 
     Example:
         >>> import code_jax
@@ -33,10 +37,10 @@ def bundled_samples() -> tuple[Path, ...]:
         >>> code_jax.from_pil([Image.open(path) for path in code_jax.bundled_samples()]).shape
         (8, 64, 64, 3)
     """
-    return tuple(sorted((_bundle() / "samples").glob("*.png")))
+    return tuple(sorted((_bundle() / "samples" / ("clean" if clean else "")).glob("*.png")))
 
 
-def load_prior(name: str | Path, *, revision: str | None = None, precision: str = "float32", **facts: Any) -> Prior:
+def load_prior(name: str | Path = DEFAULT, *, revision: str | None = None, precision: str = "float32", **facts: Any) -> Prior:
     """Loads a prior.
 
     Args:

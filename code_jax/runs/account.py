@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from code_jax.editing.options import OPTIONS
 from code_jax.errors import UserError, brief
 from code_jax.runs.folder import made_by
 from code_jax.runs.lines import Line, read_objects
@@ -14,7 +15,13 @@ from code_jax.runs.manifest import joined_lines
 from code_jax.runs.shards import WHOLE
 
 _FAILURES = 20  # that are named
-_WORDS = {"micro_batch": "batch on a device", "num_steps": "ODE steps each way", "prior_hash": "SHA-256 of the prior"}
+_WORDS = {  # of what is noted beside settings
+    "micro_batch": "batch on a device",
+    "prior_hash": "SHA-256 of the prior",
+    "input_hash": "SHA-256 of the input",
+    "mask_hash": "SHA-256 of the mask",
+    "schema": "version of these words",
+}
 
 
 def account_of(out: Path) -> Iterator[tuple[str, str]]:
@@ -37,9 +44,17 @@ def account_of(out: Path) -> Iterator[tuple[str, str]]:
         }
     elif made["command"] == "corrupt":
         yield from _counts(list(read_objects(out / WHOLE.manifest)))
+    yield from settings_in_words(settings)
+
+
+def settings_in_words(settings: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Names and values of settings, and of what is noted beside them, as people read them."""
     for name, value in settings.items():
         shown = "none" if value is None else ", ".join(map(str, value)) if isinstance(value, list) else value
-        yield _WORDS.get(name, name.replace("_", " ")), shown if isinstance(shown, str) else brief(shown)
+        shown = shown if isinstance(shown, str) else brief(shown)
+        option = OPTIONS.get(name)
+        word = _WORDS.get(name, name) if option is None else option.word or name
+        yield word.replace("_", " ").replace("ode-", "ODE "), shown if option is None else f"{shown:8} ({option.about})"
 
 
 def plural(count: int, noun: str) -> str:
@@ -70,6 +85,10 @@ def _restored(lines: list[Line]) -> Iterator[tuple[str, str]]:
     if pairs:
         before, after = (_mean([float(pair[k]) for pair in pairs]) for k in (0, 1))
         yield "PSNR to the clean source", f"{before:.2f} dB before, {after:.2f} dB after, mean of {len(pairs)}"
+    bits = [line["bits"] for line in lines if line.get("bits") is not None]
+    if bits:
+        before, after = (_mean([float(pair[k]) for pair in bits]) for k in (0, 1))
+        yield "bits per dimension", f"{before:.3f} before, {after:.3f} after, mean of {len(bits)}"
     for name, title, unit in (
         ("psnr_input", "PSNR to the input", ".2f"), ("psnr_codec", "PSNR of the codec alone", ".2f"),
         ("diversity", "RMS difference of samples", ".4f"),

@@ -40,7 +40,10 @@ def command_of(facts: Mapping[str, Any], picture: str = "INPUT", mask: str = "MA
             words += [flag] if value is True else [flag, _word(value)]
     if "mask_hash" in facts:
         words += ["--mask", _path(mask)]
-    words += ["--seed", str(facts.get("seed", 0))]
+    if "bits" in facts:
+        words += ["--likelihood"]
+    if "seed" in facts:
+        words += ["--seed", str(facts["seed"])]
     if facts.get("sample"):
         words += ["--samples", str(facts["sample"] + 1)]
     if "micro_batch" in facts:

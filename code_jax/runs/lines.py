@@ -75,6 +75,10 @@ def _is_number_or_null(value: Any) -> bool:
     return value is None or _is_number(value)
 
 
+def _is_pair(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 2 and all(map(_is_number, value))
+
+
 _FIELDS: dict[str, Callable[[Any], bool]] = {
     "input": _is_text,
     "name": is_inside,
@@ -85,7 +89,9 @@ _FIELDS: dict[str, Callable[[Any], bool]] = {
 }
 _FIELDS_OF = {"done": {"output": is_inside, "output_hash": _is_text, "file_hash": _is_text}, "failed": {"error": _is_text}}
 _OPTIONAL: dict[str, Callable[[Any], bool]] = {
-    "psnr": lambda value: isinstance(value, list) and len(value) == 2 and all(map(_is_number, value)),
+    "psnr": _is_pair,
+    "bits": lambda value: value is None or _is_pair(value),
+    "bits_error": lambda value: value is None or _is_pair(value),
     "micro_batch": lambda value: _is_whole(value) and value > 0,
     "nfe": _is_whole,
 } | dict.fromkeys(("psnr_input", "psnr_codec", "diversity", "squared_score", "clipped", "seconds"), _is_number_or_null)

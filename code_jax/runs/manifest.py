@@ -79,6 +79,10 @@ class Manifest:
         """Number of results that it tells of."""
         return sum(line["status"] == "done" for line in self)
 
+    def done_of(self, name: str) -> int:
+        """Number of results that it tells of an input, whatever the input is by now."""
+        return sum(line["status"] == "done" for line in self._lines.get(name, {}).values())
+
     def __iter__(self) -> Iterator[Line]:
         return _each(self._lines)
 

@@ -21,19 +21,22 @@ from code_jax.pictures.arrays import picture_of, quantized
 from code_jax.pictures.contact_sheet import contact_sheet
 from code_jax.pictures.decode import Picture, from_pillow
 from code_jax.pictures.files import fitted_mask, open_picture
-from code_jax.pictures.fitting import FITS, eight_bits, region
+from code_jax.pictures.fits import FITS
+from code_jax.pictures.fitting import eight_bits, region
 from code_jax.pictures.loading import PictureError, in_words
 from code_jax.pictures.metadata import Metadata, upright
+from code_jax.priors import DEFAULT
 from code_jax.priors.load import load_prior
 from code_jax.priors.prior import Prior
 from code_jax.progress import Progress
 from code_jax.runs.comparison import caption_of
 from code_jax.runs.engine import Engine, Restored, why_not_finite
-from code_jax.runs.job import Job
+from code_jax.runs.job import Job, check_fit, larger_fit
 from code_jax.runs.micro_batch import default_micro_batch
 from code_jax.runs.result import brought_back, psnr_to_input, seen_pixels
 from code_jax.runs.slider_page import Slide, slide_html, styled
 from code_jax.runs.sources import Source, find_sources
+from code_jax.runs.survey import Survey
 from code_jax.runs.tasks import Work, work_of
 
 _SHOWN = 20  # results that a notebook shows
@@ -44,7 +47,7 @@ class Restoration:
     """What `restore` gives; a notebook shows it as a slider for each result.
 
     Attributes:
-        pictures: the results, PIL pictures of their inputs' sizes; an input's samples in a row.
+        pictures: the results, PIL pictures; an input's samples in a row.
         inputs: PIL pictures, one for each result: as much of its input as the prior was shown.
         facts: of each result: ``name``, ``sample``, ``nfe``, ``psnr_input`` in dB as the prior saw both, ``clipped`` and
             ``squared_score`` as in `EditInfo`; of a latent prior ``psnr_codec`` in dB, of what its codec alone gives back.
@@ -81,12 +84,13 @@ class Restoration:
 
 
 def restore(
-    pictures: Any, prior: str | Path | Prior = "eurosat-64", settings: Settings | str | None = None, *, mask: Any = None,
-    fit: str = "auto", samples: int = 1, seed: int = 0, label: int | None = None,
+    pictures: Any, prior: str | Path | Prior = DEFAULT, settings: Settings | str | None = None, *, mask: Any = None,
+    fit: str = "auto", max_side: int | None = None, keep_size: bool = True, samples: int = 1, seed: int = 0,
+    label: int | None = None,
 ) -> Restoration:  # fmt: skip
     """Restores pictures of any size, with progress on stderr: the short way for notebooks.
 
-    The pixels are those that ``code-jax restore --keep-size`` writes with the same settings.
+    The pixels are those that ``code-jax restore`` writes with the same settings, with --keep-size unless it is said otherwise.
 
     Args:
         pictures: a path of a picture or a folder of them, a PIL picture, an array [H, W], [H, W, C] or [B, H, W, C] (uint8, or
@@ -94,8 +98,10 @@ def restore(
         prior: a `Prior`, or what `load_prior` takes.
         settings: an `EditConfig` or another method's, or the name of a `preset`; None is the default one.
         mask: a path, PIL picture or array [H, W], bright (or True) where the pictures may change; None is everywhere.
-        fit: "resize", "crop" or "tile", as on the command line; "auto" tiles what is larger than the prior's images, if
-            the method can.
+        fit: "auto" restores pictures larger than those of a prior of patches (`Prior.patches`) at their own size, coarse to fine,
+            and resizes others; "resize", "crop", "tile" and "pyramid" are as on the command line.
+        max_side: pictures with a longer side are reduced to it first, which bounds the cost.
+        keep_size: results are brought to their inputs' sizes; else they are of the size that the prior saw.
         samples: results of each picture.
         seed: with a picture's pixels, what its noise comes from.
         label: the class of the pictures, of a prior with classes; None is no class.
@@ -117,7 +123,10 @@ def restore(
     chosen = prior if isinstance(prior, Prior) else load_prior(prior)
     wanted: Any = preset(settings or "default") if settings is None or isinstance(settings, str) else settings
     config = wanted.method.canonical(wanted, chosen)
-    choose("fit", fit, dict.fromkeys(("auto", *FITS)))
+    choose("fit", fit, FITS)
+    check_fit(fit, config.method)
+    if max_side is not None and (isinstance(max_side, bool) or not isinstance(max_side, int) or max_side < 1):
+        raise UserError(f"max_side is {max_side!r}; it must be a whole number of at least 1, or None")
     if isinstance(samples, bool) or not isinstance(samples, int) or samples < 1:
         raise UserError(f"samples is {samples!r}; it must be a whole number of at least 1")
     if not 0 <= seed < 2**32:
@@ -125,17 +134,21 @@ def restore(
     for text in config.method.warn(config, chosen):
         warnings.warn(text, stacklevel=2)
     read = [named for number, given in enumerate(_each(pictures), 1) for named in _read(given, f"picture {number}")]
-    larger = "tile" if config.method.tiles else "resize"
-    fits = [fit if fit != "auto" else larger if _is_larger(picture, chosen) else "resize" for _, picture in read]
-    runs: list[tuple[Engine, list[Work]]] = []
-    for own in dict.fromkeys(fits):
-        where = _mask(mask, chosen, own)
-        job = Job(samples, seed, default_micro_batch(), own, settings=to_plain(config), mask=where, keep_size=True, label=label)
-        works = [work for k, of in enumerate(fits) if of == own for work in _works(k, *read[k], chosen, job)]
-        runs.append((Engine.on_devices(chosen, config, job, len(works)), works))
-    results, facts = zip(*_computed(runs, config), strict=True)
-    inputs = [_shown(picture, chosen, own) for (_, picture), own in zip(read, fits, strict=True) for _ in range(samples)]
-    return Restoration(results, tuple(inputs), facts)
+    job = Job(
+        samples, seed, default_micro_batch(), fit, larger_fit(chosen, config.method), max_side, settings=to_plain(config),
+        mask=_mask(mask, chosen, fit), keep_size=keep_size, label=label,
+    )  # fmt: skip
+    works = [work for number, each in enumerate(read) for work in _works(number, *each, chosen, job)]
+    losses = [work for work in works[::samples] if work.loss is not None]
+    if losses:
+        more = f"; so are {len(losses) - 1} more" if len(losses) > 1 else ""
+        warnings.warn(f"{losses[0].source.path}: {losses[0].loss}{more}", stacklevel=2)
+    survey = Survey.of(((picture.pixels.shape[:2], samples) for _, picture in read), chosen.image_shape, job)
+    engine = Engine.on_devices(chosen, config, job, survey.inputs(chosen.image_shape))
+    survey.tell(engine, "max_side={}")
+    results, facts = zip(*_computed(engine, works, survey, config), strict=True)
+    inputs = [_shown(picture, chosen, work.fit) for (_, picture), work in zip(read, works[::samples], strict=True)]
+    return Restoration(results, tuple(each for each in inputs for _ in range(samples)), facts)
 
 
 def _each(pictures: Any) -> Iterable[Any]:
@@ -190,10 +203,6 @@ def _pixels(given: Any, name: str) -> np.ndarray:
     return quantized(array, np.uint8)
 
 
-def _is_larger(picture: Picture, prior: Prior) -> bool:
-    return any(side > own for side, own in zip(picture.pixels.shape[:2], prior.image_shape[:2], strict=True))
-
-
 def _mask(mask: Any, prior: Prior, fit: str) -> np.ndarray | None:
     if mask is None:
         return None
@@ -217,19 +226,15 @@ def _works(number: int, name: str, picture: Picture, prior: Prior, job: Job) -> 
     return [work._replace(sample=sample) for sample in range(job.samples)]
 
 
-def _computed(runs: list[tuple[Engine, list[Work]]], config: Settings) -> list[tuple[Image.Image, dict[str, Any]]]:
-    """Results and facts of all works, in the order of their pictures."""
-    progress = Progress(
-        sum(-(-len(works) // engine.batch) * engine.moves for engine, works in runs), sum(len(works) for _, works in runs)
-    )
-    done = {}
-    for engine, works in runs:
-        for group in engine.groups(works):
-            for work, restored in zip(group, engine.restore(group, _advancing(progress)), strict=True):
-                if not restored.finite:
-                    reason = why_not_finite(engine.prior, config, engine.job.settings)
-                    raise UserError(f"the result of {work.source.path} is not finite: {reason}")
-                done[int(work.name), work.sample] = _result(restored, work, engine)
+def _computed(engine: Engine, works: list[Work], survey: Survey, config: Settings) -> list[tuple[Image.Image, dict[str, Any]]]:
+    """Results and facts of all works, in their order."""
+    progress, done = Progress(survey.steps(engine), len(works)), {}
+    for group in engine.groups(works):
+        for work, restored in zip(group, engine.restore(group, _advancing(progress)), strict=True):
+            if not restored.finite:
+                reason = why_not_finite(engine.prior, config, engine.job.settings)
+                raise UserError(f"the result of {work.source.path} is not finite: {reason}")
+            done[int(work.name), work.sample] = _result(restored, work, engine)
     return [done[key] for key in sorted(done)]
 
 
@@ -249,7 +254,7 @@ def _result(restored: Restored, work: Work, engine: Engine) -> tuple[Image.Image
     pixels = seen_pixels(restored.image, work)
     facts = {"name": work.source.path.name, "sample": work.sample, **restored.facts}
     facts["psnr_input"] = psnr_to_input(pixels, work, engine.prior.image_shape[2])
-    pixels = brought_back(pixels, work, engine.job.fit)
+    pixels = brought_back(pixels, work)
     if work.alpha is not None and pixels.shape[2] == 3:
         pixels = np.concatenate([pixels, work.alpha[..., None]], axis=2)
     return picture_of(pixels), facts

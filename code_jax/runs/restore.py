@@ -24,9 +24,11 @@ from code_jax.editing.edit import number_of_moves
 from code_jax.editing.settings import Settings
 from code_jax.errors import UserError, printable
 from code_jax.interruption import Dropped, Interruption
+from code_jax.pictures.files import size_of
 from code_jax.priors.hash import prior_hash
 from code_jax.priors.prior import Prior
 from code_jax.progress import Progress
+from code_jax.runs.account import plural
 from code_jax.runs.comparison import write_comparison
 from code_jax.runs.engine import Engine, Restored, why_not_finite
 from code_jax.runs.job import Job
@@ -36,6 +38,7 @@ from code_jax.runs.result import Written, line_of, write_result
 from code_jax.runs.shards import WHOLE, Shard
 from code_jax.runs.sources import Source
 from code_jax.runs.summary import Summary, diversity_of
+from code_jax.runs.survey import Survey
 from code_jax.runs.tasks import Prepared, Work, prepare
 
 _THREADS = min(8, (os.cpu_count() or 1) + 1)
@@ -88,17 +91,21 @@ class _Run:
         self.manifest, self.interruption, self.pool = manifest, interruption, pool
         self.shape, self.prior = prior.image_shape, prior
         self.missing = len(sources) * job.samples - manifest.done
-        self.engine = Engine.on_devices(prior, config, job, self.missing)
+        self.survey = self._surveyed()
+        self.engine = Engine.on_devices(prior, config, job, self.survey.inputs(self.shape))
         self.summary = Summary(nfe=number_of_moves(prior, config)[1])
         self.writing: collections.deque[tuple[Source, Future[Written]]] = collections.deque()
         self.done: dict[str, dict[int, Line]] = {}  # of what is to be compared
+        self.kinds: collections.Counter[str] = collections.Counter()  # of what is warned of once
         self.inputs: list[tuple[str, str]] = []  # name and hash of those with several samples
 
     def run(self) -> None:
         """Restores all there is to do, or as much as an interruption lets it."""
-        ahead = 2 if self.job.fit == "tile" else self.engine.batch + _THREADS
+        batch = self.engine.in_flight if self.survey.fitted else 1
+        ahead = batch + (1 if self.survey.own else _THREADS)
         prepared = prefetch(self.pool, self._prepare, self.sources, ahead)
-        self.progress = Progress(-(-self.missing // self.engine.batch) * self.engine.moves, max(self.missing, 0))
+        self.survey.tell(self.engine, "--max-side {}")
+        self.progress = Progress(self.survey.steps(self.engine), max(self.missing, 0))
         computing, first = 0.0, None
         with contextlib.closing(prepared), contextlib.suppress(Dropped):
             for group in self.engine.groups(self._todo(prepared)):
@@ -113,11 +120,26 @@ class _Run:
         if first is not None:
             self.summary.waited = max(1 - computing / (time.monotonic() - first), 0.0)
         self._settle(0)
+        for kind, count in self.kinds.items():
+            if count > 1:
+                self._say(f"warning: {plural(count, 'picture')} {kind}")
         self.summary.signal = self.interruption.signal
         if self.summary.signal is None:
             self.summary.diversity += [value for value in self.pool.map(self._diversity, self.inputs) if value is not None]
         if self.job.compare and self.summary.signal is None:
             write_comparison(self.sources, self.done, self.out, self.shape, self.job)
+
+    def _surveyed(self) -> Survey:
+        """What is left to do, by the pictures' headers where their sizes matter."""
+        if not self.job.at_own_size:
+            return Survey(max(self.missing, 0))
+        left = [
+            (source.path, count)
+            for source in self.sources
+            if (count := self.job.samples - self.manifest.done_of(source.output.relative_to(self.out).as_posix())) > 0
+        ]
+        found = self.pool.map(size_of, [path for path, _ in left])
+        return Survey.of(((size, count) for size, (_, count) in zip(found, left, strict=True)), self.shape, self.job)
 
     def _prepare(self, source: Source) -> Prepared:
         return prepare(source, self.out, self.shape, self.job, self.manifest)
@@ -141,6 +163,8 @@ class _Run:
                 self._fail(each.source, line | {"file_hash": each.file_hash, "error": each.failure})
             if self.job.samples > 1 and each.file_hash is not None:
                 self.inputs.append((each.name, each.file_hash))
+            if each.todo and each.todo[0].loss is not None:
+                self._once(each.source, "are reduced by more than half", each.todo[0].loss)
             yield from each.todo
 
     def _compute(self, group: list[Work]) -> list[Restored]:
@@ -155,7 +179,7 @@ class _Run:
         return self.engine.restore(group, after)
 
     def _write(self, group: list[Work], restored: list[Restored], seconds: float) -> None:
-        self._settle(2 * self.engine.batch)
+        self._settle(2 * len(group))
         for work, (image, finite, facts) in zip(group, restored, strict=True):
             if finite:
                 facts["seconds"] = seconds
@@ -205,6 +229,12 @@ class _Run:
     def _note(self, line: Line) -> None:
         if self.job.compare:
             self.done.setdefault(line["name"], {})[line["sample"]] = line
+
+    def _once(self, source: Source, kind: str, text: str) -> None:
+        """Warns of the first picture of a kind, and counts the others."""
+        if not self.kinds[kind]:
+            self._warn(source, text)
+        self.kinds[kind] += 1
 
     def _warn(self, source: Source, text: str) -> None:
         self._say(f"warning: {str(source.path)!r}: {text}")

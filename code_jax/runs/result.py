@@ -45,12 +45,14 @@ def write_result(
     origin = job.facts(work.digest, work.sample, weights)
     if job.keep_size:
         origin["size"] = list(image_shape[:2])
+    if "bits" in facts:
+        origin["bits"] = facts["bits"]
     line = line_of(work) | facts
     line["psnr_input"] = psnr_to_input(pixels, work, image_shape[2])
     psnr, warnings = _psnr(pixels, work, image_shape, job)
     try:
         data, more = encode_picture(
-            brought_back(pixels, work, job.fit),
+            brought_back(pixels, work),
             work.alpha, work.kind, work.metadata, quality=job.quality, facts=origin,
         )  # fmt: skip
     except PictureError as error:
@@ -82,9 +84,9 @@ def seen_pixels(image: np.ndarray, work: Work) -> np.ndarray:
     return pixels if gray or pixels.shape[2] != 1 else pixels.repeat(3, axis=2)
 
 
-def brought_back(pixels: np.ndarray, work: Work, fit: str) -> np.ndarray:
+def brought_back(pixels: np.ndarray, work: Work) -> np.ndarray:
     """A result as the prior saw it, brought to its picture's size."""
-    return pixels[: work.size[0], : work.size[1]] if fit == "tile" else resized(pixels, work.size)
+    return resized(pixels[: work.shown[0], : work.shown[1]], work.size)
 
 
 def psnr_to(clean: np.ndarray, pixels: np.ndarray) -> float:
@@ -108,7 +110,7 @@ def _psnr(pixels: np.ndarray, work: Work, image_shape: tuple[int, int, int], job
     if work.source.reference is None:
         return {}, []
     try:
-        clean = read_picture(work.source.reference, image_shape, job.fit)
+        clean = read_picture(work.source.reference, image_shape, work.fit, job.max_side)
         if clean.shape[:2] != pixels.shape[:2]:
             raise PictureError(f"its size {clean.shape[1]}x{clean.shape[0]} is not the input's")
     except PictureError as error:

@@ -28,6 +28,7 @@ class Summary:
         before, after: PSNR to the clean source, of each result that has one.
         fidelity: PSNR to its input, of each result that differs from it.
         codec: PSNR of what a latent prior's codec alone gives back of the input, of each result.
+        bits: per dimension before and after, of each result that they are known of.
         diversity: `diversity_of` the samples of each input that has several.
         signal: of an interruption.
     """
@@ -42,6 +43,7 @@ class Summary:
     after: list[float] = dataclasses.field(default_factory=list)
     fidelity: list[float] = dataclasses.field(default_factory=list)
     codec: list[float] = dataclasses.field(default_factory=list)
+    bits: list[tuple[float, float]] = dataclasses.field(default_factory=list)
     diversity: list[float] = dataclasses.field(default_factory=list)
     signal: int | None = None
 
@@ -51,6 +53,8 @@ class Summary:
         if "psnr" in line:
             self.before.append(line["psnr"][0])
             self.after.append(line["psnr"][1])
+        if line.get("bits") is not None:
+            self.bits.append((line["bits"][0], line["bits"][1]))
         if line.get("psnr_input") is not None:
             self.fidelity.append(line["psnr_input"])
         if line.get("psnr_codec") is not None:

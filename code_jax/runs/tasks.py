@@ -10,7 +10,9 @@ import numpy as np
 
 from code_jax.pictures.decode import Picture, decode_picture
 from code_jax.pictures.encode import output_format
-from code_jax.pictures.fitting import eight_bits, fitted, region, resized, with_alpha
+from code_jax.pictures.files import open_picture
+from code_jax.pictures.fits import OWN_SIZE
+from code_jax.pictures.fitting import eight_bits, fitted, region, resized, with_alpha, within
 from code_jax.pictures.loading import PictureError, read_bytes
 from code_jax.pictures.metadata import Metadata
 from code_jax.runs.job import Job
@@ -28,10 +30,13 @@ class Work(NamedTuple):
         file_hash: SHA-256 of the file.
         digest: SHA-256 of the picture as the prior sees it, uint8 [H, W, C].
         pixels: the same, but gray and with 16 bits where it is: uint8 [H, W, 1, 3 or 4], uint16 [H, W, 1].
+        fit: how the picture met the prior; never "auto".
+        shown: (H, W) of the picture as the prior sees it, without what a small one was continued by.
         size: (H, W) of the result.
         alpha: its transparency, uint8 [H, W], or None.
         kind, ending: format and ending of the result.
         metadata: what stays true of it.
+        loss: what to say where most of the picture's pixels are thrown away.
     """
 
     source: Source
@@ -40,11 +45,14 @@ class Work(NamedTuple):
     file_hash: str
     digest: str
     pixels: np.ndarray
+    fit: str
+    shown: tuple[int, int]
     size: tuple[int, int]
     alpha: np.ndarray | None
     kind: str
     ending: str
     metadata: Metadata
+    loss: str | None = None
 
 
 class Prepared(NamedTuple):
@@ -94,16 +102,42 @@ def work_of(picture: Picture, source: Source, name: str, image_shape: tuple[int,
     Raises:
         PictureError: if it has not what the prior's channels need.
     """
-    seen = fitted(with_alpha(picture.pixels, picture.alpha, image_shape[2]), image_shape, job.fit)
-    left, top, right, bottom = region(picture.pixels.shape, image_shape, job.fit)
-    size = (bottom - top, right - left) if job.keep_size or job.fit == "tile" else (image_shape[0], image_shape[1])
+    pixels = within(with_alpha(picture.pixels, picture.alpha, image_shape[2]), job.max_side)
+    fit = job.fit_of(pixels.shape, image_shape)
+    seen, shown = fitted(pixels, image_shape, fit), pixels.shape[:2] if fit in OWN_SIZE else image_shape[:2]
+    left, top, right, bottom = region(picture.pixels.shape, image_shape, fit)
+    size = (bottom - top, right - left) if job.keep_size else shown
     alpha = picture.alpha
     if alpha is not None:
         alpha = resized(alpha[top:bottom, left:right, None], size)[..., 0]
     kind, ending = output_format(job.format, picture.format, source.path.name)
     metadata = picture.metadata if size == picture.pixels.shape[:2] else picture.metadata._replace(dpi=None)
     digest = hashlib.sha256(eight_bits(seen, image_shape[2]).tobytes()).hexdigest()
-    return Work(source, name, 0, "", digest, seen, size, alpha, kind, ending, metadata)
+    loss = _loss(picture.pixels.shape[:2], fit, image_shape, job)
+    return Work(source, name, 0, "", digest, seen, fit, shown, size, alpha, kind, ending, metadata, loss)
+
+
+def _loss(size: tuple[int, ...], fit: str, image_shape: tuple[int, int, int], job: Job) -> str | None:
+    """What to say of a picture (H, W) of which more than half of the pixels are thrown away."""
+    left = image_shape[0] * image_shape[1] / (size[0] * size[1])
+    if fit in OWN_SIZE or left >= 0.5:
+        return None
+    instead = "auto" if job.larger in OWN_SIZE else "tile"
+    return (
+        f"of its {size[1]}x{size[0]} pixels {left:.1%} are left at the prior's size, {image_shape[1]}x{image_shape[0]}; "
+        f"fit {instead} restores it at its own"
+    )
+
+
+def read_work(source: Source, image_shape: tuple[int, int, int], job: Job) -> Work:
+    """The `work_of` a source, which is only looked at.
+
+    Raises:
+        PictureError: if it cannot be read.
+    """
+    if source.problem is not None:
+        raise PictureError(source.problem)
+    return work_of(open_picture(source.path), source, "", image_shape, job)
 
 
 def _failed(prepared: Prepared, reason: str, job: Job, manifest: Manifest) -> Prepared:
@@ -113,5 +147,6 @@ def _failed(prepared: Prepared, reason: str, job: Job, manifest: Manifest) -> Pr
 
 def _holds(line: Line, out: Path, job: Job) -> bool:
     if line["status"] == "done":
-        return is_intact(out / line["output"], line["output_hash"])
+        told = "bits" in line or not job.likelihood
+        return told and is_intact(out / line["output"], line["output_hash"])
     return not job.retry_failed

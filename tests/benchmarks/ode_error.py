@@ -35,7 +35,7 @@ def setting(name: str | None, count: int) -> tuple[code_jax.Prior, jax.Array]:
         mean = rng.uniform(-0.6, 0.6, (8, 8, 3))
         x0 = np.clip(mean + 0.2 * rng.standard_normal((count, 8, 8, 3)), -1, 1)
         return mixture(jnp.array(mean), 0.2), jnp.array(x0)
-    samples = [path.parent / "clean" / path.name for path in code_jax.bundled_samples()[:count]]
+    samples = code_jax.bundled_samples(clean=True)[:count]
     return code_jax.load_prior(name), code_jax.from_pil([Image.open(path) for path in samples])
 
 

@@ -37,6 +37,12 @@ def test_help_fits_a_screen_and_its_examples_are_commands(name, monkeypatch, cap
             assert callable(parse(argv).run)
 
 
+def test_without_a_command_there_is_the_help_and_the_status_of_wrong_usage(monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", str(COLUMNS))
+    assert main([]) == 2
+    assert capsys.readouterr() == ("", PARSER.format_help())
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_option_is_explained_in_full_help(name, monkeypatch, capsys):
     monkeypatch.setenv("COLUMNS", str(COLUMNS))
@@ -55,7 +61,7 @@ COMPLETIONS = [
     ("code-jax res", "restore"),
     ("code-jax restore --lang", "--langevin --langevin-steps"),
     ("code-jax restore --preset g", "global"),
-    ("code-jax restore --fit ", "crop resize tile"),
+    ("code-jax restore --fit ", "auto crop pyramid resize tile"),
     ("code-jax convert --to d", "diffusers"),
     ("code-jax corrupt --fit ", ""),
 ]

@@ -18,7 +18,7 @@ from code_jax.cli.sweep import _axis, _etas
 from code_jax.editing.keys import image_key
 
 FAST = ["--ode-steps", "2", "--solver", "ddim", "--langevin-steps", "2"]
-SAMPLE = "code_jax/priors/samples/blur_16.png"
+SAMPLE = "code_jax/priors/samples/blur.png"
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 
@@ -49,7 +49,7 @@ def test_each_cells_command_gives_its_bytes_on_the_bundled_prior(tmp_path):
     said = process("code_jax", "sweep", SAMPLE, "--out", str(out), *axes, *FAST)
     rows = table(out)
     assert len(rows) == 16 and "16 points" in said
-    assert len({(out / "cells" / "blur_16" / f"{p:04d}.png").read_bytes() for p in range(16)}) == 16
+    assert len({(out / "cells" / "blur" / f"{p:04d}.png").read_bytes() for p in range(16)}) == 16
     program, *words = shlex.split(rows[13]["command"])
     assert program == "code-jax"
     process("code_jax", *words)
@@ -117,6 +117,24 @@ def test_what_is_not_finite_and_what_is_no_picture_is_said(tiny_folder, pictures
     rows = table(tmp_path / "out")
     assert [row["finite"] for row in rows] == ["True", "False"] * 2
     assert [bool(row["output"]) for row in rows] == [True, False] * 2 and rows[1]["psnr_input"] == ""
+
+
+def test_a_cell_at_its_own_size_is_what_restoring_with_its_command_gives(tiny, tmp_path):
+    """Coarse to fine: the coarsest level at all points together, the others point by point."""
+    code_jax.save_prior(tiny.replace(patches=(1, 2)), tmp_path / "prior")
+    (tmp_path / "in").mkdir()
+    for i, size in enumerate([(8, 8), (17, 24)]):
+        pixels = np.random.default_rng(i).integers(0, 256, (*size, 3), np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "in" / f"p{i}.png")
+    argv = ["--prior", str(tmp_path / "prior"), "--sigma", "0.4,1", "--seeds", "2", "--batch-size", "1"]
+    assert main(["sweep", str(tmp_path / "in"), "--out", str(tmp_path / "out"), *argv, *FAST]) == 0
+    rows = table(tmp_path / "out")
+    assert [int(row["nfe"]) for row in rows] == [7] * 4 + [14] * 4
+    _, *words = shlex.split(rows[7]["command"])
+    assert "auto" in words and main(words) == 0
+    (again,) = (tmp_path / "out" / "reproduced" / "0003").glob("p1.png")
+    assert again.read_bytes() == Path(rows[7]["output"]).read_bytes()
+    assert len({Path(row["output"]).read_bytes() for row in rows}) == 8
 
 
 @pytest.mark.parametrize(

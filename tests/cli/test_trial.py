@@ -31,7 +31,7 @@ def test_try_restores_the_bundled_samples_into_a_folder_here_and_says_what_to_lo
     ((sources, out, prior, job),) = restored
     assert [source.path for source in sources] == list(bundled_samples()) and out == Path("restored")
     assert all(source.reference is not None for source in sources)
-    assert prior.image_shape == (64, 64, 3) and job.compare and job.report
+    assert prior.image_shape == (64, 64, 3) and job.compare and job.report and job.settings["prior"] == "pictures-64"
     shown = capsys.readouterr().out
     assert "restored/report.html" in shown and "restored/contact_sheet.png" in shown and "code-jax restore" in shown
 

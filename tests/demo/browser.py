@@ -8,7 +8,7 @@ import shutil
 import numpy as np
 from PIL import Image
 
-WIDE, PHONE = (1400, 900), (390, 844)
+WIDE, PHONE, NARROW = (1400, 900), (390, 844), (320, 640)
 TAB, CONTROL, ESCAPE, LEFT, RIGHT, SPACE, HOME = "\ue004", "\ue009", "\ue00c", "\ue012", "\ue014", " ", "\ue011"
 
 
@@ -56,9 +56,11 @@ class Page:
         self.cdp("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=phone)
         self.cdp("Emulation.setTouchEmulationEnabled", enabled=phone)
 
-    def colours(self, dark):
+    def colours(self, dark, forced=False):
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-        self.cdp("Emulation.setEmulatedMedia", features=[scheme])
+        self.cdp(
+            "Emulation.setEmulatedMedia", features=[scheme, {"name": "forced-colors", "value": "active" if forced else "none"}]
+        )
 
     def set(self, control, value):
         events = "for (const name of ['input', 'change']) arguments[0].dispatchEvent(new Event(name, {bubbles: true}))"

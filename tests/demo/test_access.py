@@ -2,12 +2,12 @@
 
 import pytest
 
-from tests.demo.browser import ESCAPE, LEFT, PHONE, RIGHT, SPACE, TAB, WIDE
+from tests.demo.browser import ESCAPE, LEFT, NARROW, PHONE, RIGHT, SPACE, TAB, WIDE, noise
 
 pytestmark = pytest.mark.browser
 
 
-@pytest.mark.parametrize("size", [WIDE, PHONE])
+@pytest.mark.parametrize("size", [WIDE, PHONE, NARROW])
 def test_nothing_runs_over_the_edge_and_restore_stays_within_reach(ready, size):
     ready.resize(*size)
     ready.press("four")
@@ -99,7 +99,18 @@ def test_axe_finds_nothing_to_object_to(ready, dark):
         assert [(each["id"], [node["html"] for node in each["nodes"]]) for each in found] == [], moment
 
 
-def test_a_finger_scrolls_while_looking_and_paints_while_painting(ready):
+def test_what_is_chosen_is_seen_where_the_system_chooses_the_colours(ready):
+    ready.press("four")
+    ready.colours(dark=False, forced=True)
+    outlined = "return getComputedStyle(document.querySelector(arguments[0])).outlineStyle"
+    for chosen, other in [
+        (".chip:has(:checked)", ".chip:not(:has(:checked))"),
+        ("#picks [aria-pressed=true]", "#picks [aria-pressed=false]"),
+    ]:
+        assert (ready.run(outlined, chosen), ready.run(outlined, other)) == ("solid", "none")
+
+
+def test_a_finger_scrolls_while_looking_and_paints_while_painting(ready, tmp_path):
     ready.resize(*PHONE)
     ready.run("document.querySelector('#stage').scrollIntoView({block: 'center'})")
     offset = lambda: ready.run("return scrollY")  # noqa: E731
@@ -116,3 +127,6 @@ def test_a_finger_scrolls_while_looking_and_paints_while_painting(ready):
     ready.wait(lambda: ready.text("mask-state"))
     assert offset() == before
     assert ready.seen("drop") and ready.one("#camera").get_attribute("capture") == "environment"
+    taken = noise(tmp_path, 5, (9, 8))  # as the camera hands it over
+    ready.one("#camera").send_keys(str(taken))
+    ready.wait(lambda: ready.picture("#picture").shape == (9, 8, 3))

@@ -1,6 +1,5 @@
 """The page in headless Chromium: what a person does with it, and which requests that makes."""
 
-import json
 import signal
 import time
 import urllib.parse
@@ -12,7 +11,7 @@ from PIL import Image
 import code_jax
 from code_jax.pictures.provenance import read_facts
 from code_jax.priors.load import bundled_samples
-from tests.demo.browser import CONTROL, RIGHT, Page, choose_tiny, noise
+from tests.demo.browser import CONTROL, LEFT, RIGHT, Page, choose_tiny, noise
 from tests.demo.conftest import demo
 
 pytestmark = pytest.mark.browser
@@ -43,10 +42,13 @@ def test_upload_restore_compare_and_save(page):
 
 def test_a_photograph_is_restored_at_its_own_size_and_looked_at_in_its_own_pixels(page, tiny_folder, tmp_path):
     choose_tiny(page, tiny_folder)
+    page.set("fit", "tile")
     path = noise(tmp_path, 7, (90, 161))
     page.upload(path)
     page.ready()
-    assert page.text("cost").startswith("161×90 pixels, 10 evaluations of ") and "windows each, about" in page.text("cost")
+    told = page.text("cost")
+    assert told.startswith(f"{tiny_folder}, code default, changed: 161×90 pixels, 10 evaluations of ")
+    assert "windows each, about" in told
     np.testing.assert_array_equal(page.picture("#picture"), np.asarray(Image.open(path)))
     page.press()
     result = np.asarray(Image.open(page.saved("#download")))
@@ -63,6 +65,17 @@ def test_a_photograph_is_restored_at_its_own_size_and_looked_at_in_its_own_pixel
     assert box["width"] > 161 * 8 and box["width"] / box["height"] == pytest.approx(161 / 90, rel=1e-3)
     share = page.run("return getComputedStyle(document.querySelector('#after')).clipPath").split()[-1].rstrip("%)")
     assert box["x"] + float(share) / 100 * box["width"] == pytest.approx(divide, abs=0.6)  # cut where the divider is
+    page.one("#stage").send_keys(LEFT)
+    assert page.run("return document.querySelector('#layers').getBoundingClientRect().x") > box["x"]
+    page.run("document.querySelector('[value=mask]').click()")
+    page.set("brush", 4)
+    page.drag([(0.4, 0.5), (0.6, 0.5)])  # on what is seen of it
+    page.press()
+    mask = np.asarray(Image.open(page.saved("#download-mask")).convert("L")) > 127
+    assert mask.shape == (90, 161) and 0 < np.ptp(np.nonzero(mask)[1]) < 40
+    before, after = page.picture("#before"), page.picture("#after")
+    np.testing.assert_array_equal(after[~mask], before[~mask])
+    assert np.mean(np.any(after != before, axis=-1)[mask]) > 0.5
     page.click("#fit-view")
     assert page.run("return document.querySelector('#layers').getBoundingClientRect().width") < 161 * 8
 
@@ -169,7 +182,7 @@ def test_two_people_at_once_get_their_own(address, tiny_folder, tmp_path):
 
 
 def test_strokes_guide_a_mask_limits_and_both_are_undone_and_redone(page):
-    page.click("#samples-of-ours button[title='contrast_32.png']")
+    page.click("#samples-of-ours button[title='low_contrast.png']")
     page.ready()
     page.set("num_steps", 4)
     page.set("langevin_steps", 4)
@@ -234,33 +247,15 @@ def test_several_pictures_are_a_queue(page, tiny_folder, tmp_path):
     page.upload(noise(tmp_path, 1), tmp_path / "bad.png", noise(tmp_path, 2))
     page.ready()
     assert page.text("restore-all") == "Restore all 3"
+    page.run("""const status = document.querySelector("#status"); window.told = new Set();
+        new MutationObserver(() => told.add(status.textContent)).observe(status, {childList: true})""")
     page.click("#restore-all")
     states = lambda: [each.get_property("textContent") for each in page.all("#queue-list small")]  # noqa: E731
     page.wait(lambda: states() == ["done", "failed", "done"])
+    assert {"restoring, picture 1 of 3", "restoring, picture 3 of 3"} <= set(page.run("return [...told]"))
     assert len(page.all("#strip button")) == 2
-    assert page.saved("#download").name == "2_restored.png"
-
-
-def test_settings_are_saved_and_loaded(ready, tmp_path):
-    ready.set("sigma", 0.41)
-    ready.set("eta", "")
-    ready.set("seed", 9)
-    file = ready.saved("#save-settings")
-    settings = json.loads(file.read_text())["settings"]
-    assert settings["sigma"] == "0.41" and settings["eta"] == "none" and settings["seed"] == "9"
-    ready.set("preset", "global")
-    assert ready.value("eta") == "1.5" and ready.value("sigma") == "1.24"
-    ready.one("#load-settings").send_keys(str(file))
-    ready.wait(lambda: ready.value("sigma") == "0.41")
-    assert (ready.value("eta"), ready.value("preset")) == ("", "default")
-    ready.click("#undo")
-    assert ready.value("sigma") == "1.24"
-    for text, said in [("{", "it is no file of settings"), ('{"settings": {"a": 1}}', "unknown setting a"), ("[]", "no settings"),
-                       ('{"settings": {"prior": "x"}}', "its prior x is not offered here")]:  # fmt: skip
-        (tmp_path / "wrong.json").write_text(text)
-        ready.one("#load-settings").send_keys(str(tmp_path / "wrong.json"))
-        ready.wait(lambda said=said: said in ready.text("message-text"))
-    assert ready.value("sigma") == "1.24"
+    last = page.saved("#download")
+    assert last.name == "2_restored.png"
 
 
 def test_after_a_restart_of_the_server_the_page_says_so_and_goes_on(tiny_folder, cache, tmp_path):

@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import code_jax.demo.events
+import code_jax.demo.way
 from code_jax.cli.main import main
-from code_jax.demo.events import KINDS, data_url, frames, itinerary, restore_events, sweep_events
+from code_jax.demo.events import KINDS, data_url, restore_events, sweep_events
 from code_jax.demo.offers import options_of
 from code_jax.demo.order import Offer, Pace, python_of
 from code_jax.demo.request import read_order
+from code_jax.demo.way import frames, itinerary
 from code_jax.editing import methods
 from code_jax.editing.options import read_options
 from code_jax.editing.settings import to_plain
@@ -52,7 +53,15 @@ def result_of(events):
 
 
 @pytest.mark.parametrize(
-    ("fit", "masked", "samples"), [("resize", False, 1), ("resize", True, 2), ("tile", False, 1), ("tile", True, 1)]
+    ("fit", "masked", "samples"),
+    [
+        ("resize", False, 1),
+        ("resize", True, 2),
+        ("tile", False, 1),
+        ("tile", True, 1),
+        ("pyramid", False, 1),
+        ("pyramid", True, 1),
+    ],
 )
 def test_the_page_the_command_line_and_the_python_call_give_the_same_bytes(offers, form, tmp_path, fit, masked, samples):
     picture = NOISE if fit == "resize" else np.random.default_rng(1).integers(0, 256, (11, 19, 3), np.uint8)
@@ -213,13 +222,13 @@ def test_what_a_person_is_told_before_starting(offers, form):
 
 
 def test_compiled_programs_are_bounded(offers, form, monkeypatch):
-    monkeypatch.setattr(code_jax.demo.events, "_MOST_PROGRAMS", 2)
-    monkeypatch.setattr(code_jax.demo.events, "_programs", set())
+    monkeypatch.setattr(code_jax.demo.way, "_MOST_PROGRAMS", 2)
+    monkeypatch.setattr(code_jax.demo.way, "_programs", set())
     cleared = []
     monkeypatch.setattr(jax, "clear_caches", lambda: cleared.append(True))
     for steps in ("2", "3", "2", "4", "2"):
-        code_jax.demo.events._bound_programs(jax.tree.structure(read_order(form | {"ode-steps": steps}, offers).config))
-    assert len(cleared) == 1 and len(code_jax.demo.events._programs) <= 2
+        code_jax.demo.way._bound_programs(jax.tree.structure(read_order(form | {"ode-steps": steps}, offers).config))
+    assert len(cleared) == 1 and len(code_jax.demo.way._programs) <= 2
 
 
 def test_what_is_offered_comes_from_the_methods_themselves(offers):

@@ -100,16 +100,6 @@ def test_vmap_over_settings_and_keys_equals_a_loop(prior):
         np.testing.assert_allclose(together[i], run(keys[i], *(axis[i] for axis in grid)), atol=2e-5)
 
 
-@pytest.mark.parametrize(("method", "eta"), [("code", 1.5), ("ddim", None)])
-def test_the_gradient_by_depth_is_the_slope(method, eta):
-    prior = gaussian(jnp.full((4, 4, 1), 0.2), jnp.full((4, 4, 1), 0.5))
-    x0 = images_of(prior)
-    config = code_jax.EditConfig(0.4, 0.01, eta, program=SMALL).with_program(method=method)
-    total = lambda depth: code_jax.edit(jax.random.key(0), prior, 0.3 * x0, config.replace(depth=depth)).images.sum()  # noqa: E731
-    (low, _), (_, gradient), (high, _) = map(jax.jit(jax.value_and_grad(total)), (0.39, 0.4, 0.41))
-    assert float(gradient) == pytest.approx(float(high - low) / 0.02, rel=0.05, abs=0.02)
-
-
 def test_an_empty_batch_is_one_line(prior):
     none, key = images_of(prior)[:0], jax.random.key(0)
     for call, given in ((code_jax.edit, [key]), (code_jax.sdedit, [key]), (code_jax.encode, []), (code_jax.decode, [])):

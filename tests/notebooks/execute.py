@@ -40,7 +40,7 @@ def clean(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)
         if cell.cell_type == "code":
-            cell.outputs = _merged(cell.outputs)
+            cell.outputs = _merged([output for output in cell.outputs if output.get("name") != "stderr"])  # how long it takes
     return notebook
 
 

@@ -1,6 +1,8 @@
 """`code_jax.restore`: the pixels of the command line, whatever form the pictures come in, and words for what cannot be used."""
 
 import io
+import warnings
+from contextlib import nullcontext as nothing
 
 import jax.numpy as jnp
 import numpy as np
@@ -31,15 +33,16 @@ def read(path):
 
 @pytest.fixture
 def folder(tmp_path):
-    """Of the prior's size, larger, and smaller: what "auto" fits in two ways."""
+    """Of the prior's size, larger, and smaller: what "auto" fits in two ways for a prior of patches."""
     (tmp_path / "in").mkdir()
     for name, shape in (("a", (8, 8)), ("b", (13, 9)), ("c", (8, 6))):
         Image.fromarray(pixels(*shape, seed=shape[1])).save(tmp_path / "in" / f"{name}.png")
     return tmp_path / "in"
 
 
-@pytest.mark.parametrize("fit", ["resize", "crop", "tile"])
+@pytest.mark.parametrize("fit", ["auto", "resize", "crop", "tile"])
 def test_it_gives_the_pixels_of_the_command_line(fit, folder, prior, tmp_path, own_cache, monkeypatch):
+    prior = prior.replace(patches=(1, 2, 4))
     monkeypatch.setattr("code_jax.priors.load.load_prior", lambda name, **options: prior)
     argv = ["--fit", fit, "--keep-size", "--samples", "2", "--seed", "5", *FAST]
     assert main(["restore", str(folder), "--out", str(tmp_path / "out"), *argv]) == 0
@@ -50,12 +53,34 @@ def test_it_gives_the_pixels_of_the_command_line(fit, folder, prior, tmp_path, o
     assert [(facts["name"], facts["sample"]) for facts in found.facts] == [(f"{n}.png", k) for n in "abc" for k in (0, 1)]
 
 
-def test_auto_tiles_what_is_larger_alone_and_keeps_the_order(folder, prior):
-    found = code_jax.restore(folder, prior, CONFIG)
-    for k, (name, fit) in enumerate((("a", "resize"), ("b", "tile"), ("c", "resize"))):
-        alone = code_jax.restore(folder / f"{name}.png", prior, CONFIG, fit=fit)
+@pytest.mark.parametrize(("patches", "larger"), [((1, 2, 4), "pyramid"), ((1,), "tile"), ((), "resize")])
+def test_auto_is_for_larger_pictures_what_the_prior_knows_and_keeps_the_order(patches, larger, folder, prior):
+    Image.fromarray(pixels(17, 33)).save(folder / "b.png")
+    prior = prior.replace(patches=patches)
+    with (
+        nothing()
+        if patches
+        else pytest.warns(UserWarning, match=r"b\.png: of its 33x17 pixels 11.4% are left .* fit tile restores")
+    ):
+        found = code_jax.restore(folder, prior, CONFIG)
+    for k, (name, fit) in enumerate((("a", "resize"), ("b", larger), ("c", "resize"))):
+        with warnings.catch_warnings(action="ignore"):
+            alone = code_jax.restore(folder / f"{name}.png", prior, CONFIG, fit=fit)
         np.testing.assert_array_equal(np.asarray(found.pictures[k]), np.asarray(alone.pictures[0]))
         np.testing.assert_array_equal(np.asarray(found.inputs[k]), read(folder / f"{name}.png"))
+    assert [facts["nfe"] for facts in found.facts] == [7, 7 * (2 if larger == "pyramid" else 1), 7]
+
+
+def test_a_side_is_bounded_and_results_have_their_inputs_sizes_unless_they_need_not(folder, prior, capsys):
+    prior, given = prior.replace(patches=(1, 2)), pixels(17, 34)
+    small = np.asarray(Image.fromarray(given).resize((20, 10), Image.Resampling.LANCZOS))
+    expected = np.asarray(code_jax.restore(small, prior, CONFIG, fit="pyramid").pictures[0])
+    made = code_jax.restore(given, prior, CONFIG, max_side=20, keep_size=False).pictures[0]
+    np.testing.assert_array_equal(np.asarray(made), expected)
+    kept = code_jax.restore(given, prior, CONFIG, max_side=20).pictures[0]
+    np.testing.assert_array_equal(np.asarray(kept), Image.fromarray(expected).resize((34, 17), Image.Resampling.LANCZOS))
+    windows = 1 * 3 + 2 * 4  # of 8x16 and 10x20
+    assert f"1 result, {7 * windows} evaluations of the network, about" in capsys.readouterr().err
 
 
 def test_every_form_of_a_picture_is_the_same_picture(folder, prior, capsys):
@@ -101,6 +126,8 @@ def test_a_notebook_shows_it_and_its_repr_fits_a_line(folder, prior):
         (pixels(8, 8), {"fit": "tiles"}, r"fit 'tiles' is unknown \(did you mean tile\?\)"),
         (pixels(8, 8), {"settings": "locl"}, r"preset 'locl' is unknown \(did you mean local\?\)"),
         (pixels(8, 8), {"samples": 0}, "samples is 0"),
+        (pixels(8, 8), {"max_side": 0}, "max_side is 0; it must be"),
+        (pixels(20, 20), {"fit": "pyramid", "settings": code_jax.OfficialSettings()}, "official takes no fit 'pyramid'"),
         (pixels(8, 8), {"seed": -1}, "seed is -1"),
         (pixels(8, 8), {"mask": np.zeros((8, 8), bool)}, "the mask cannot be used: it is black"),
     ],

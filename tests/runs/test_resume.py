@@ -116,7 +116,7 @@ def test_lines_of_one_name_take_linear_time(made, monkeypatch):
         (("--eta", "1.5"), "eta was "),
         (("--sigma", "0.5"), "sigma was 0.72, is 0.5"),
         (("--samples", "2"), "samples was 1, is 2"),
-        (("--fit", "crop"), "fit was resize, is crop"),
+        (("--fit", "crop"), "fit was auto, is crop"),
         (("--format", "webp"), "format was None, is webp"),
         (("--keep-size",), "keep_size was None, is True"),
         (("--suffix", "_x"), "suffix was None, is _x"),

@@ -12,14 +12,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from code_jax.cli.main import main
 from code_jax.runs import tasks
-from code_jax.runs.engine import canvas_side
+from code_jax.runs.canvas import canvas_side
 from code_jax.runs.prefetch import prefetch
 from code_jax.runs.result import write_result
 from tests import oracles
 from tests.runs.results import files
 
-PROGRAMS = ("begin", "advance", "_ended")  # of an edit; `advance` alone holds the network
+PROGRAMS = ("begin", "advance", "ended")  # of an edit; `advance` alone holds the network
 MOST_PIXELS = 2 * Image.MAX_IMAGE_PIXELS  # what Pillow refuses beyond
 
 
@@ -65,38 +66,77 @@ def different_sizes(folder, count, rng):
     return folder
 
 
-@pytest.mark.parametrize("fit", ["resize", "tile"])
-def test_different_sizes_compile_few_programs(fit, tmp_path, restore, compiled):
-    """Forty sizes, of all that there may be in two of the seven canvases."""
+@pytest.mark.parametrize(("fit", "side", "programs"), [("resize", 10, 1), ("tile", 20, 2), ("auto", 5, 3)])  # shapes of their own
+def test_different_sizes_compile_few_programs(fit, side, programs, tmp_path, restore, compiled):
+    """Forty sizes, of all that there may be in two of the seven canvases, at all levels; smaller ones are fitted."""
     rng = np.random.default_rng(7)
     folder = different_sizes(tmp_path / "in", 40, rng)
-    if fit == "tile":
-        Image.new("RGB", (20, 20)).save(folder / "000.bmp")
+    if fit != "resize":
+        Image.new("RGB", (5, 5)).save(folder / "000.bmp")
         Image.new("RGB", (300, 400)).save(folder / "999.bmp")  # 320 x 320 < 300 x 400 <= 640 x 640
-    prior = oracles.gaussian(jnp.zeros((10, 10, 3)), jnp.float32(0.4))  # of a shape that no other test has compiled for
+    prior = oracles.gaussian(jnp.zeros((side, side, 3)), jnp.float32(0.4)).replace(patches=(1, 2))
     assert restore(folder, "--out", tmp_path / "out", "--fit", fit, prior=prior) == 0
     names = compiled()
-    canvases = 1 if fit == "resize" else 2
-    assert {name: names.count(f"jit({name})") for name in PROGRAMS} == dict.fromkeys(PROGRAMS, canvases)
+    assert {name: names.count(f"jit({name})") for name in PROGRAMS} == dict.fromkeys(PROGRAMS, programs)
     # Whatever else was compiled does not know of sizes: more of them compile nothing.
     more = different_sizes(tmp_path / "more", 40, rng)
     assert restore(more, "--out", tmp_path / "out", "--fit", fit, prior=prior) == 0
-    assert compiled() == names and len(files(tmp_path / "out")) == 80 + 2 * (fit == "tile")
+    assert compiled() == names and len(files(tmp_path / "out")) == 80 + 2 * (fit != "resize")
 
 
-def test_a_tiled_picture_has_the_same_bytes_with_any_batch_and_is_not_its_tiles(tmp_path, restore):
+@pytest.mark.parametrize("fit", ["tile", "pyramid"])
+def test_a_picture_at_its_own_size_has_the_same_bytes_in_any_company(fit, tmp_path, restore):
     """A window more or less in a program, and pictures before it, change nothing of a picture."""
     (tmp_path / "in").mkdir()
     for i, size in enumerate([(30, 21), (8, 8), (100, 9), (5, 60)]):
         pixels = np.random.default_rng(i).integers(0, 256, (*size, 3), np.uint8)
         Image.fromarray(pixels).save(tmp_path / "in" / f"{i}.png")
-    assert restore(tmp_path / "in", "--out", tmp_path / "out", "--fit", "tile") == 0
-    assert restore(tmp_path / "in" / "2.png", "--out", tmp_path / "alone", "--fit", "tile") == 0
+    assert restore(tmp_path / "in", "--out", tmp_path / "out", "--fit", fit) == 0
+    assert restore(tmp_path / "in" / "2.png", "--out", tmp_path / "alone", "--fit", fit) == 0
     together = files(tmp_path / "out")
     assert files(tmp_path / "alone") == {"2.png": together["2.png"]}
     for i, size in enumerate([(30, 21), (8, 8), (100, 9), (5, 60)]):
         with Image.open(tmp_path / "out" / f"{i}.png") as result:
             assert result.size == size[::-1]
+
+
+def test_the_cost_is_told_before_it_starts_and_what_would_take_less(tmp_path, restore, monkeypatch, capsys):
+    """Of four levels by hand: 2, 15, 77 and 345 windows, which at four at a time are 112 calls for each of seven moves."""
+    monkeypatch.setattr("code_jax.runs.engine.Engine.pace", lambda engine: 1.0)
+    monkeypatch.setattr("code_jax.runs.restore._Run._compute", lambda run, group: pytest.fail("it has started"))
+    Image.new("RGB", (96, 64)).save(tmp_path / "in.png")
+    prior = oracles.gaussian(jnp.zeros((8, 8, 3)), jnp.float32(0.4)).replace(patches=(1, 2))
+    with pytest.raises(pytest.fail.Exception, match="it has started"):
+        restore(tmp_path / "in.png", "--out", tmp_path / "out", "--devices", "1", prior=prior)
+    told = capsys.readouterr().err.splitlines()
+    assert f"1 result, {(2 + 15 + 77 + 345) * 7} evaluations of the network, about 13 min 04 s" in told
+    assert "what would take less: --max-side 56 (about 4 min 27 s), fewer steps of the ODE, a GPU or TPU" in told
+
+
+def test_pixels_that_are_thrown_away_are_warned_of_once(tmp_path, restore, capsys):
+    (tmp_path / "in").mkdir()
+    for i, size in enumerate([(8, 8), (9, 12), (16, 20), (40, 30)]):
+        Image.new("RGB", size).save(tmp_path / "in" / f"{i}.png")
+    assert restore(tmp_path / "in", "--out", tmp_path / "out") == 0
+    told = capsys.readouterr().err
+    assert told.count("of its 16x20 pixels 20.0% are left at the prior's size, 8x8; fit tile restores it at its own") == 1
+    assert told.count("are left") == 1 and "warning: 2 pictures are reduced by more than half" in told
+    for i in range(4):
+        with Image.open(tmp_path / "out" / f"{i}.png") as result:
+            assert result.size == (8, 8)
+
+
+def test_a_bounded_side_is_told_of_and_told_again(tmp_path, restore, capsys):
+    """By the file's own facts, which give the command, and the hash of the pixels that the prior saw."""
+    pixels = np.random.default_rng(0).integers(0, 256, (17, 34, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "in.png")
+    prior = oracles.gaussian(jnp.zeros((8, 8, 3)), jnp.float32(0.4)).replace(patches=(1, 2))
+    assert restore(tmp_path / "in.png", "--out", tmp_path / "out", "--max-side", "20", prior=prior) == 0
+    with Image.open(tmp_path / "out" / "in.png") as result:
+        assert result.size == (20, 10)
+    capsys.readouterr()
+    assert main(["info", str(tmp_path / "out" / "in.png"), "--input", str(tmp_path / "in.png")]) == 0
+    assert "--fit auto" in (told := capsys.readouterr().out) and "--max-side 20" in told
 
 
 def test_no_more_is_made_ahead_than_was_allowed():

@@ -49,11 +49,12 @@ function questions(path, form) {
   return events(path, form, asked.signal);
 }
 
-async function cost({ evaluations, windows, seconds, size: [height, width], warnings }) {
+async function cost({ evaluations, windows, levels, seconds, size: [height, width], warnings }) {
   size = [height, width];
-  const windowed = windows > 1 ? ` of ${counted(windows, "window")} each` : "";
+  const sizes = levels > 1 ? ` at ${counted(levels, "size")}` : "";
+  const windowed = windows > 1 ? ` of ${counted(windows, "window")} each${sizes}` : "";
   const time = seconds === null ? "" : `, about ${clock(Math.max(seconds, 1))}`;
-  $("cost").textContent = `${width}×${height} pixels, ${counted(evaluations, "evaluation")}${windowed}${time}`;
+  $("cost").textContent = `${settings.chosen}: ${width}×${height} pixels, ${counted(evaluations, "evaluation")}${windowed}${time}`;
   $("warnings").textContent = warnings.join(" ");
 }
 
@@ -80,7 +81,7 @@ function snapshot() {
 
 // What of the settings changes the picture itself.
 function viewed() {
-  return `${settings.values.prior} ${settings.values.fit}`;
+  return ["prior", "fit", "max-side"].map((name) => settings.values[name]).join(" ");
 }
 
 function changed() {
@@ -102,7 +103,7 @@ async function order(item) {
   return { ...settings.values, ...picture, ...(mine && brush.mask ? { mask: brush.mask } : {}) };
 }
 
-async function restore(item, changes = {}) {
+async function restore(item, changes = {}, which = "") {
   if (!item) return say("no picture: drop one on the page, or pick a sample");
   brush.take("look");
   let form;
@@ -115,11 +116,12 @@ async function restore(item, changes = {}) {
   const result = new Result(item.name, { ...settings.values, ...changes });
   if (form.mask) result.mask = URL.createObjectURL(blobOf(form.mask));
   pictures.mark(item, "restoring");
-  const ended = await work.run("restore", form, (event) => {
+  const take = (event) => {
     result.take(event);
     if (event.event === "latent") live(event.picture, result.latents[event.sample]);
     if (event.event === "result" || event.event === "diversity") results.show(result);
-  });
+  };
+  const ended = await work.run("restore", form, take, which);
   live(null, []);
   if (result.results.length) await results.show(result);
   pictures.mark(item, ended);
@@ -136,9 +138,10 @@ function live(picture, latents) {
 }
 
 async function restoreAll() {
-  for (const item of pictures.items) {
+  const items = [...pictures.items];
+  for (const [k, item] of items.entries()) {
     await pictures.select(item);
-    if ((await restore(item)) === "cancelled") return;
+    if ((await restore(item, {}, `, picture ${k + 1} of ${items.length}`)) === "cancelled") return;
   }
 }
 

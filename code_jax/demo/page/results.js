@@ -1,8 +1,9 @@
 // Results: the one that is shown with its facts, the samples among which one is picked, and a strip of those before.
 
-import { $, blobOf, element, on } from "./dom.js";
+import { archive } from "./archive.js";
+import { $, blobOf, element, on, save } from "./dom.js";
 
-const KEPT = 24;
+const MOST_BYTES = 2 ** 29; // of results that are kept; the oldest go first
 
 // What one order gave. Pictures are addresses of blobs, which are given up with the result.
 export class Result {
@@ -32,6 +33,10 @@ export class Result {
     return `${stem}_restored${this.results.length > 1 ? `_${sample + 1}` : ""}.png`;
   }
 
+  get size() {
+    return this.results.reduce((sum, each) => sum + each.blob.size, 0);
+  }
+
   giveUp() {
     for (const url of [this.input, this.clean, this.mask, ...this.results.map((each) => each.picture)]) if (url) URL.revokeObjectURL(url);
   }
@@ -47,6 +52,7 @@ export class Results {
     this.stage = stage;
     on($("against"), "change", () => this.#compare());
     on($("share"), "click", () => this.#share());
+    on($("save-all"), "click", () => this.#saveAll());
     on($("reuse"), "click", () => reused(this.#shown.settings));
     for (const button of document.querySelectorAll("[data-copies]")) on(button, "click", () => copy(button, $(button.dataset.copies)));
   }
@@ -54,7 +60,9 @@ export class Results {
   // Shows one sample of a result, and puts the result into the strip.
   async show(result, sample = 0) {
     if (!this.#all.includes(result)) this.#all.unshift(result);
-    this.#all.splice(KEPT).forEach((each) => each.giveUp());
+    let size = 0;
+    const kept = this.#all.findIndex((each) => (size += each.size) > MOST_BYTES);
+    if (kept > 0) this.#all.splice(kept).forEach((each) => each.giveUp());
     [this.#shown, this.#sample] = [result, sample];
     const event = result.results[sample];
     $("outcome").hidden = false;
@@ -110,7 +118,10 @@ export class Results {
   }
 
   #strip() {
+    const count = this.#all.reduce((sum, each) => sum + each.results.length, 0);
     $("strip-row").hidden = this.#all.length < 2;
+    $("save-all").hidden = count < 2;
+    $("save-all").textContent = `Save all ${count}`;
     const buttons = this.#all.map((result, k) => {
       const name = `${result.name}, ${this.#all.length - k}`;
       const shown = { type: "button", title: name, ariaPressed: String(result === this.#shown) };
@@ -119,6 +130,20 @@ export class Results {
       return button;
     });
     $("strip").replaceChildren(...buttons);
+  }
+
+  // Every result and sample, the oldest first; of a picture that was restored several times each has a number.
+  async #saveAll() {
+    const files = {};
+    for (const result of this.#all.toReversed()) {
+      for (const [sample, { blob }] of result.results.entries()) {
+        const name = result.fileName(sample);
+        let unused = name;
+        for (let k = 2; unused in files; k++) unused = name.replace(".png", ` (${k}).png`);
+        files[unused] = blob;
+      }
+    }
+    save(await archive(files), "restored.zip");
   }
 
   #file() {
@@ -134,14 +159,15 @@ export class Results {
 // Latents along the way, by stage.
 export function stages(latents) {
   const made = [];
-  for (const { stage, sigma, picture } of latents) {
+  for (const { stage: kind, level, sigma, picture } of latents) {
+    const stage = level ? `${kind}, size ${level + 1}` : kind;
     if (made.at(-1)?.dataset.stage !== stage) {
       const figure = element("figure", {}, element("figcaption", { textContent: stage }), element("div", { className: "frames" }));
       figure.dataset.stage = stage;
       made.push(figure);
     }
-    const level = `σ ${sigma ? sigma.toPrecision(2) : "0"}`;
-    made.at(-1).lastChild.append(element("div", {}, element("img", { src: picture, alt: `${stage}, ${level}` }), level));
+    const noise = `σ ${sigma ? sigma.toPrecision(2) : "0"}`;
+    made.at(-1).lastChild.append(element("div", {}, element("img", { src: picture, alt: `${stage}, ${noise}` }), noise));
   }
   return made;
 }

@@ -2,7 +2,7 @@
 
 import { $, element, on, save, say } from "./dom.js";
 
-const COMMON = ["prior", "fit", "method", "preset", "seed", "samples"];
+const COMMON = ["prior", "fit", "max-side", "method", "preset", "seed", "samples"];
 
 export class Settings {
   // options: of the server; changed: called after a person has changed something.
@@ -36,6 +36,14 @@ export class Settings {
     this.#takeMethod();
     if (values.preset) $("preset").value = values.preset;
     for (const [name, value] of Object.entries(values)) this.#set(name, value);
+  }
+
+  // What is chosen, in words.
+  get chosen() {
+    const [prior, method, preset] = ["prior", "method", "preset"].map((name) => $(name).value);
+    const values = Object.entries(this.method.presets[preset]);
+    const changed = values.some(([name, value]) => String(value) !== ($(name).value || (this.options.controls[name].off ?? "")));
+    return `${prior}, ${[method, preset].filter(Boolean).join(" ")}${changed ? ", changed" : ""}`;
   }
 
   save() {
@@ -75,7 +83,7 @@ export class Settings {
   }
 
   #takeMethod() {
-    const { about, controls, presets, masks, tiles } = this.method;
+    const { about, controls, presets, masks, tiles, pyramid } = this.method;
     const chosen = $("preset").value;
     $("preset").replaceChildren();
     fill("preset", Object.keys(presets));
@@ -83,8 +91,10 @@ export class Settings {
     $("preset-label").hidden = Object.keys(presets).length < 2;
     for (const name of Object.keys(this.options.controls)) $(`${name}-row`).hidden = !controls.includes(name);
     $("about-method").textContent = `${about}${masks ? "" : " It takes no mask."}`;
-    $("fit").querySelector("[value=tile]").disabled = !tiles;
-    if (!tiles && $("fit").value === "tile") $("fit").value = "resize";
+    for (const [fit, can] of Object.entries({ tile: tiles, pyramid })) {
+      $("fit").querySelector(`[value=${fit}]`).disabled = !can;
+      if (!can && $("fit").value === fit) $("fit").value = "auto";
+    }
     this.#takePreset();
   }
 }

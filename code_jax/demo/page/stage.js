@@ -96,6 +96,7 @@ export class Stage {
       this.#at[axis] = free > 0 ? free / 2 : Math.min(0, Math.max(free, this.#at[axis]));
     }
     $("layers").style.transform = `translate(${this.#at[0]}px, ${this.#at[1]}px) scale(${this.#scale})`;
+    $("layers").style.setProperty("--pixel", `${1 / this.#scale}px`);
     $("layers").style.imageRendering = this.#scale * devicePixelRatio >= 1 ? "pixelated" : "auto";
     this.box.classList.toggle("held", this.#larger || this.painter !== null);
     const place = ($("compare-slider").value / 100) * this.box.clientWidth;

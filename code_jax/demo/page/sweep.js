@@ -8,7 +8,7 @@ export function sweep(work, form, name, taken) {
   const grid = { sigmas: $("sigmas").value, "relative-steps": $("relative-steps").value };
   const [rows, columns] = Object.values(grid).map((numbers) => numbers.split(/[\s,]+/).filter(Boolean));
   const cells = rows.map(() => columns.map(() => element("td")));
-  const head = columns.map((step) => element("th", { scope: "col", textContent: `step ${step}` }));
+  const head = columns.map((step) => element("th", { scope: "col", textContent: `r ${step}` }));
   const body = rows.map((sigma, i) => element("tr", {}, element("th", { scope: "row", textContent: `σ ${sigma}` }), ...cells[i]));
   $("cells").replaceChildren(element("tr", {}, element("td"), ...head), ...body);
   let input;
@@ -18,7 +18,7 @@ export function sweep(work, form, name, taken) {
     const point = { sigma: event.sigma, relative_step: event.relative_step };
     const result = new Result(name, { ...form, ...point });
     [input, event].forEach((each) => result.take(each));
-    const title = `σ ${event.sigma}, step size ${event.relative_step}`;
+    const title = `σ ${event.sigma}, r ${event.relative_step}`;
     const button = element("button", { type: "button", title }, element("img", { src: result.results[0].picture, alt: title }));
     on(button, "click", () => taken(result, point));
     cells[event.row][event.column].replaceChildren(button);

@@ -21,8 +21,10 @@ export class Work {
   }
 
   // Follows an order, whose events `take` is given; "done", "failed" or "cancelled". An order that is lost is asked for again.
-  async run(path, form, take) {
+  // which: of several orders, in words.
+  async run(path, form, take, which = "") {
     this.cancel();
+    this.which = which;
     const mine = (this.#running = new AbortController());
     say("");
     this.#begin("starting");
@@ -87,7 +89,7 @@ export class Work {
 
   #progress({ done, of, seconds_left: left }) {
     if (!done) return this.#show("compiling, where this program is new");
-    this.#show("restoring");
+    this.#show(`restoring${this.which}`);
     $("progress").value = done / of;
     $("left").textContent = `evaluation ${done} of ${of}${left === null ? "" : `, ${clock(left)} left`}`;
   }

@@ -17,6 +17,13 @@ _HOMES = {
     "sdedit": "code_jax.editing.methods.sdedit",
     "ddim": "code_jax.editing.methods.ddim",
     "official": "code_jax.editing.methods.official",
+    "dreamclean": "code_jax.editing.methods.dreamclean",
+    "invert2restore": "code_jax.editing.methods.invert2restore",
+    "diip": "code_jax.editing.methods.diip",
+    "bir_d": "code_jax.editing.methods.bir_d",
+    "bird": "code_jax.editing.methods.bird",
+    "dps": "code_jax.editing.methods.dps",
+    "diffpir": "code_jax.editing.methods.diffpir",
 }
 _own: dict[str, Method] = {}
 
@@ -45,7 +52,8 @@ class Method(NamedTuple):
         configure: ``values -> settings``, of values by option; what is left out has its default.
         describe: ``settings -> values`` that `configure` gives them from.
         canonical: ``(settings, denoiser) -> settings``, checked, every number an array.
-        start: ``(settings, denoiser, images, draw) -> (z, σ [B, 1, 1, 1])``; numbers are [B, ...], ``draw(n)`` is the n-th noise.
+        start: ``(settings, denoiser, images, draw) -> (z, σ [B, 1, 1, 1])``, and what its own moves remember where they do, a
+            pytree [B, ...]; numbers are [B, ...], ``draw(n)`` is the n-th noise.
         route: ``(settings, denoiser) -> Route`` of one image with its own numbers.
         up: ``settings -> count`` of the moves up to the deepest level.
         upward: the numbers that z depends on there.
@@ -54,6 +62,9 @@ class Method(NamedTuple):
         masks: whether it can be limited to a region.
         gradient: whether its result can be differentiated by its numbers.
         tiles: whether it can work on overlapping windows.
+        finer: ``(settings, denoiser, share) -> settings`` with that share of their noise levels, for the finer sizes of a picture
+            (`code_jax.editing.pyramid`); None where it has none to choose.
+        field: ``(settings, denoiser) -> denoiser`` that its moves ask; None is the one with the settings' dynamic threshold.
     """
 
     name: str
@@ -62,7 +73,7 @@ class Method(NamedTuple):
     configure: Callable[[Mapping[str, Any]], Any]
     describe: Callable[[Any], dict[str, Any]]
     canonical: Callable[[Any, Any], Any]
-    start: Callable[[Any, Any, Any, Callable[[int], Any]], tuple[Any, Any]]
+    start: Callable[[Any, Any, Any, Callable[[int], Any]], tuple[Any, ...]]
     route: Callable[[Any, Any], Any]
     up: Callable[[Any], int]
     upward: tuple[str, ...] = ()
@@ -71,6 +82,8 @@ class Method(NamedTuple):
     masks: bool = True
     gradient: bool = True
     tiles: bool = True
+    finer: Callable[[Any, Any, float], Any] | None = None
+    field: Callable[[Any, Any], Any] | None = None
 
 
 def names() -> tuple[str, ...]:

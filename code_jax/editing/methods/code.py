@@ -18,7 +18,7 @@ from code_jax.editing.methods import Method, Row
 from code_jax.editing.moves import anneal, langevin_moves, last_move, ode_moves, start_move
 from code_jax.editing.presets import configured
 from code_jax.editing.route import Route
-from code_jax.editing.settings import EditConfig, canonical, describe, excess
+from code_jax.editing.settings import EditConfig, canonical, describe, excess, finer
 
 OPTIONS = (
     "preset", "sigma", "depth", "relative_step", "step_size", "eta", "langevin_steps", "num_steps", "anneal_rate",
@@ -76,7 +76,7 @@ def without_range(config: EditConfig, denoiser: Denoiser) -> tuple[str, ...]:
 def config_method(name: str, about: str, options: tuple[str, ...], defaults: dict[str, Any], **rest: Any) -> Method:
     """A method whose settings are an `EditConfig`; `defaults` are values by option."""
     configure = lambda values: configured(name, values, **defaults)  # noqa: E731
-    return Method(name, about, options, configure, describe, canonical, **rest)
+    return Method(name, about, options, configure, describe, canonical, finer=finer, **rest)
 
 
 METHOD = config_method(
