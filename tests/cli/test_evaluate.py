@@ -198,7 +198,9 @@ def test_the_report_is_whole_and_needs_nothing_else(prior, whole):
     assert page.tables and page.tables == markdown_tables(out)
     # realism against fidelity; of each protocol that of its rows, and three curves over severity
     assert page.counts["svg"] == len(list(out.glob("*.svg"))) == len(list(out.glob("*.png"))) == 1 + 2 * 4
-    assert all(Image.open(path).size[0] >= 1440 for path in out.glob("*.png"))
+    for path in out.glob("*.png"):
+        with Image.open(path) as picture:
+            assert picture.size[0] >= 1440, path
     assert "SDEdit" in printed and "blind" in printed
 
 

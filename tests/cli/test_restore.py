@@ -117,7 +117,7 @@ def test_a_step_beyond_the_limit_is_warned_of(tiny_folder, pictures, tmp_path, c
 
 
 def test_what_is_not_finite_is_a_failure_and_no_picture(tiny_folder, pictures, tmp_path, capsys):
-    argv = ["--langevin", "unadjusted", "--relative-step", "1e30", "--langevin-steps", "9"]
+    argv = ["--langevin", "unadjusted", "--relative-step", "9e29", "--langevin-steps", "9"]
     assert main(["restore", str(pictures), "--out", str(tmp_path / "out"), "--prior", tiny_folder, *FAST, *argv]) == 1
     assert not bytes_of(tmp_path / "out")
     said = [line for line in capsys.readouterr().err.splitlines() if "the result is not finite: relative step " in line]

@@ -150,7 +150,7 @@ def test_it_gives_the_numbers_of_the_published_program(case):
     result = official(KEYS, PRIOR, jnp.asarray(IMAGES, jnp.float32), settings)
     expected = np.array(golden["images"]).reshape(IMAGES.shape)
     np.testing.assert_allclose(result.images, expected, atol=5e-6)
-    np.testing.assert_allclose(told(settings)[0], expected, atol=1e-8)
+    np.testing.assert_allclose(told(settings)[0], expected, atol=5e-8)  # the schedule's float32
     assert result.info.nfe.tolist() == [golden["evaluations"]] * 2
 
 

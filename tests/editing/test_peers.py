@@ -197,7 +197,7 @@ def test_diip_goes_down_the_gradient_of_its_error_through_the_mapping():
 
 
 def test_an_image_that_has_ended_rests_whatever_its_neighbours_do():
-    fit = Fit(sigma=5.0, num_steps=2, iterations=60, least_iterations=5, tolerance=0.01, learning_rate=0.1)
+    fit = Fit(sigma=5.0, num_steps=2, iterations=60, least_iterations=5, tolerance=0.003, learning_rate=0.1)
     checks = 0.9 * (-1.0) ** np.add.outer(np.arange(8), np.arange(8))[..., None] * np.ones(3)
     images = np.stack([checks, np.zeros(SHAPE)])  # the fit of one becomes sharper for long, that of the other less sharp
     both, counts = edited(fit, images), []
@@ -205,7 +205,7 @@ def test_an_image_that_has_ended_rests_whatever_its_neighbours_do():
         alone = edited(fit, images[k : k + 1], KEYS[k : k + 1])
         np.testing.assert_allclose(alone.images[0], both.images[k], atol=1e-5)
         counts.append(int(alone.info.nfe[0]))
-    assert both.info.nfe.tolist() == counts and max(counts) < 6 * 60 and counts[0] != counts[1]
+    assert both.info.nfe.tolist() == counts and counts[1] < counts[0]
 
 
 def test_diips_best_picture_comes_before_it_has_converged():

@@ -90,7 +90,7 @@ def test_of_a_picture_that_is_no_result_info_tells_what_would_be_done(tiny_folde
     assert main(["info", str(tmp_path / "a picture.png"), "--prior", tiny_folder]) == 0
     shown = capsys.readouterr().out
     assert "PNG, 19x11 pixels, gray, 8 bits, transparency" in shown
-    assert "24 evaluations" in shown and f"in 8 windows: {24 * 8} evaluations" in shown  # 4 along 19 pixels, 2 along 11
+    assert "24 evaluations of the network\n" in shown and "the prior's size; --keep-size brings it back" in shown
     words = shlex.split(shown.splitlines()[-1].replace("restored", str(tmp_path / "restored")))
     assert main([*words[1:], *FAST]) == 0 and "restored 1" in capsys.readouterr().out
     assert (tmp_path / "restored" / "a picture.png").exists()

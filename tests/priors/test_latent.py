@@ -1,5 +1,7 @@
 """Latent priors: a codec between pictures and z, through edit, masks, tiles, sweep, restore and files."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,7 +10,7 @@ import pytest
 import code_jax
 from code_jax.diffusion.scaling import Direct
 from code_jax.priors.autoencoding import codec_error
-from code_jax.runs.canvas import canvas_side, laid, taken
+from code_jax.runs.canvas import canvas_side, taken
 from tests.priors.linear_codec import Blocks
 
 SHAPE = (8, 8, 3)
@@ -46,7 +48,9 @@ def test_tiles_lie_in_latents_and_pictures_of_any_size_come_back(size):
     assert tiles.image_shape == (*size, 3)
     np.testing.assert_allclose(code_jax.edit(KEY, tiles, images, EXACT).images, expected, atol=1e-5)
     side = canvas_side(size, SHAPE)
-    on_canvas = np.concatenate([laid(code_jax.to_uint8(images)[i], side, 3) for i in range(2)])
+    on_canvas = np.zeros((2, side * side, 3), np.float32)
+    on_canvas[:, : math.prod(size)] = code_jax.from_uint8(code_jax.to_uint8(images)).reshape(2, -1, 3)
+    on_canvas = on_canvas.reshape(2, side, side, 3)
     whole = code_jax.tiled(latents(), size, canvas=side, chunk=3)
     result = code_jax.edit(KEY, whole, on_canvas, EXACT)
     expected = code_jax.edit(KEY, pixels((*size, 3)), code_jax.from_uint8(code_jax.to_uint8(images)), EXACT).images
