@@ -16,7 +16,7 @@ NAMES = [
 ]  # fmt: skip
 HUB = {"bring_your_own_prior", "quickstart"}
 WRONG = "when_something_goes_wrong"
-MOST_BYTES = 400_000
+MOST_BYTES = 500_000
 _PATH = re.compile(r"(?<![\w./:])/(?:home|root|tmp|usr|opt|work|content|Users|var)/")
 
 
