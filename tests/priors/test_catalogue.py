@@ -50,7 +50,7 @@ def _count(contents):
 
 def test_the_known_priors_have_the_sizes_of_their_checkpoints():
     entries, published_ones = {entry.name: entry for entry in KNOWN}, published()
-    assert len(KNOWN) == len(entries) == 24
+    assert len(KNOWN) == len(entries) == 23
     for side, config in ((32, CIFAR10), (256, CELEBAHQ256)):
         shapes = jax.tree.leaves(expected_params(UNet2DModel(UNet2DConfig.from_diffusers(config))))
         for entry in (entry for name, entry in entries.items() if name.startswith("google/ddpm") and name.endswith(f"-{side}")):
@@ -89,4 +89,4 @@ def test_bundled_cached_and_known_are_listed_without_a_network(cache, tiny, monk
     assert shown.keys() == {entry.name for entry in listed.values()}
     assert shown["someone/of-their-own"][1:3] == ["?", "8x8"] and shown["someone/of-their-own"][-1] == "?"
     assert shown["google/ddpm-cifar10-32"][-1] == "Apache-2.0"
-    assert all(float(cost) > 0 for entry in KNOWN for cost in shown[entry.name][3:5] if entry.place != "cached")
+    assert all(float(cost) > 0 for entry in KNOWN for cost in shown[entry.name][3:5] if listed[entry.name].place != "cached")
