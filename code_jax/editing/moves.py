@@ -43,11 +43,14 @@ def langevin_moves(sigma: jax.Array, relative_steps: jax.Array, kind: str, solve
     return moves(AFFINE, sigmas, sigmas, solver, sigma * a, sigma * b).replace(averaged=kind == "averaged")
 
 
-def ancestral_moves(sigmas: jax.Array, solver: str) -> Route:
-    """DDIM steps with η = 1 along decreasing σ [n + 1], the last of which may be 0 (Song, Meng & Ermon 2021, equation 12)."""
+def ancestral_moves(sigmas: jax.Array, solver: str, kind: Kind = AFFINE) -> Route:
+    """DDIM steps with η = 1 along decreasing σ [n + 1], the last of which may be 0 (Song, Meng & Ermon 2021, equation 12).
+
+    Another kind is given the same numbers.
+    """
     now, after = sigmas[:-1], sigmas[1:]
     b = after * jnp.sqrt(jnp.maximum(1 - (after / now) ** 2, 0))
-    return moves(AFFINE, now, after, solver, after**2 / now - now, b)
+    return moves(kind, now, after, solver, after**2 / now - now, b)
 
 
 def last_move(sigma: jax.Array, solver: str) -> Route:

@@ -19,8 +19,8 @@ import jax.numpy as jnp
 from code_jax.diffusion.denoiser import Denoiser
 from code_jax.diffusion.solvers import Field, Solver
 from code_jax.editing.mapping import mapping_levels
-from code_jax.editing.methods import Method, Row
-from code_jax.editing.methods.record import check_record, record_method
+from code_jax.editing.methods import Row
+from code_jax.editing.methods.record import Record, record_method
 from code_jax.editing.moves import ancestral_moves
 from code_jax.editing.operators import convolved
 from code_jax.editing.route import Draw, Kind, Numbers, Route, State
@@ -28,7 +28,7 @@ from code_jax.editing.route import Draw, Kind, Numbers, Route, State
 _SIGMA = 2.6
 
 
-class LearnedDamage(flax.struct.PyTreeNode):
+class LearnedDamage(Record):
     """Settings of `bir_d`.
 
     Attributes:
@@ -40,27 +40,13 @@ class LearnedDamage(flax.struct.PyTreeNode):
         grid: of its levels.
     """
 
-    LEVEL: ClassVar[float] = 68.0  # σ of timestep 900 on DDPM's schedule
+    NAME: ClassVar[str] = "bir_d"
 
-    sigma: Any = None
-    depth: Any = None
     input_guidance: Any = 0.0076
     kernel_rate: Any = 0.01
     kernel: int = flax.struct.field(pytree_node=False, default=9)
     num_steps: int = flax.struct.field(pytree_node=False, default=1000)
     grid: str = flax.struct.field(pytree_node=False, default="time")
-
-    def __post_init__(self) -> None:
-        check_record(self)
-
-    @property
-    def method(self) -> Method:
-        """BIR-D."""
-        return METHOD
-
-    @property
-    def dynamic_threshold(self) -> None:
-        """It has none."""
 
 
 class Damage(flax.struct.PyTreeNode):
@@ -109,13 +95,11 @@ def _start(
 
 def _route(settings: LearnedDamage, denoiser: Denoiser) -> Route:
     kind = Kind("guided", _guided, lambda solver: 1, draws=True, leads=False)
-    route = ancestral_moves(mapping_levels(denoiser, settings.sigma, settings.num_steps, settings.grid), "ddim")
-    return route.replace(kinds=(kind,) * len(route.kinds))
+    return ancestral_moves(mapping_levels(denoiser, settings.sigma, settings.num_steps, settings.grid), "ddim", kind)
 
 
 METHOD = record_method(
     LearnedDamage,
-    "bir_d",
     "sampling towards the input through a kernel that is learned (Tu et al. 2024)",
     start=_start,
     route=_route,

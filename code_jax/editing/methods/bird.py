@@ -18,15 +18,15 @@ import jax.numpy as jnp
 from code_jax.diffusion.denoiser import Denoiser
 from code_jax.diffusion.solvers import Field, Solver
 from code_jax.editing.mapping import THROUGH, mapped, mapping_levels
-from code_jax.editing.methods import Method, Row
+from code_jax.editing.methods import Row
 from code_jax.editing.methods.adam import Moments, adam, no_moments
-from code_jax.editing.methods.record import check_record, record_method
+from code_jax.editing.methods.record import Record, record_method
 from code_jax.editing.moves import moves
 from code_jax.editing.operators import OPERATORS, convolved, linear_blur
 from code_jax.editing.route import Draw, Kind, Numbers, Route, State
 
 
-class FamilyFit(flax.struct.PyTreeNode):
+class FamilyFit(Record):
     """Settings of `bird`.
 
     Attributes:
@@ -40,10 +40,8 @@ class FamilyFit(flax.struct.PyTreeNode):
         grid: of the mapping's levels.
     """
 
-    LEVEL: ClassVar[float] = 68.0  # σ of timestep 900 on DDPM's schedule
+    NAME: ClassVar[str] = "bird"
 
-    sigma: Any = None
-    depth: Any = None
     learning_rate: Any = 0.003
     kernel_rate: Any = 0.05
     operator: str = flax.struct.field(pytree_node=False, default="linear_blur")
@@ -51,18 +49,6 @@ class FamilyFit(flax.struct.PyTreeNode):
     kernel: int = flax.struct.field(pytree_node=False, default=11)
     num_steps: int = flax.struct.field(pytree_node=False, default=10)
     grid: str = flax.struct.field(pytree_node=False, default="time")
-
-    def __post_init__(self) -> None:
-        check_record(self)
-
-    @property
-    def method(self) -> Method:
-        """BIRD."""
-        return METHOD
-
-    @property
-    def dynamic_threshold(self) -> None:
-        """It has none."""
 
 
 class Progress(flax.struct.PyTreeNode):
@@ -126,7 +112,6 @@ def _route(settings: FamilyFit, denoiser: Denoiser) -> Route:
 
 METHOD = record_method(
     FamilyFit,
-    "bird",
     "told the damage's family: noise fitted through the mapping (Chihaoui et al. 2024)",
     start=_start,
     route=_route,

@@ -16,8 +16,8 @@ import jax.numpy as jnp
 from code_jax.diffusion.denoiser import Denoiser
 from code_jax.diffusion.solvers import Field, Solver
 from code_jax.editing.mapping import mapping_levels
-from code_jax.editing.methods import Method, Row
-from code_jax.editing.methods.record import check_record, record_method
+from code_jax.editing.methods import Row
+from code_jax.editing.methods.record import Record, record_method
 from code_jax.editing.moves import moves
 from code_jax.editing.operators import OPERATORS, Operator, nearest
 from code_jax.editing.route import Draw, Kind, Numbers, Route, State
@@ -25,7 +25,7 @@ from code_jax.editing.route import Draw, Kind, Numbers, Route, State
 _STEPS = 20  # of the conjugate gradients
 
 
-class PlugAndPlay(flax.struct.PyTreeNode):
+class PlugAndPlay(Record):
     """Settings of `diffpir`.
 
     Attributes:
@@ -38,28 +38,14 @@ class PlugAndPlay(flax.struct.PyTreeNode):
         grid: of its levels.
     """
 
-    LEVEL: ClassVar[float] = 68.0  # σ of timestep 900 on DDPM's schedule
+    NAME: ClassVar[str] = "diffpir"
 
-    sigma: Any = None
-    depth: Any = None
     noise: Any = 0.05
     prior_weight: Any = 1.0
     zeta: Any = 0.1
     operator: str = flax.struct.field(pytree_node=False, default="linear_blur")
     num_steps: int = flax.struct.field(pytree_node=False, default=100)
     grid: str = flax.struct.field(pytree_node=False, default="time")
-
-    def __post_init__(self) -> None:
-        check_record(self)
-
-    @property
-    def method(self) -> Method:
-        """DiffPIR."""
-        return METHOD
-
-    @property
-    def dynamic_threshold(self) -> None:
-        """It has none."""
 
 
 class Given(flax.struct.PyTreeNode):
@@ -96,7 +82,6 @@ def _route(settings: PlugAndPlay, denoiser: Denoiser) -> Route:
 
 METHOD = record_method(
     PlugAndPlay,
-    "diffpir",
     "told the damage: sampling in turn with a fit to the input (Zhu et al. 2023)",
     start=_start,
     route=_route,

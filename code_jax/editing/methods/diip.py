@@ -21,14 +21,14 @@ import jax.numpy as jnp
 from code_jax.diffusion.denoiser import Denoiser
 from code_jax.diffusion.solvers import Field, Solver
 from code_jax.editing.mapping import THROUGH, mapped, mapping_levels
-from code_jax.editing.methods import Method, Row
+from code_jax.editing.methods import Row
 from code_jax.editing.methods.adam import Moments, adam, no_moments
-from code_jax.editing.methods.record import check_record, record_method
+from code_jax.editing.methods.record import Record, record_method
 from code_jax.editing.moves import moves
 from code_jax.editing.route import Draw, Kind, Numbers, Route, State
 
 
-class Fit(flax.struct.PyTreeNode):
+class Fit(Record):
     """Settings of `diip`.
 
     Attributes:
@@ -41,28 +41,14 @@ class Fit(flax.struct.PyTreeNode):
         grid: of the mapping's levels.
     """
 
-    LEVEL: ClassVar[float] = 68.0  # σ of timestep 900 on DDPM's schedule
+    NAME: ClassVar[str] = "diip"
 
-    sigma: Any = None
-    depth: Any = None
     learning_rate: Any = 0.0015
     tolerance: Any = 0.001
     iterations: int = flax.struct.field(pytree_node=False, default=300)
     least_iterations: int = flax.struct.field(pytree_node=False, default=100)
     num_steps: int = flax.struct.field(pytree_node=False, default=10)
     grid: str = flax.struct.field(pytree_node=False, default="time")
-
-    def __post_init__(self) -> None:
-        check_record(self)
-
-    @property
-    def method(self) -> Method:
-        """DIIP."""
-        return METHOD
-
-    @property
-    def dynamic_threshold(self) -> None:
-        """It has none."""
 
 
 class Progress(flax.struct.PyTreeNode):
@@ -133,7 +119,6 @@ def _route(settings: Fit, denoiser: Denoiser) -> Route:
 
 METHOD = record_method(
     Fit,
-    "diip",
     "fit the input through the mapping from noise, and stop early (Chihaoui & Favaro 2025)",
     start=_start,
     route=_route,

@@ -16,14 +16,14 @@ import jax.numpy as jnp
 from code_jax.diffusion.denoiser import Denoiser
 from code_jax.diffusion.solvers import Field, Solver
 from code_jax.editing.mapping import ONCE, mapping_levels
-from code_jax.editing.methods import Method, Row
-from code_jax.editing.methods.record import check_record, record_method
+from code_jax.editing.methods import Row
+from code_jax.editing.methods.record import Record, record_method
 from code_jax.editing.moves import ancestral_moves
 from code_jax.editing.operators import OPERATORS, Operator
 from code_jax.editing.route import Draw, Kind, Numbers, Route, State
 
 
-class PosteriorSampling(flax.struct.PyTreeNode):
+class PosteriorSampling(Record):
     """Settings of `dps`.
 
     Attributes:
@@ -34,26 +34,12 @@ class PosteriorSampling(flax.struct.PyTreeNode):
         grid: of its levels.
     """
 
-    LEVEL: ClassVar[float] = 68.0  # σ of timestep 900 on DDPM's schedule
+    NAME: ClassVar[str] = "dps"
 
-    sigma: Any = None
-    depth: Any = None
     input_guidance: Any = 1.0
     operator: str = flax.struct.field(pytree_node=False, default="linear_blur")
     num_steps: int = flax.struct.field(pytree_node=False, default=1000)
     grid: str = flax.struct.field(pytree_node=False, default="time")
-
-    def __post_init__(self) -> None:
-        check_record(self)
-
-    @property
-    def method(self) -> Method:
-        """DPS."""
-        return METHOD
-
-    @property
-    def dynamic_threshold(self) -> None:
-        """It has none."""
 
 
 class Given(flax.struct.PyTreeNode):
@@ -90,13 +76,11 @@ def _start(
 
 def _route(settings: PosteriorSampling, denoiser: Denoiser) -> Route:
     kind = Kind("guided", _guided(OPERATORS[settings.operator]), lambda solver: ONCE, draws=True, leads=False)
-    route = ancestral_moves(mapping_levels(denoiser, settings.sigma, settings.num_steps, settings.grid), "ddim")
-    return route.replace(kinds=(kind,) * len(route.kinds))
+    return ancestral_moves(mapping_levels(denoiser, settings.sigma, settings.num_steps, settings.grid), "ddim", kind)
 
 
 METHOD = record_method(
     PosteriorSampling,
-    "dps",
     "told the damage: sampling guided through the network (Chung et al. 2023)",
     start=_start,
     route=_route,

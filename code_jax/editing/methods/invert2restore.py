@@ -24,13 +24,13 @@ from code_jax.diffusion.denoiser import Denoiser
 from code_jax.diffusion.levels import noise_levels
 from code_jax.diffusion.projections import Step
 from code_jax.diffusion.solvers import find_solver
-from code_jax.editing.methods import Method, Row
-from code_jax.editing.methods.record import check_record, record_method
+from code_jax.editing.methods import Row
+from code_jax.editing.methods.record import Record, record_method
 from code_jax.editing.moves import last_move, ode_moves, start_move
 from code_jax.editing.route import Route
 
 
-class Inversion(flax.struct.PyTreeNode):
+class Inversion(Record):
     """Settings of `invert2restore`.
 
     Attributes:
@@ -41,27 +41,14 @@ class Inversion(flax.struct.PyTreeNode):
         solver, grid: of the ODE.
     """
 
+    NAME: ClassVar[str] = "invert2restore"
     LEVEL: ClassVar[float] = 12.0  # σ of depth 0.7 on DDPM's schedule
 
-    sigma: Any = None
-    depth: Any = None
     p_value: Any = 0.05
     patch: int = flax.struct.field(pytree_node=False, default=8)
     num_steps: int = flax.struct.field(pytree_node=False, default=50)
     solver: str = flax.struct.field(pytree_node=False, default="ddim")
     grid: str = flax.struct.field(pytree_node=False, default="time")
-
-    def __post_init__(self) -> None:
-        check_record(self)
-
-    @property
-    def method(self) -> Method:
-        """Invert2Restore."""
-        return METHOD
-
-    @property
-    def dynamic_threshold(self) -> None:
-        """It has none."""
 
 
 def likely(noise: jax.Array, p_value: jax.Array, patch: int) -> jax.Array:
@@ -135,7 +122,6 @@ def _up(settings: Inversion) -> int:
 
 METHOD = record_method(
     Inversion,
-    "invert2restore",
     "encode, make the noise of every patch likely, decode (Chihaoui & Favaro 2025)",
     start=_start,
     route=_route,

@@ -1,21 +1,47 @@
-"""Methods whose settings are a record of their own: a `flax.struct` class whose fields are options."""
+"""Methods whose settings are a record of their own: a `flax.struct` class whose fields are options.
+
+What those have in common that begin with noise is `Record`: a level, and that the class says which method it is of.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Any
+from typing import Any, ClassVar
 
+import flax.struct
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from code_jax.diffusion.denoiser import Denoiser
 from code_jax.diffusion.levels import sigma_of_depth
-from code_jax.editing.methods import Method
+from code_jax.editing.methods import Method, find
 from code_jax.editing.options import OPTIONS
 from code_jax.editing.settings import shortest
 from code_jax.errors import UserError
+
+
+class Record(flax.struct.PyTreeNode):
+    """Settings of a method that begins with noise of a level, σ or the share of the timesteps; None of both is `LEVEL`."""
+
+    NAME: ClassVar[str]
+    LEVEL: ClassVar[float] = 68.0  # σ of timestep 900 on DDPM's schedule
+
+    sigma: Any = None
+    depth: Any = None
+
+    def __post_init__(self) -> None:
+        check_record(self)
+
+    @property
+    def method(self) -> Method:
+        """The one of its `NAME`."""
+        return find(self.NAME)
+
+    @property
+    def dynamic_threshold(self) -> None:
+        """It has none."""
 
 
 def check_record(settings: Any) -> None:
@@ -45,10 +71,10 @@ def canonical_record(settings: Any, denoiser: Denoiser) -> Any:
     return jax.tree.map(lambda number: jnp.asarray(number, float), settings.replace(sigma=sigma, depth=None))
 
 
-def record_method(kind: type, name: str, about: str, **rest: Any) -> Method:
+def record_method(kind: type[Record], about: str, **rest: Any) -> Method:
     """A method whose settings are of this class, whose defaults are those of its publication."""
     options = tuple(field.name for field in dataclasses.fields(kind))
-    return Method(name, about, options, lambda values: _configured(kind, values), _described, canonical_record, **rest)
+    return Method(kind.NAME, about, options, lambda values: _configured(kind, values), _described, canonical_record, **rest)
 
 
 def _configured(kind: type, values: Any) -> Any:
