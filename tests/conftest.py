@@ -52,6 +52,14 @@ def folder(tiny, tmp_path):
     return tmp_path / "prior"
 
 
+@pytest.fixture(scope="session", autouse=True)
+def patient():
+    """How long a program compiles is the machine's affair: no line explains it, but in tests of that line."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("code_jax.progress._PATIENCE", 600.0)
+        yield
+
+
 @pytest.fixture
 def own_cache(tmp_path_factory, monkeypatch):
     """The session's own cache folder in place of the user's; commands run in this process leave JAX's setting as it was."""

@@ -5,8 +5,8 @@
 
 DIR/state.pt (weights, moving average, optimizer, steps) is written every --every seconds and gone on from; DIR/prior is the
 moving average as `load_prior` reads it; DIR/losses.csv has a row each time. Works at the lowest priority, in bfloat16 where the
-first steps find it the faster (amx_bf16; emulated, it is ten times slower), in a process of one thread for each core, for
-threads of one operation wait for each other. Not compiled: PyTorch 2.13 gave this network wrong gradients then, in bfloat16.
+processor has it (amx_bf16), in a process of one thread for each core, for threads of one operation wait for each other. Not
+compiled: PyTorch 2.13 gave this network wrong gradients then, in bfloat16.
 
 Batches are those of ``code-jax train`` with the same seed; noise, timesteps and flips are PyTorch's, the same for any number of
 processes, and Muon's momentum is a sum instead of a bias-corrected mean.
@@ -169,16 +169,10 @@ class Training:
         write_prior(to_prior(Contents(dict(self.network.config), SCHEDULER, lambda: weights)), self.folder / "prior", scales)
 
 
-def faster_in_bfloat16(network: torch.nn.Module, x: torch.Tensor) -> bool:
-    seconds = []
-    for enabled in (False, True):
-        for _ in range(4):  # the last is timed: kernels are made in the first two
-            begun = time.perf_counter()
-            with torch.autocast("cpu", dtype=torch.bfloat16, enabled=enabled):
-                network(x, torch.zeros(len(x))).sample.float().square().mean().backward()
-        seconds.append(time.perf_counter() - begun)
-    network.zero_grad(set_to_none=True)
-    return seconds[1] < seconds[0]
+def has_bfloat16() -> bool:
+    """Whether the processor multiplies matrices of bfloat16; where that is emulated, it is ten times slower than float32."""
+    described = Path("/proc/cpuinfo")
+    return described.exists() and "amx_bf16" in described.read_text()
 
 
 def as_torch(pictures: np.ndarray) -> torch.Tensor:
@@ -226,9 +220,7 @@ def train(process: int, args: argparse.Namespace, meeting: str | None) -> None:
         training.average = {name: value.clone() for name, value in weights.items()}
     data = Dataset(args.data, (*network.sample_size, network.in_channels), args.held_out)
     batches = data.batches(args.seed, recipe.batch_size, training.step)
-    votes = torch.tensor(float(faster_in_bfloat16(training.network, as_torch(next(data.batches(0, recipe.batch_size))))))
-    add_up([votes])
-    bfloat16 = bool(votes == args.processes)
+    bfloat16 = has_bfloat16()
     if process == 0:
         print(f"from step {training.step} to {recipe.steps}, bfloat16 {bfloat16}", flush=True)
     torch.manual_seed(args.seed + training.step)
