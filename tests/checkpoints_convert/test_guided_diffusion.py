@@ -90,6 +90,7 @@ def test_the_published_networks_are_recognized_at_their_size():
     assert prior.image_shape == (256, 256, 3) and prior.function.network.config.layers_per_block == 1
 
 
+@pytest.mark.slow
 def test_heads_of_two_sizes_are_kept_by_our_format_and_refused_for_diffusers(golden, tmp_path):
     state = state_of(golden, "heads-of-two-sizes")
     prior = converted(state, **facts(NETWORKS["heads-of-two-sizes"]))

@@ -102,6 +102,7 @@ def test_the_page_itself_is_let_in_by_each_of_its_names(address, name):
     assert ask(address, "/", Host=own, **{"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"})[0] == 200  # a link
 
 
+@pytest.mark.slow
 def test_over_a_network_a_token_is_asked_for(tiny_folder, cache):
     proxy = {"Host": "proxy.example", "Origin": "https://proxy.example"}
     with demo("--prior", tiny_folder, "--allow-host", "proxy.example", cache=cache) as (address, _):
@@ -123,6 +124,7 @@ def test_what_cannot_be_listened_for_is_named(allowed, host):
         serve([], "float32", host, 0, [allowed] if allowed else [], print)
 
 
+@pytest.mark.slow
 def test_what_cannot_be_interrupted_is_ended_and_others_begin_anew(tiny_folder, cache):
     """Half a million windows an evaluation: whoever cancels that waits for none of it, and nobody else notices."""
     wide = form_of(tiny_folder, 0) | {"fit": "tile", "picture": data_url(np.zeros((2600, 3400, 3), np.uint8))}
@@ -152,6 +154,7 @@ def workers(pid):
     return {number for number in numbers if "spawn_main" in Path(f"/proc/{number}/cmdline").read_text()}
 
 
+@pytest.mark.slow
 def test_two_at_once_do_not_mix_and_one_that_leaves_disturbs_nobody(address, tiny_folder):
     forms = [form_of(tiny_folder, which) for which in (0, 1)]
     alone = [events(address, "/restore", form) for form in forms]

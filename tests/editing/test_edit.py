@@ -17,6 +17,7 @@ from tests.oracles import gaussian, gaussian_eps, mixture
 # The methods against what they should equal
 
 
+@pytest.mark.slow
 def test_edit_without_correction_is_encode_then_decode(prior):
     x0 = images_of(prior)
     program = code_jax.EditProgram(num_steps=20, solver="ddim", grid="time", langevin_steps=0)
@@ -56,6 +57,7 @@ def test_sdedit_from_the_deepest_level_draws_from_the_prior():
     assert x.var() == pytest.approx(0.15**2, rel=0.05 + 4 * math.sqrt(2 / n))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["code", "ddim", "sdedit"])
 def test_one_gaussian_gives_one_edit_whatever_its_network_predicts_and_with_no_timesteps(method):
     with jax.enable_x64(True):
@@ -85,6 +87,7 @@ def test_edit_raises_the_likelihood_of_what_the_prior_finds_unlikely():
 # Sweeps, keys, segments
 
 
+@pytest.mark.slow
 def test_vmap_over_settings_and_keys_equals_a_loop(prior):
     x0 = images_of(prior)
     keys = jax.random.split(jax.random.key(3), 4)
@@ -115,6 +118,7 @@ def test_several_numbers_where_there_is_one_are_named(prior, name):
         code_jax.edit(jax.random.key(0), prior, x0, config)
 
 
+@pytest.mark.slow
 def test_more_steps_of_the_ode_or_another_solver_leave_the_noise_as_it_is():
     # Steps as small as these follow the flow to 1e-3; other draws would change results by the noise's size, 0.1.
     oracle = gaussian(jnp.zeros((4, 4, 1)), jnp.ones((4, 4, 1)))

@@ -52,6 +52,7 @@ def levels(sigma, steps, grid="time"):
 # SDEdit
 
 
+@pytest.mark.slow
 def test_sdedit_repeated_contracts_towards_the_mean_each_time():
     """Of a Gaussian prior N(m, s²) one pass gives a draw of the posterior: mean m + k(x − m), k = s²/(s² + σ²)."""
     mean, deviation, sigma, x, count = 0.2, 0.15, 0.3, 0.9, 100
@@ -65,6 +66,7 @@ def test_sdedit_repeated_contracts_towards_the_mean_each_time():
         assert abs(float(result.images.mean()) - expected) < 4 * deviation / result.images.size**0.5 + 4e-3  # the grid
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("solver", "nfe"), [("heun", 81), ("dpm++2m", 41), ("reversible_heun", 42)])
 def test_sdedit_by_another_solver_follows_the_ode_from_the_noisy_image(solver, nfe):
     config = code_jax.preset("default", "sdedit").replace(sigma=0.5)
@@ -78,6 +80,7 @@ def test_sdedit_by_another_solver_follows_the_ode_from_the_noisy_image(solver, n
 # DreamClean
 
 
+@pytest.mark.slow
 def test_dreamclean_is_its_papers_equations_in_x():
     """Encoding and decoding by DDIM, and at every level equation 9 with γ = 1 − √(1 − 2r), told in the scale of x."""
     step, steps = 0.1, 6
@@ -112,6 +115,7 @@ def test_dreamclean_as_published_takes_90_evaluations_and_one():
 # Invert2Restore
 
 
+@pytest.mark.slow
 @settings(max_examples=20, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.sampled_from([4, 5]), st.floats(0.02, 0.3), st.floats(-1, 1), st.floats(0.1, 2))
 def test_noise_is_moved_to_the_nearest_likely_one_and_likely_noise_not_at_all(seed, patch, p_value, shift, scale):
@@ -137,6 +141,7 @@ def test_noise_is_moved_to_the_nearest_likely_one_and_likely_noise_not_at_all(se
                 assert np.linalg.norm(some - one) > np.linalg.norm(other - one) - 1e-3
 
 
+@pytest.mark.slow
 def test_invert2restore_of_a_gaussian_is_its_closed_form():
     """The flow maps x at σ_0 to m + (x − m)√((s² + σ²)/(s² + σ_0²)), and back."""
     settings = Inversion(sigma=20.0, num_steps=60, solver="heun", grid="geometric", patch=4, p_value=0.2)
@@ -196,6 +201,7 @@ def test_diip_goes_down_the_gradient_of_its_error_through_the_mapping():
     assert result.info.nfe.tolist() == [2 * 3 * 3] * 2
 
 
+@pytest.mark.slow
 def test_an_image_that_has_ended_rests_whatever_its_neighbours_do():
     fit = Fit(sigma=5.0, num_steps=2, iterations=60, least_iterations=5, tolerance=0.003, learning_rate=0.1)
     checks = 0.9 * (-1.0) ** np.add.outer(np.arange(8), np.arange(8))[..., None] * np.ones(3)
@@ -208,6 +214,7 @@ def test_an_image_that_has_ended_rests_whatever_its_neighbours_do():
     assert both.info.nfe.tolist() == counts and counts[1] < counts[0]
 
 
+@pytest.mark.slow
 def test_diips_best_picture_comes_before_it_has_converged():
     """The paper's observation (section 3.3), with an exact score and noise as the damage."""
     prior = texture(16, 2.0)
@@ -243,6 +250,7 @@ def test_what_is_read_back_of_settings_is_the_same(name, tiny):
         assert to_plain(from_plain(plain), tiny) == plain and from_plain(to_plain(config)) == config
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("own_cache")
 @pytest.mark.parametrize("name", SMALL)
 def test_pictures_go_through_it_and_its_own_command_gives_them_again(name, tiny_folder, tmp_path):

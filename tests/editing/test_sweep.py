@@ -36,6 +36,7 @@ def config_of(point):
     return CONFIG.replace(**dict(point.numbers))
 
 
+@pytest.mark.slow
 def test_every_point_has_the_bytes_of_its_own_edit_at_the_micro_batch(tiny):
     x0, key = images_of(tiny), jax.random.key(3)
     result = code_jax.sweep(key, tiny, x0, GRID, CONFIG, micro_batch=3)
@@ -48,6 +49,7 @@ def test_every_point_has_the_bytes_of_its_own_edit_at_the_micro_batch(tiny):
     assert set(np.ravel(result.info.nfe)) == {3 * 2 + 4 + 3 * 2 + 1}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("method", "noise", "encodings"), [("code", 1.0, 2 * 2 * 2), ("code", 0.0, 2 * 2), ("sdedit", 1.0, 0)])
 def test_encodings_are_shared_among_points_that_have_the_same_one(method, noise, encodings):
     prior = mixture(jnp.full((4, 4, 1), 0.4), 0.3)
@@ -63,6 +65,7 @@ def test_encodings_are_shared_among_points_that_have_the_same_one(method, noise,
         np.testing.assert_allclose(images, alone, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_grid_costs_one_compilation_and_another_grid_none(tiny, caplog):
     program = dataclasses.replace(SMALL, num_steps=2)  # of no other test
     other = code_jax.SweepGrid(step_size=(2e-3,), depth=(0.3, 0.5, 0.9), anneal_rate=(0.5, 0.9))
@@ -88,6 +91,7 @@ for point, images in zip(result.points, result.images):
 """
 
 
+@pytest.mark.slow
 def test_four_devices_give_the_bytes_of_one():
     environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=4", "JAX_PLATFORMS": "cpu"}
     done = subprocess.run([sys.executable, "-c", FOUR_DEVICES], env=environment, capture_output=True, text=True, check=False)
@@ -160,6 +164,7 @@ def test_a_grid_that_cannot_be_is_one_line(tiny, grid, options, named):
     assert "\n" not in str(raised.value)
 
 
+@pytest.mark.slow
 def test_out_of_memory_halves_the_micro_batch_that_was_not_given(monkeypatch):
     prior = mixture(jnp.full((4, 4, 1), 0.4), 0.3)
     expected = code_jax.sweep(jax.random.key(2), prior, images_of(prior, 2), GRID, CONFIG, micro_batch=2)
@@ -181,6 +186,7 @@ def test_out_of_memory_halves_the_micro_batch_that_was_not_given(monkeypatch):
         code_jax.sweep(jax.random.key(2), prior, images_of(prior, 2), GRID, CONFIG, micro_batch=3)
 
 
+@pytest.mark.slow
 def test_a_slow_first_chunk_is_explained(tiny_folder, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("code_jax.progress._PATIENCE", 0.01)
     compiled = sweeping.begin

@@ -27,6 +27,7 @@ def assert_close(got, expected):
     assert float(np.abs(got - expected).max() / np.abs(expected).max()) <= 1e-5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_outputs_equal_those_recorded_from_diffusers(name, request):
     config, size = ARCHITECTURES[name], GOLDEN_SIZE.get(name)

@@ -29,6 +29,7 @@ def picture(tmp_path):
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "argv",
     [

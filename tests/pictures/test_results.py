@@ -35,6 +35,7 @@ def test_results_have_their_originals_gray_depth_size_and_transparency(mode, fit
     assert np.any(np.asarray(result) != np.asarray(picture.crop(box).convert(expected)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fit", ["resize", "tile"])
 def test_a_prior_of_one_channel_keeps_gray_and_one_of_four_makes_transparency(fit, tmp_path, restore, capsys):
     for mode in ("L", "LA", "I;16", "RGBA", "RGB"):

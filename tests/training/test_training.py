@@ -155,6 +155,7 @@ def _trained(schedule, precision="float32"):
     return state, after / before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("schedule", ["linear", "cosine"])
 def test_steps_learn_and_are_the_same_each_time(schedule):
     schedule = Recipe(schedule=schedule).noise_schedule()
@@ -163,6 +164,7 @@ def test_steps_learn_and_are_the_same_each_time(schedule):
     jax.tree.map(np.testing.assert_array_equal, state, again)
 
 
+@pytest.mark.slow
 def test_bfloat16_computes_and_float32_keeps_the_weights():
     state, error = _trained(code_jax.linear_schedule(), "bfloat16")
     assert {leaf.dtype for leaf in jax.tree.leaves((state.params, state.ema))} == {jnp.dtype("float32")}
@@ -179,6 +181,7 @@ def test_dropout_acts_in_training_alone():
     assert np.abs(one - two).max() > 1e-3 and np.abs(one - plain).max() > 1e-3
 
 
+@pytest.mark.slow
 def test_a_step_shared_among_devices_is_that_of_one(tiny):
     """Two fake devices in a process of their own, so that the others keep one."""
     code = """
