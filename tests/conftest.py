@@ -6,11 +6,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jaxtyping import install_import_hook
 
-import code_jax
-from code_jax.models.config import UNet2DConfig
-from code_jax.models.unet import UNet2DModel
-from code_jax.priors.weights import expected_params
+import tests.typechecker  # noqa: F401, for the hook
+
+# Every call of these rooms is held against its annotations, once it has returned.
+CHECKED = ("diffusion", "editing", "metrics", "priors", "training", "pictures.arrays", "pictures.pil")
+install_import_hook([f"code_jax.{room}" for room in CHECKED], "tests.typechecker.after_the_call")
+
+import code_jax  # noqa: E402
+from code_jax.models.config import UNet2DConfig  # noqa: E402
+from code_jax.models.unet import UNet2DModel  # noqa: E402
+from code_jax.priors.weights import expected_params  # noqa: E402
 
 
 def tiny_prior(prediction_type="epsilon", **options):

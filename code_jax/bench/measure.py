@@ -15,8 +15,9 @@ from jax.sharding import NamedSharding
 from code_jax.devices.mesh import local_devices, sharding
 from code_jax.diffusion.denoiser import Denoiser
 from code_jax.diffusion.thresholding import DynamicThreshold
-from code_jax.editing.edit import edit, image_keys, number_of_moves
+from code_jax.editing.edit import edit, number_of_moves
 from code_jax.editing.inversion import decode
+from code_jax.editing.keys import image_keys
 from code_jax.editing.memory import working_memory
 from code_jax.editing.points import SweepGrid
 from code_jax.editing.settings import EditConfig

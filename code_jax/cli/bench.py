@@ -6,6 +6,7 @@ import argparse
 import os
 import platform
 import sys
+from pathlib import Path
 from typing import Any
 
 from code_jax.cli.arguments import count
@@ -16,6 +17,7 @@ from code_jax.priors import DEFAULT
 _EPILOG = """examples:
   code-jax bench
   code-jax bench --ode-steps 2 --langevin-steps 2 --runs 3
+  code-jax bench --prior pictures-64 --table tests/benchmarks/README.md
 """
 
 
@@ -31,7 +33,8 @@ def add_to(commands: Any) -> None:
     add("--ode-steps", type=int, help="fewer steps each way, for a quick look")
     add("--langevin-steps", type=int, help="fewer Langevin steps, for a quick look")
     add("--points", type=int, default=60, help="about so many points of each of two sweeps (default: 60)")
-    add("--batches", type=batches, help="batch sizes to find the network's rate at (default: 1,8,32,64; none on a CPU)")
+    add("--table", metavar="FILE", help="instead, put a row a batch size and precision into a Markdown file's table")
+    add("--batches", type=batches, help="batch sizes of --table (default: 1,8,32,64; on a CPU 1,4,8)")
     add("--start-up", action="store_true", help="time two starts of code-jax restore as well")
     parser.set_defaults(run=run)
 
@@ -48,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
     from code_jax.bench import against_pytorch
     from code_jax.bench.measure import default_grids, measure, with_fewer_steps
     from code_jax.bench.start_up import start_up
-    from code_jax.bench.throughput import throughput
+    from code_jax.bench.throughput import keep, throughput
     from code_jax.editing import methods
     from code_jax.editing.edit import number_of_moves
     from code_jax.editing.presets import preset
@@ -65,6 +68,13 @@ def run(args: argparse.Namespace) -> int:
         if cpu
         else f"{jax.device_count()} × {device}"
     )
+    if args.table:
+        sizes = args.batches or ((1, 4, 8) if cpu else (1, 8, 32, 64))
+        for precision in ("float32", "bfloat16"):
+            for row in throughput(args.prior, prior, precision, config, sizes, args.runs):
+                print(" | ".join(row), flush=True)
+                keep(Path(args.table), row)
+        return 0
     versions = f"Python {platform.python_version()}, jax {jax.__version__}"
     print(f"{args.prior}, preset {args.preset}, {args.precision}; {machine}; {versions}; median of {args.runs} runs\n")
     print("| measured | median | smallest to largest |\n|---|---|---|", flush=True)
@@ -74,7 +84,6 @@ def run(args: argparse.Namespace) -> int:
             print(f"| {' | '.join(row)} |", flush=True)
 
     show(measure(prior, config, args.batch_size, args.runs, default_grids(args.points), others))
-    show(throughput(prior, args.batches or (() if cpu else (1, 8, 32, 64)), args.runs))
     if args.start_up:
         given = [f"--{name.replace('_', '-')}={value}" for name, value in steps.items() if value is not None]
         options = [f"--preset={args.preset}", f"--precision={args.precision}", *given]

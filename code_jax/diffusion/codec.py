@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-import jax
+from jaxtyping import Array, Float
+
+from code_jax.shapes import Images, Latents
 
 
 class Codec(Protocol):
@@ -14,13 +16,13 @@ class Codec(Protocol):
     def latent_shape(self) -> tuple[int, int, int]:
         """(h, w, c) of one picture's latents."""
 
-    def encode(self, images: jax.Array) -> jax.Array:
+    def encode(self, images: Images) -> Latents:
         """Latents [B, h, w, c] of pictures [B, H, W, C] in [−1, 1]."""
 
-    def decode(self, latents: jax.Array) -> jax.Array:
+    def decode(self, latents: Latents) -> Images:
         """Pictures in [−1, 1] of latents."""
 
-    def shrink(self, mask: jax.Array) -> jax.Array:
+    def shrink(self, mask: Float[Array, "batch height width 1"]) -> Float[Array, "batch rows columns 1"]:
         """The greatest share within each latent's pixels, [B, h, w, 1], of shares [B, H, W, 1]."""
 
 
@@ -30,11 +32,11 @@ def latent_shape(denoiser: Any) -> tuple[int, int, int]:
     return shape
 
 
-def encoded(denoiser: Any, images: jax.Array) -> jax.Array:
+def encoded(denoiser: Any, images: Images) -> Latents:
     """What z is of, for pictures."""
     return images if denoiser.codec is None else denoiser.codec.encode(images).astype(images.dtype)
 
 
-def decoded(denoiser: Any, latents: jax.Array) -> jax.Array:
+def decoded(denoiser: Any, latents: Latents) -> Images:
     """Pictures of what z is of."""
     return latents if denoiser.codec is None else denoiser.codec.decode(latents).astype(latents.dtype)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 import flax.struct
-import jax
 
 from code_jax.diffusion.codec import Codec
 from code_jax.diffusion.schedule import NoiseSchedule
+from code_jax.shapes import Images, Level, Scalar
 
 Condition = Any  # a pytree whose leaves have one entry an image, [B, ...]; None where there is none
 
@@ -27,7 +27,7 @@ class Denoiser(Protocol):
         """(H, W, C) of one picture."""
 
     @property
-    def sigma_range(self) -> tuple[jax.Array, jax.Array]:
+    def sigma_range(self) -> tuple[Scalar, Scalar]:
         """Where the ODE starts (an image is taken to have this much noise), and the largest σ that it reaches. [] each."""
 
     @property
@@ -54,7 +54,7 @@ class Denoiser(Protocol):
     def codec(self) -> Codec | None:
         """Between pictures and what z is of; None where z is of pictures."""
 
-    def eps_at(self, z: jax.Array, sigma: jax.Array, condition: Condition = None) -> jax.Array:
+    def eps_at(self, z: Images, sigma: Level, condition: Condition = None) -> Images:
         """ε of z [B, H, W, C] at σ [] or [B, 1, 1, 1]."""
 
 
@@ -73,7 +73,7 @@ class Wrapper(flax.struct.PyTreeNode):
         return self.denoiser.image_shape
 
     @property
-    def sigma_range(self) -> tuple[jax.Array, jax.Array]:
+    def sigma_range(self) -> tuple[Scalar, Scalar]:
         """The wrapped denoiser's."""
         return self.denoiser.sigma_range
 

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from code_jax.diffusion.denoiser import Condition, Denoiser, Wrapper
 from code_jax.diffusion.tiling import inside
 from code_jax.errors import UserError
+from code_jax.shapes import Images, Level
 
 
 class Guided(Wrapper):
@@ -38,7 +39,7 @@ class Guided(Wrapper):
         """Twice the wrapped denoiser's."""
         return 2 * int(self.denoiser.evaluations)
 
-    def eps_at(self, z: jax.Array, sigma: jax.Array, condition: Condition = None) -> jax.Array:
+    def eps_at(self, z: Images, sigma: Level, condition: Condition = None) -> Images:
         """ε [B, H, W, C] at z and σ, [] or [B, 1, 1, 1], for labels [B]."""
         null = check_guidance(self.denoiser)
         if condition is None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float, ScalarLike
 
 from code_jax.diffusion.denoiser import Denoiser
 from code_jax.diffusion.levels import timesteps_of
+from code_jax.shapes import Images, PerImage
 
 # h/(1 − ᾱ) at most: where ρ = 1, beyond which the step is cut, and where the chain diverges if x_0 is a point, the steepest case.
 STEP_LIMITS = {"variance_preserving": 0.5, "unadjusted": 2.0, "averaged": 2.0}
 KINDS = tuple(STEP_LIMITS)
+Steps = Float[Array, "*shape"]
 
 
 def consequence(kind: str) -> str:
@@ -18,9 +20,7 @@ def consequence(kind: str) -> str:
     return "the step is cut to it" if kind == "variance_preserving" else "the chain diverges"
 
 
-def langevin_step(
-    denoiser: Denoiser, x: jax.Array, t: jax.typing.ArrayLike, step_size: jax.typing.ArrayLike, noise: jax.Array
-) -> jax.Array:
+def langevin_step(denoiser: Denoiser, x: Images, t: ScalarLike | PerImage, step_size: ScalarLike, noise: Images) -> Images:
     """One unadjusted Langevin step, x + h·score(x, t) + √(2h)·noise with score = −ε/√(1 − ᾱ_t).
 
     The correction of van Delft et al. 2024, section 3.2. Stable for h < 2 where x_t is a unit Gaussian and for
@@ -56,7 +56,7 @@ def langevin_step(
     return moved.astype(x.dtype)
 
 
-def langevin_coefficients(kind: str, relative_step: jax.Array) -> tuple[jax.Array, jax.Array]:
+def langevin_coefficients(kind: str, relative_step: Steps) -> tuple[Steps, Steps]:
     """(a, b) of the step z ← z + σ(a·ε + b·n) with the dimensionless step r = h/(1 − ᾱ); z = x/√ᾱ.
 
     "unadjusted" is `langevin_step`: a = −r, b = √(2r). "variance_preserving" is the exponential integrator of the

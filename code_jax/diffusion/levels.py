@@ -7,32 +7,34 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float, ScalarLike
 
 from code_jax.diffusion.denoiser import Denoiser
 from code_jax.diffusion.schedule import NoiseSchedule, linear_schedule
 from code_jax.errors import UserError, choose
+from code_jax.shapes import Scalar, Values
 
 _RHO = 7.0
 
-Grid = Callable[[NoiseSchedule | None, jax.Array, jax.Array, jax.Array], jax.Array]
+Levels = Float[Array, " levels"]
+Grid = Callable[[NoiseSchedule | None, Scalar, Scalar, Levels], Levels]
 
 
-def time_grid(schedule: NoiseSchedule | None, sigma_from: jax.Array, sigma_to: jax.Array, share: jax.Array) -> jax.Array:
+def time_grid(schedule: NoiseSchedule | None, sigma_from: Scalar, sigma_to: Scalar, share: Levels) -> Levels:
     """Uniform in the training timesteps; of a denoiser that has none, in those of DDPM's linear schedule."""
     schedule = linear_schedule() if schedule is None else schedule
     first, last = schedule.t_of_sigma(sigma_from), schedule.t_of_sigma(sigma_to)
     return schedule.sigma(first + (last - first) * share)
 
 
-def geometric_grid(schedule: NoiseSchedule | None, sigma_from: jax.Array, sigma_to: jax.Array, share: jax.Array) -> jax.Array:
+def geometric_grid(schedule: NoiseSchedule | None, sigma_from: Scalar, sigma_to: Scalar, share: Levels) -> Levels:
     """Uniform in log σ."""
     first, last = jnp.log(sigma_from), jnp.log(sigma_to)
     return jnp.exp(first + (last - first) * share)
 
 
-def rho_grid(schedule: NoiseSchedule | None, sigma_from: jax.Array, sigma_to: jax.Array, share: jax.Array) -> jax.Array:
+def rho_grid(schedule: NoiseSchedule | None, sigma_from: Scalar, sigma_to: Scalar, share: Levels) -> Levels:
     """Uniform in σ^(1/7) (Karras et al. 2022, EDM, equation 5 with ρ = 7)."""
     first, last = sigma_from ** (1 / _RHO), sigma_to ** (1 / _RHO)
     return (first + (last - first) * share) ** _RHO
@@ -41,9 +43,7 @@ def rho_grid(schedule: NoiseSchedule | None, sigma_from: jax.Array, sigma_to: ja
 GRIDS: dict[str, Grid] = {"time": time_grid, "geometric": geometric_grid, "rho": rho_grid}
 
 
-def noise_levels(
-    denoiser: Denoiser, sigma_from: jax.typing.ArrayLike, sigma_to: jax.typing.ArrayLike, num_steps: int, grid: str
-) -> jax.Array:
+def noise_levels(denoiser: Denoiser, sigma_from: ScalarLike, sigma_to: ScalarLike, num_steps: int, grid: str) -> Levels:
     """σ [num_steps + 1] from one level to another, both exactly, along a grid in `GRIDS`.
 
     Raises:
@@ -56,7 +56,7 @@ def noise_levels(
     return jnp.concatenate([sigma_from[None], between, sigma_to[None]])
 
 
-def sigma_of_depth(denoiser: Denoiser, depth: jax.typing.ArrayLike) -> jax.Array:
+def sigma_of_depth(denoiser: Denoiser, depth: Values) -> Float[Array, "*shape"]:
     """σ of a depth in (0, 1], the noise level as a fraction of the training timesteps; capped as `sigma_range` is.
 
     Raises:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
 from code_jax.errors import UserError, brief
+from code_jax.shapes import Images, Level
 
 PREDICTION_TYPES = ("epsilon", "v_prediction", "sample")
 
@@ -17,7 +19,7 @@ def check_prediction_type(prediction_type: str) -> str:
     return prediction_type
 
 
-def to_eps(prediction_type: str, output: jax.Array, x: jax.Array, sigma: jax.Array) -> jax.Array:
+def to_eps(prediction_type: str, output: Images, x: Images, sigma: Level) -> Images:
     """ε of a network's output at x_t; v = √ᾱ ε − √(1 − ᾱ) x_0 (Salimans & Ho 2022, section 4).
 
     Args:
@@ -34,7 +36,7 @@ def to_eps(prediction_type: str, output: jax.Array, x: jax.Array, sigma: jax.Arr
     return (x - signal * output) / noise
 
 
-def target(prediction_type: str, x0: jax.Array, eps: jax.Array, sigma: jax.Array) -> jax.Array:
+def target(prediction_type: str, x0: Images, eps: Images, sigma: Level) -> Images:
     """What a network of this type should answer for the pair (x_0, ε): the inverse of `to_eps`."""
     if prediction_type == "epsilon":
         return eps
@@ -44,7 +46,7 @@ def target(prediction_type: str, x0: jax.Array, eps: jax.Array, sigma: jax.Array
     return signal * eps - sigma * signal * x0
 
 
-def weight_min_snr(prediction_type: str, sigma: jax.Array, gamma: float) -> jax.Array:
+def weight_min_snr(prediction_type: str, sigma: Float[Array, "*shape"], gamma: float) -> Float[Array, "*shape"]:
     """Min-SNR-γ loss weight of this type's squared error (Hang et al. 2023, equation 8 and section 3.4).
 
     min(SNR, γ) weighs the error of x_0; SNR = σ⁻² turns it into that of ε, SNR + 1 into that of v.

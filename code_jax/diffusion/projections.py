@@ -9,25 +9,29 @@ from __future__ import annotations
 from typing import Any, NamedTuple, Protocol
 
 import flax.struct
-import jax
 import jax.numpy as jnp
+from jaxtyping import Array, ArrayLike, Bool, Float, Int
+
+from code_jax.shapes import Images, Level
+
+Where = Bool[Array, "batch height width channels"]
 
 
 class Step(NamedTuple):
     """The move that has just been made: which one it is, and its levels, [B, 1, 1, 1]."""
 
-    number: jax.Array
-    sigma: jax.Array
-    sigma_next: jax.Array
+    number: Int[Array, ""]
+    sigma: Level
+    sigma_next: Level
 
 
 class Projection(Protocol):
     """See the module."""
 
-    def init(self, z: jax.Array, sigma: jax.Array) -> Any:
+    def init(self, z: Images, sigma: Level) -> Any:
         """What it remembers before the first move."""
 
-    def project(self, step: Step, z: jax.Array, memory: Any) -> tuple[jax.Array, Any]:
+    def project(self, step: Step, z: Images, memory: Any) -> tuple[Images, Any]:
         """z at the move's end, and what it remembers."""
 
 
@@ -41,14 +45,14 @@ class ConfidenceClip(flax.struct.PyTreeNode):
         data_range: R, [] or [C].
     """
 
-    margin: jax.Array
-    data_range: jax.Array
+    margin: Float[Array, "batch moves"]
+    data_range: Float[Array, "*channels"]
 
-    def init(self, z: jax.Array, sigma: jax.Array) -> jax.Array:
+    def init(self, z: Images, sigma: Level) -> Where:
         """Nothing is clipped."""
         return jnp.zeros(z.shape, bool)
 
-    def project(self, step: Step, z: jax.Array, memory: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def project(self, step: Step, z: Images, memory: Where) -> tuple[Images, Where]:
         """z within its bound."""
         bound = (self.data_range + self.margin[:, step.number].reshape(-1, 1, 1, 1)).astype(z.dtype)
         return jnp.clip(z, -bound, bound), memory | (jnp.abs(z) > bound)
@@ -68,29 +72,27 @@ class Composite(flax.struct.PyTreeNode):
         image: x_0, [B, H, W, C].
     """
 
-    mask: jax.Array
-    image: jax.Array
+    mask: Float[Array, "batch height width 1"]
+    image: Images
 
-    def init(self, z: jax.Array, sigma: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def init(self, z: Images, sigma: Level) -> tuple[Images, Level]:
         """The start is the deepest level so far."""
         return z, sigma
 
-    def project(
-        self, step: Step, z: jax.Array, memory: tuple[jax.Array, jax.Array]
-    ) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    def project(self, step: Step, z: Images, memory: tuple[Images, Level]) -> tuple[Images, tuple[Images, Level]]:
         """Upward the latent is noted, else z outside is the input's."""
         up = step.sigma_next > step.sigma
         deepest, sigma = jnp.where(up, z, memory[0]), jnp.where(up, step.sigma_next, memory[1])
         outside = self.image + step.sigma_next / sigma * (deepest - self.image)
         return jnp.where(up | (self.mask > 0), z, outside), (deepest, sigma)
 
-    def blend(self, edited: jax.Array) -> jax.Array:
+    def blend(self, edited: Images) -> Images:
         """The edit within the region, and the image outside, exactly."""
         # Not image + mask·(edited − image), which rounds: at 0 and 1 this is exact.
         return self.mask * edited + (1 - self.mask) * self.image
 
 
-def clip_to_confidence(x: jax.Array, alpha_bar: jax.typing.ArrayLike, eta: jax.typing.ArrayLike) -> jax.Array:
+def clip_to_confidence(x: Float[Array, "*shape"], alpha_bar: ArrayLike, eta: ArrayLike) -> Float[Array, "*shape"]:
     """clip(x, ±(√ᾱ + η√(1 − ᾱ))) (van Delft et al. 2024, Proposition 1).
 
     For every pixel and any x_0 in [−1, 1], P(|x_t| ≤ √ᾱ_t + η√(1 − ᾱ_t)) ≥ Φ(η) − Φ(−η): η = 2 keeps 95.4 %, 1.7 keeps 91.1 %.

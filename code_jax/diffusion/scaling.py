@@ -12,31 +12,33 @@ from typing import Any, Protocol
 import flax.struct
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
 from code_jax.diffusion.denoiser import Condition
 from code_jax.diffusion.parameterization import to_eps
 from code_jax.diffusion.schedule import NoiseSchedule
+from code_jax.shapes import Images, Level, PerImage, Scalar, Values
 
 Number = Any  # of Python or of JAX
-Call = Callable[[jax.Array, jax.Array, Condition], jax.Array]
+Call = Callable[[Images, PerImage, Condition], Images]
 
 
 class Scaling(Protocol):
     """See the module."""
 
     @property
-    def sigma_range(self) -> tuple[jax.Array, jax.Array]:
+    def sigma_range(self) -> tuple[Scalar, Scalar]:
         """Where the ODE starts, and the largest σ that it reaches. [] each."""
 
     @property
     def schedule(self) -> NoiseSchedule | None:
         """The training timesteps, where there are any."""
 
-    def eps(self, call: Call, z: jax.Array, sigma: jax.Array, condition: Condition) -> jax.Array:
+    def eps(self, call: Call, z: Images, sigma: Level, condition: Condition) -> Images:
         """ε of z [B, H, W, C] at σ [] or [B, 1, 1, 1]."""
 
 
-def _each(noise: jax.Array, z: jax.Array) -> jax.Array:
+def _each(noise: jax.Array, z: Images) -> PerImage:
     """What a network is told of a noise level, once an image. [B]"""
     return jnp.broadcast_to(jnp.ravel(noise), z.shape[:1]).astype(z.dtype)
 
@@ -53,16 +55,16 @@ class VariancePreserving(flax.struct.PyTreeNode):
     prediction_type: str = flax.struct.field(pytree_node=False, default="epsilon")
 
     @property
-    def sigma_range(self) -> tuple[jax.Array, jax.Array]:
+    def sigma_range(self) -> tuple[Scalar, Scalar]:
         """σ_0, and σ at depth 1."""
         return self.schedule.sigma(0.0), self.schedule.sigma(self.schedule.last)
 
-    def eps(self, call: Call, z: jax.Array, sigma: jax.Array, condition: Condition) -> jax.Array:
+    def eps(self, call: Call, z: Images, sigma: Level, condition: Condition) -> Images:
         """ε of z [B, H, W, C] at σ [] or [B, 1, 1, 1]."""
         t = _each(self.schedule.t_of_sigma(sigma), z)
         return self.eps_at_timestep(call, z * jax.lax.rsqrt(1 + sigma**2), t, sigma, condition)
 
-    def eps_at_timestep(self, call: Call, x: jax.Array, t: jax.Array, sigma: jax.Array, condition: Condition) -> jax.Array:
+    def eps_at_timestep(self, call: Call, x: Images, t: PerImage, sigma: Level, condition: Condition) -> Images:
         """ε of x_t [B, H, W, C] at float timesteps [B], whose σ is [] or [B, 1, 1, 1]."""
         return to_eps(self.prediction_type, call(x, t, condition), x, sigma)
 
@@ -74,7 +76,7 @@ class _Bounded(flax.struct.PyTreeNode):
     sigma_max: Number
 
     @property
-    def sigma_range(self) -> tuple[jax.Array, jax.Array]:
+    def sigma_range(self) -> tuple[Scalar, Scalar]:
         """`sigma_min` and `sigma_max`."""
         return jnp.asarray(self.sigma_min, float), jnp.asarray(self.sigma_max, float)
 
@@ -91,7 +93,7 @@ class Direct(_Bounded):
         sigma_min, sigma_max: where the ODE starts, and how far it reaches.
     """
 
-    def eps(self, call: Call, z: jax.Array, sigma: jax.Array, condition: Condition) -> jax.Array:
+    def eps(self, call: Call, z: Images, sigma: Level, condition: Condition) -> Images:
         """ε of z [B, H, W, C] at σ [] or [B, 1, 1, 1]."""
         return call(z, _each(sigma, z), condition)
 
@@ -115,7 +117,7 @@ class LinearSDE(flax.struct.PyTreeNode):
     num_timesteps: Number = 1000.0
     sub: bool = flax.struct.field(pytree_node=False, default=False)
 
-    def sigma(self, t: Number) -> jax.Array:
+    def sigma(self, t: Values) -> Float[Array, "*shape"]:
         """σ at times in [0, 1]."""
         t = jnp.asarray(t, float)
         integral = self.beta_min * t + (self.beta_max - self.beta_min) * t**2 / 2
@@ -124,7 +126,7 @@ class LinearSDE(flax.struct.PyTreeNode):
     def _integral(self, sigma: jax.Array) -> jax.Array:
         return 2 * jnp.arcsinh(sigma / 2) if self.sub else jnp.log1p(sigma**2)
 
-    def t_of_sigma(self, sigma: Number) -> jax.Array:
+    def t_of_sigma(self, sigma: Values) -> Float[Array, "*shape"]:
         """The inverse of `sigma`: the root of a quadratic in t, in the form that keeps its digits near 0."""
         integral, slope = self._integral(jnp.asarray(sigma, float)), self.beta_max - self.beta_min
         return 2 * integral / (self.beta_min + jnp.sqrt(self.beta_min**2 + 2 * slope * integral))
@@ -135,11 +137,11 @@ class LinearSDE(flax.struct.PyTreeNode):
         return None
 
     @property
-    def sigma_range(self) -> tuple[jax.Array, jax.Array]:
+    def sigma_range(self) -> tuple[Scalar, Scalar]:
         """σ at ``t_min`` and at 1."""
         return self.sigma(self.t_min), self.sigma(1.0)
 
-    def eps(self, call: Call, z: jax.Array, sigma: jax.Array, condition: Condition) -> jax.Array:
+    def eps(self, call: Call, z: Images, sigma: Level, condition: Condition) -> Images:
         """ε of z [B, H, W, C] at σ [] or [B, 1, 1, 1]; the network is asked at e^(−B/2) z."""
         x = z * jnp.exp(-self._integral(sigma) / 2)
         return call(x, _each((self.num_timesteps - 1) * self.t_of_sigma(sigma), z), condition)
@@ -161,7 +163,7 @@ class VarianceExploding(_Bounded):
     unit_noise: bool = flax.struct.field(pytree_node=False, default=True)
     unit_input: bool = flax.struct.field(pytree_node=False, default=False)
 
-    def eps(self, call: Call, z: jax.Array, sigma: jax.Array, condition: Condition) -> jax.Array:
+    def eps(self, call: Call, z: Images, sigma: Level, condition: Condition) -> Images:
         """ε of z [B, H, W, C] at σ [] or [B, 1, 1, 1]; the network is asked at z itself, or at its place in [0, 1]."""
         noise = jnp.log(sigma / 2 if self.unit_noise else sigma)
         return -call((z + 1) / 2 if self.unit_input else z, _each(noise, z), condition)
@@ -181,7 +183,7 @@ class Preconditioned(_Bounded):
     sigma_max: Number = 80.0
     sigma_data: Number = 0.5
 
-    def eps(self, call: Call, z: jax.Array, sigma: jax.Array, condition: Condition) -> jax.Array:
+    def eps(self, call: Call, z: Images, sigma: Level, condition: Condition) -> Images:
         """ε of z [B, H, W, C] at σ [] or [B, 1, 1, 1]: c_in (σ c_in z − σ_d F)."""
         c_in = jax.lax.rsqrt(sigma**2 + jnp.square(self.sigma_data))
         output = call(c_in * z, _each(jnp.log(sigma) / 4, z), condition)
@@ -204,11 +206,11 @@ class FlowMatching(_Bounded):
     shift: Number = 1.0
     num_timesteps: Number = 1000.0
 
-    def sigma(self, u: Number) -> jax.Array:
+    def sigma(self, u: Values) -> Float[Array, "*shape"]:
         """σ at the place u of the scheduler's grid, in [0, 1): t = s u/(1 + (s − 1) u) makes σ = s u/(1 − u)."""
         return jnp.asarray(self.shift * u / (1 - u), float)
 
-    def eps(self, call: Call, z: jax.Array, sigma: jax.Array, condition: Condition) -> jax.Array:
+    def eps(self, call: Call, z: Images, sigma: Level, condition: Condition) -> Images:
         """ε of z [B, H, W, C] at σ [] or [B, 1, 1, 1]; the network is asked at (1 − t) z."""
         left = 1 / (1 + sigma)  # 1 − t
         output = call(left * z, _each(self.num_timesteps * sigma * left, z), condition)

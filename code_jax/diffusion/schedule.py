@@ -10,11 +10,12 @@ import math
 from typing import Any
 
 import flax.struct
-import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
 
 from code_jax.errors import UserError, brief
+from code_jax.shapes import Scalar, Values
 
 _MIN_SIGMA, _MAX_SIGMA = 1e-6, 200.0
 _MAX_TIMESTEPS = 100_000
@@ -33,8 +34,8 @@ class NoiseSchedule(flax.struct.PyTreeNode):
         '0.9999'
     """
 
-    log_sigma: jax.Array
-    last: jax.Array
+    log_sigma: Float[Array, " timesteps"]
+    last: Scalar
 
     @classmethod
     def from_betas(cls, betas: Any) -> NoiseSchedule:
@@ -66,25 +67,25 @@ class NoiseSchedule(flax.struct.PyTreeNode):
         """T, the number of training timesteps."""
         return self.log_sigma.shape[0]
 
-    def timestep(self, depth: jax.typing.ArrayLike) -> jax.Array:
+    def timestep(self, depth: Values) -> Float[Array, "*shape"]:
         """t of a depth in (0, 1]: depth·(T − 1), capped where σ exceeds 200."""
         return jnp.minimum(jnp.asarray(depth, self.log_sigma.dtype) * (self.num_timesteps - 1), self.last)
 
-    def sigma(self, t: jax.typing.ArrayLike) -> jax.Array:
+    def sigma(self, t: Values) -> Float[Array, "*shape"]:
         """σ(t) at float timesteps in [0, T − 1]."""
         table = jnp.arange(self.num_timesteps, dtype=self.log_sigma.dtype)
         return jnp.exp(jnp.interp(jnp.asarray(t, self.log_sigma.dtype), table, self.log_sigma))
 
-    def t_of_sigma(self, sigma: jax.typing.ArrayLike) -> jax.Array:
+    def t_of_sigma(self, sigma: Values) -> Float[Array, "*shape"]:
         """t(σ), the inverse of `sigma`; clamped to [0, T − 1]."""
         table = jnp.arange(self.num_timesteps, dtype=self.log_sigma.dtype)
         return jnp.interp(jnp.log(jnp.asarray(sigma, self.log_sigma.dtype)), self.log_sigma, table)
 
-    def alpha_bar(self, t: jax.typing.ArrayLike) -> jax.Array:
+    def alpha_bar(self, t: Values) -> Float[Array, "*shape"]:
         """ᾱ(t), the share of the image's variance that is left at float timesteps in [0, T − 1]."""
         return 1 / (1 + self.sigma(t) ** 2)
 
-    def variance(self, t: jax.typing.ArrayLike) -> jax.Array:
+    def variance(self, t: Values) -> Float[Array, "*shape"]:
         """1 − ᾱ(t), the variance of the noise in x_t."""
         return 1 / (1 + self.sigma(t) ** -2)
 

@@ -7,10 +7,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
 
 from code_jax.diffusion.denoiser import Condition, Denoiser, Wrapper
 from code_jax.diffusion.tiling import Tiled, inside
 from code_jax.errors import UserError
+from code_jax.shapes import Images, Level
 
 _BISECTIONS = 22  # halve [1, s_max] down to float32's resolution
 
@@ -37,11 +39,11 @@ class DynamicThreshold(Wrapper):
     quantile: jax.typing.ArrayLike = 0.98
     s_max: jax.typing.ArrayLike = 1.3
 
-    def level(self, values: jax.Array) -> jax.Array:
+    def level(self, values: Images) -> Float[Array, "batch 1 1 1"]:
         """s [B, 1, 1, 1] of |x̂_0| [B, H, W, C]."""
         return clipped_quantile(values, self.quantile, self.s_max)
 
-    def eps_at(self, z: jax.Array, sigma: jax.Array, condition: Condition = None) -> jax.Array:
+    def eps_at(self, z: Images, sigma: Level, condition: Condition = None) -> Images:
         """ε [B, H, W, C] at z and σ, [] or [B, 1, 1, 1]."""
         scale = jnp.asarray(self.data_range, z.dtype)
         x0 = (z - sigma * self.denoiser.eps_at(z, sigma, condition)) / scale
@@ -72,7 +74,7 @@ def unthresholded(denoiser: Denoiser) -> Denoiser:
     return denoiser.denoiser  # type: ignore[attr-defined]
 
 
-def clipped_quantile(values: jax.Array, quantile: jax.typing.ArrayLike, s_max: jax.typing.ArrayLike) -> jax.Array:
+def clipped_quantile(values: Images, quantile: jax.typing.ArrayLike, s_max: jax.typing.ArrayLike) -> Float[Array, "batch 1 1 1"]:
     """clip(quantile(values), 1, s_max) over all but the first axis, [B, 1, 1, 1], by bisection instead of a sort.
 
     quantile, s_max: [] or [B].

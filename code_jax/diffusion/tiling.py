@@ -16,10 +16,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding
+from jaxtyping import Array, Float, Int
 
 from code_jax.diffusion.codec import latent_shape
 from code_jax.diffusion.denoiser import Condition, Denoiser, Wrapper
 from code_jax.errors import UserError
+from code_jax.shapes import Images, Latents, Level
 
 Shape = tuple[int, int, int]
 
@@ -45,10 +47,10 @@ class Tiled(Wrapper):
         sharding: how a chunk lies on devices, static; None leaves it to the compiler.
     """
 
-    corners: jax.Array
-    count: jax.Array
-    size: jax.Array
-    scale: jax.Array
+    corners: Int[Array, "windows 2"]
+    count: Int[Array, ""]
+    size: Int[Array, " 2"]
+    scale: Float[Array, "height width 1"]
     canvas: Shape = flax.struct.field(pytree_node=False)
     window: tuple[int, int] = flax.struct.field(pytree_node=False)
     factor: int = flax.struct.field(pytree_node=False)
@@ -65,16 +67,14 @@ class Tiled(Wrapper):
         """The wrapped denoiser's, window by window."""
         return None if self.denoiser.codec is None else TiledCodec(self)
 
-    def eps_at(self, z: jax.Array, sigma: jax.Array, condition: Condition = None) -> jax.Array:
+    def eps_at(self, z: Images, sigma: Level, condition: Condition = None) -> Images:
         """ε [B, H, W, C] at z and σ, [] or [B, 1, 1, 1]; 0 where the canvas is empty. A window has its picture's condition."""
         of_windows = lambda leaf: jnp.repeat(leaf, self.chunk, axis=0)  # noqa: E731
         sigma, condition = of_windows(sigma) if jnp.ndim(sigma) else sigma, jax.tree.map(of_windows, condition)
         total = self.sums(lambda windows: self.denoiser.eps_at(windows, sigma, condition), z, jnp.zeros_like(z))
         return total * self.scale.astype(z.dtype)
 
-    def sums(
-        self, call: Callable[[jax.Array], jax.Array], canvas: jax.Array, total: jax.Array, enter: int = 1, leave: int = 1
-    ) -> jax.Array:
+    def sums(self, call: Callable[[Images], Images], canvas: Images, total: Latents, enter: int = 1, leave: int = 1) -> Latents:
         """Adds weight·call(window) of every window of a canvas to another canvas.
 
         enter, leave: pixels along one of what z is of, for each of the two: 1, or `factor` for pictures.
@@ -135,12 +135,12 @@ class TiledCodec(flax.struct.PyTreeNode):
         height, width, _ = self.tiles.scale.shape
         return height, width, self.tiles.denoiser.codec.latent_shape[2]
 
-    def encode(self, images: jax.Array) -> jax.Array:
+    def encode(self, images: Images) -> Latents:
         """Latents on their canvas, [B, h, w, c]; 0 where it is empty."""
         tiles, empty = self.tiles, jnp.zeros((len(images), *self.latent_shape), images.dtype)
         return tiles.sums(tiles.denoiser.codec.encode, images, empty, enter=tiles.factor) * tiles.scale.astype(images.dtype)
 
-    def decode(self, latents: jax.Array) -> jax.Array:
+    def decode(self, latents: Latents) -> Images:
         """Pictures on their canvas, [B, H, W, C]; 0 where it is empty."""
         tiles, (height, width, channels) = self.tiles, self.tiles.canvas
 
@@ -152,7 +152,7 @@ class TiledCodec(flax.struct.PyTreeNode):
         total = tiles.sums(weighed, latents, empty, leave=tiles.factor)
         return total[..., :-1] / jnp.maximum(total[..., -1:], jnp.finfo(latents.dtype).tiny)
 
-    def shrink(self, mask: jax.Array) -> jax.Array:
+    def shrink(self, mask: Float[Array, "batch height width 1"]) -> Float[Array, "batch rows columns 1"]:
         """The greatest share within each latent's pixels, [B, h, w, 1], of shares [B, H, W, 1]."""
         tiles, (rows, columns, _) = self.tiles, self.latent_shape
         height, width = tiles.extent(tiles.factor)
@@ -242,7 +242,7 @@ def _latent_canvas(side: int, least: int, factor: int) -> tuple[int, int]:
     return math.ceil(most / width), width
 
 
-def window_starts(length: int, side: int) -> np.ndarray:
+def window_starts(length: int, side: int) -> Int[np.ndarray, " windows"]:
     """Where windows of a side begin along a length: evenly, overlapping by half or a little more.
 
     Example:
@@ -253,7 +253,7 @@ def window_starts(length: int, side: int) -> np.ndarray:
     return np.rint(np.linspace(0, length - side, steps + 1)).astype(np.int32)
 
 
-def window_weight(side: int) -> np.ndarray:
+def window_weight(side: int) -> Float[np.ndarray, " side"]:
     """sin²(π(i + ½)/side), positive everywhere. [side]."""
     return np.asarray(np.sin(np.pi * (np.arange(side) + 0.5) / side) ** 2)
 

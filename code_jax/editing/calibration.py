@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
+from jaxtyping import Float, Int
 
 from code_jax.editing.statistics import PictureStatistics
 from code_jax.errors import UserError, brief
@@ -32,10 +33,10 @@ class Judgement(NamedTuple):
         typicality: share of clean pictures that are at least as far. [B].
     """
 
-    level: np.ndarray
-    outside: np.ndarray
-    distance: np.ndarray
-    typicality: np.ndarray
+    level: Float[np.ndarray, " batch"]
+    outside: Int[np.ndarray, "batch levels"]
+    distance: Float[np.ndarray, " batch"]
+    typicality: Float[np.ndarray, " batch"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,10 +65,10 @@ class Calibration:
     prior_hash: str
     settings: Mapping[str, Any]
     pictures: int
-    quantiles: Mapping[str, np.ndarray]
-    mean: np.ndarray
-    inverse: np.ndarray
-    distances: np.ndarray
+    quantiles: Mapping[str, Float[np.ndarray, "7 ..."]]
+    mean: Float[np.ndarray, 6]
+    inverse: Float[np.ndarray, "6 6"]
+    distances: Float[np.ndarray, 101]
 
     @classmethod
     def of(cls, prior: Prior, statistics: PictureStatistics, **settings: Any) -> Calibration:
@@ -162,14 +163,14 @@ def _settings_of(statistics: PictureStatistics) -> dict[str, Any]:
     return {"sigmas": sigmas, "num_steps": int(np.shape(statistics.encoding)[1])}
 
 
-def _inverse(covariance: np.ndarray) -> np.ndarray:
+def _inverse(covariance: Float[np.ndarray, "n n"]) -> Float[np.ndarray, "n n"]:
     """Of a covariance whose moments have scales of their own; directions that do not vary are left out."""
     scale = np.sqrt(np.diag(covariance))
     scale = np.where(scale > 0, scale, 1)
     return np.linalg.pinv(covariance / np.outer(scale, scale), rcond=1e-6, hermitian=True) / np.outer(scale, scale)
 
 
-def _levels(sigmas: np.ndarray, ratio: np.ndarray) -> np.ndarray:
+def _levels(sigmas: Float[np.ndarray, " levels"], ratio: Float[np.ndarray, "batch levels"]) -> Float[np.ndarray, " batch"]:
     """Where the ratios [B, S] come below 1 for good, between the levels [S] that they are of."""
     order = np.argsort(sigmas)
     sigmas, ratio = sigmas[order], ratio[:, order]

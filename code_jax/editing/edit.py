@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import ScalarLike
 
 from code_jax.devices.flags import own_flags
 from code_jax.diffusion.codec import decoded, encoded
@@ -19,6 +20,8 @@ from code_jax.diffusion.projections import Composite
 from code_jax.diffusion.thresholding import thresholded
 from code_jax.editing import route as routes
 from code_jax.editing.conditions import check_condition
+from code_jax.editing.images import check_images, check_range
+from code_jax.editing.keys import image_keys
 from code_jax.editing.masks import latent_region, region_of
 from code_jax.editing.methods.official import OfficialSettings
 from code_jax.editing.presets import preset
@@ -26,13 +29,12 @@ from code_jax.editing.result import EditResult, finish
 from code_jax.editing.route import Route, State
 from code_jax.editing.settings import EditConfig, Settings
 from code_jax.errors import UserError, brief
-
-_BEYOND = 10  # times the range of clean images: noise stays below it, levels of 8 bits do not
+from code_jax.shapes import GivenImage, GivenImages, GivenMask, Images, KeyPerImage, Keys, Latents
 
 
 @own_flags()
 def edit(
-    key: jax.Array, prior: Denoiser, images: jax.Array, config: Settings | None = None, mask: Any | None = None,
+    key: Keys, prior: Denoiser, images: GivenImages | GivenImage, config: Settings | None = None, mask: GivenMask | None = None,
     condition: Condition = None,
 ) -> EditResult:  # fmt: skip
     """Restores or edits a batch of images: one XLA program for the whole of it (van Delft et al. 2024, algorithm 1).
@@ -82,7 +84,7 @@ def edit(
 
 
 def sdedit(
-    key: jax.Array, prior: Denoiser, images: jax.Array, config: EditConfig | None = None, mask: Any | None = None,
+    key: Keys, prior: Denoiser, images: GivenImages | GivenImage, config: EditConfig | None = None, mask: GivenMask | None = None,
     condition: Condition = None,
 ) -> EditResult:  # fmt: skip
     """SDEdit (Meng et al. 2022, algorithm 1): x_t = √ᾱ_t x_0 + √(1 − ᾱ_t) n, then ancestral steps (DDIM with η = 1) to 0.
@@ -113,7 +115,9 @@ def sdedit(
     return edit(key, prior, images, config.with_program(method="sdedit"), mask, condition)
 
 
-def official(key: jax.Array, prior: Denoiser, images: jax.Array, settings: OfficialSettings | None = None) -> EditResult:
+def official(
+    key: Keys, prior: Denoiser, images: GivenImages | GivenImage, settings: OfficialSettings | None = None
+) -> EditResult:
     """Edits as the published program does (`QUIRKS` says where that is not the paper's algorithm); one XLA program.
 
     Args:
@@ -168,11 +172,11 @@ def route_of(denoiser: Denoiser, settings: Settings) -> Route:
 
 
 @jax.jit
-def begin(keys: jax.Array, denoiser: Denoiser, images: jax.Array, settings: Settings, region: Composite | None = None) -> State:
+def begin(keys: KeyPerImage, denoiser: Denoiser, images: Images, settings: Settings, region: Composite | None = None) -> State:
     """The images, or their latents, with their first noise, before any move. The settings are `per_image`."""
     clean, dtype = encoded(denoiser, images), images.dtype
 
-    def draw(number: int) -> jax.Array:
+    def draw(number: int) -> Latents:
         shape = clean.shape[1:]
         return jax.vmap(lambda key: jax.random.normal(jax.random.fold_in(key, 2**31 - number), shape, dtype))(keys)
 
@@ -186,8 +190,8 @@ def begin(keys: jax.Array, denoiser: Denoiser, images: jax.Array, settings: Sett
 
 @functools.partial(jax.jit, donate_argnames="state")
 def advance(
-    keys: jax.Array, denoiser: Denoiser, state: State, settings: Settings, region: Composite | None,
-    first: jax.Array, last: jax.Array, condition: Condition = None,
+    keys: KeyPerImage, denoiser: Denoiser, state: State, settings: Settings, region: Composite | None,
+    first: ScalarLike, last: ScalarLike, condition: Condition = None,
 ) -> State:  # fmt: skip
     """Makes the moves first..last − 1 of an edit; segments in a row give the bytes of one call.
 
@@ -197,8 +201,8 @@ def advance(
 
 
 def segments(
-    keys: jax.Array, denoiser: Denoiser, images: jax.Array, settings: Settings, bounds: Sequence[int] | np.ndarray,
-    mask: Any | None = None, condition: Condition = None,
+    keys: KeyPerImage, denoiser: Denoiser, images: GivenImages, settings: Settings, bounds: Sequence[int] | np.ndarray,
+    mask: GivenMask | None = None, condition: Condition = None,
 ) -> Iterator[State]:  # fmt: skip
     """The state of an edit at every one of the `bounds`, numbers of moves made, increasing from 0 to all of them.
 
@@ -218,8 +222,8 @@ def segments(
 
 
 def run_in_segments(
-    keys: jax.Array, denoiser: Denoiser, images: jax.Array, settings: Settings, bounds: np.ndarray, after: Callable[[int], None],
-    mask: Any | None = None, condition: Condition = None,
+    keys: KeyPerImage, denoiser: Denoiser, images: GivenImages, settings: Settings, bounds: np.ndarray,
+    after: Callable[[int], None], mask: GivenMask | None = None, condition: Condition = None,
 ) -> EditResult:  # fmt: skip
     """`edit` in segments of moves between consecutive `bounds`; `after(k)` is called on the host with the moves done."""
     states = segments(keys, denoiser, images, settings, bounds, mask, condition)
@@ -240,48 +244,9 @@ def _one_route(settings: Settings, denoiser: Denoiser) -> Route:
     return settings.method.route(settings.method.canonical(settings, denoiser), denoiser)
 
 
-def image_keys(key: jax.Array, images: jax.Array) -> jax.Array:
-    """One typed key per image: the given ones [B], or ``fold_in(key, i)`` of a scalar key."""
-    if not jnp.issubdtype(getattr(key, "dtype", np.dtype(int)), jax.dtypes.prng_key):
-        raise UserError("key is not a typed PRNG key; make one with jax.random.key(seed)")
-    if key.ndim == 0:
-        return jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(len(images)))
-    if key.shape != images.shape[:1]:
-        raise UserError(f"{key.shape[0]} keys for {len(images)} images; give one per image, or a scalar key")
-    return key
-
-
-def check_images(denoiser: Denoiser, images: Any, shape: tuple[int, int, int] | None = None) -> jax.Array:
-    """Images, or latents of a shape, as [B, H, W, C] in float32 or float64; raises UserError where they do not fit the prior."""
-    if not hasattr(denoiser, "image_shape"):
-        raise UserError(f"{brief(denoiser)} is no prior; load one with code_jax.load_prior")
-    images, shape = jnp.asarray(images), denoiser.image_shape if shape is None else shape
-    if images.shape[1:] != shape or images.ndim != 4:
-        raise UserError(f"images of shape {images.shape} do not fit the prior; it takes [B, {', '.join(map(str, shape))}]")
-    if not jnp.issubdtype(images.dtype, jnp.floating):
-        raise UserError(f"images are {images.dtype}; scale them to [-1, 1] with code_jax.from_uint8")
-    if not len(images):
-        raise UserError(f"images of shape {images.shape} are 0 images; give at least one")
-    return images.astype(jnp.promote_types(images.dtype, jnp.float32))
-
-
-def check_range(denoiser: Denoiser, images: jax.Array) -> jax.Array:
-    """Clean images as they are; raises UserError where they are levels, not floats around [−1, 1]. Traced values pass."""
-    if not isinstance(images, jax.core.Tracer):
-        largest, most = float(_largest(images)), _BEYOND * float(np.max(denoiser.data_range if denoiser.codec is None else 1.0))
-        if largest > most:
-            raise UserError(f"images reach {largest:g} in size; scale them to [-1, 1] with code_jax.from_uint8")
-    return images
-
-
-@jax.jit
-def _largest(images: jax.Array) -> jax.Array:
-    return jnp.max(jnp.abs(images), initial=0, where=~jnp.isnan(images))
-
-
 @jax.jit
 def _edit(
-    keys: jax.Array, denoiser: Denoiser, images: jax.Array, settings: Settings, region: Composite | None, condition: Condition
+    keys: KeyPerImage, denoiser: Denoiser, images: Images, settings: Settings, region: Composite | None, condition: Condition
 ) -> State:
     region = latent_region(denoiser, region)
     state = begin(keys, denoiser, images, settings, region)
@@ -292,8 +257,8 @@ _latent_region = jax.jit(latent_region)
 
 
 def _advanced(
-    keys: jax.Array, denoiser: Denoiser, state: State, settings: Settings, region: Composite | None,
-    first: jax.typing.ArrayLike, last: jax.Array | None, condition: Condition,
+    keys: KeyPerImage, denoiser: Denoiser, state: State, settings: Settings, region: Composite | None,
+    first: ScalarLike, last: ScalarLike | None, condition: Condition,
 ) -> State:  # fmt: skip
     field, route = field_of(denoiser, settings), route_of(denoiser, settings)
     end = len(route.kinds) if last is None else last

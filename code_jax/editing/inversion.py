@@ -16,20 +16,21 @@ from code_jax.diffusion.denoiser import Condition, Denoiser
 from code_jax.diffusion.levels import noise_levels
 from code_jax.diffusion.thresholding import thresholded
 from code_jax.editing.conditions import check_condition
-from code_jax.editing.edit import check_images, check_range
+from code_jax.editing.images import check_images, check_range
 from code_jax.editing.methods.code import way_up
 from code_jax.editing.moves import last_move, ode_moves, start_move
 from code_jax.editing.route import Route, State, init, run
 from code_jax.editing.settings import EditConfig, EditProgram, Number, canonical
 from code_jax.errors import UserError
+from code_jax.shapes import GivenImages, GivenLatents, Images, Latents, Scalar
 
 
 @own_flags()
 def encode(
-    prior: Denoiser, x0: jax.Array, *, depth: Number | None = None, sigma: Number | None = None, solver: str = "ddim",
+    prior: Denoiser, x0: GivenImages, *, depth: Number | None = None, sigma: Number | None = None, solver: str = "ddim",
     num_steps: int = 200, grid: str = "time", eta: Number | None = None,
     dynamic_threshold: tuple[Number, Number] | None = None, condition: Condition = None,
-) -> jax.Array:  # fmt: skip
+) -> Latents:  # fmt: skip
     """x_t of images: the ODE dz/dσ = ε(√ᾱ z, t(σ)), z = x/√ᾱ, from σ_0 up to `depth`, with no noise added (DDIM inversion).
 
     Args:
@@ -66,10 +67,10 @@ def encode(
 
 @own_flags()
 def decode(
-    prior: Denoiser, x_t: jax.Array, *, depth: Number | None = None, sigma: Number | None = None, solver: str = "ddim",
+    prior: Denoiser, x_t: GivenLatents, *, depth: Number | None = None, sigma: Number | None = None, solver: str = "ddim",
     num_steps: int = 200, grid: str = "time", dynamic_threshold: tuple[Number, Number] | None = None,
     condition: Condition = None, final: bool = True,
-) -> jax.Array:  # fmt: skip
+) -> Images:  # fmt: skip
     """Images of latents: the ODE of `encode` from `depth` down to σ_0.
 
     Args:
@@ -100,10 +101,10 @@ def decode(
 
 @own_flags()
 def round_trip(
-    prior: Denoiser, x0: jax.Array, *, depth: Number | None = None, sigma: Number | None = None, solver: str = "reversible_heun",
-    num_steps: int = 200, grid: str = "geometric", dynamic_threshold: tuple[Number, Number] | None = None,
-    condition: Condition = None,
-) -> tuple[jax.Array, jax.Array]:  # fmt: skip
+    prior: Denoiser, x0: GivenImages, *, depth: Number | None = None, sigma: Number | None = None,
+    solver: str = "reversible_heun", num_steps: int = 200, grid: str = "geometric",
+    dynamic_threshold: tuple[Number, Number] | None = None, condition: Condition = None,
+) -> tuple[Latents, Images]:  # fmt: skip
     """`encode`, then `decode` to σ_0 with what the solver remembers of the way up.
 
     "reversible_heun" retraces its way exactly but for rounding, however few its steps (Kidger et al. 2021, section 3); the
@@ -146,14 +147,14 @@ def _settings(
 
 
 @jax.jit
-def _encode(prior: Denoiser, x0: jax.Array, config: EditConfig, condition: Condition) -> jax.Array:
+def _encode(prior: Denoiser, x0: Images, config: EditConfig, condition: Condition) -> Latents:
     z = encoded(prior, x0)
     (state,) = _followed(prior, config, condition, way_up(config, prior), z, prior.sigma_range[0])
     return state.z * jax.lax.rsqrt(1 + state.sigma**2)
 
 
 @functools.partial(jax.jit, static_argnums=4)
-def _decode(prior: Denoiser, x_t: jax.Array, config: EditConfig, condition: Condition, final: bool) -> jax.Array:
+def _decode(prior: Denoiser, x_t: Latents, config: EditConfig, condition: Condition, final: bool) -> Images:
     sigma, solver = config.sigma[0], config.program.solver
     route = start_move(sigma, solver) + _way_down(config, prior)
     route = route + last_move(route.sigma_next[-1], solver) if final else route
@@ -162,7 +163,7 @@ def _decode(prior: Denoiser, x_t: jax.Array, config: EditConfig, condition: Cond
 
 
 @jax.jit
-def _round_trip(prior: Denoiser, x0: jax.Array, config: EditConfig, condition: Condition) -> tuple[jax.Array, jax.Array]:
+def _round_trip(prior: Denoiser, x0: Images, config: EditConfig, condition: Condition) -> tuple[Latents, Images]:
     up, z = way_up(config, prior), encoded(prior, x0)
     there, back = _followed(prior, config, condition, up + _way_down(config, prior), z, prior.sigma_range[0], len(up.kinds))
     return there.z * jax.lax.rsqrt(1 + there.sigma**2), decoded(prior, back.z)
@@ -175,7 +176,7 @@ def _way_down(config: EditConfig, prior: Denoiser) -> Route:
 
 
 def _followed(
-    prior: Denoiser, config: EditConfig, condition: Condition, route: Route, z: jax.Array, sigma: jax.Array, *stops: int
+    prior: Denoiser, config: EditConfig, condition: Condition, route: Route, z: Images, sigma: Scalar, *stops: int
 ) -> list[State]:
     """The states at the stops and at a route's end, of all images alike and without noise."""
     route = jax.tree.map(lambda column: jnp.broadcast_to(column, (len(z), *column.shape)), route)

@@ -23,17 +23,21 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
 from code_jax.devices.flags import own_flags
 from code_jax.diffusion.denoiser import Condition, Denoiser
 from code_jax.diffusion.levels import noise_levels
 from code_jax.diffusion.solvers import Field, find_solver
 from code_jax.editing.conditions import check_condition
-from code_jax.editing.edit import check_images, image_keys
+from code_jax.editing.images import check_images
+from code_jax.editing.keys import image_keys
 from code_jax.editing.options import OPTIONS
 from code_jax.editing.settings import Number
 from code_jax.errors import UserError, brief
+from code_jax.shapes import GivenImages, Images, KeyPerImage, Keys, PerImage, Scalar
 
+Probes = Float[Array, "probes batch height width channels"]
 _MOST_PROBES, _MOST_EXACT = 1000, 1024  # probes, and dimensions of an image whose trace is taken exactly
 
 
@@ -47,15 +51,15 @@ class Likelihood(NamedTuple):
         floor: the least mean of `bits` over noise of σ_0 that any image has under any prior. [].
     """
 
-    log_density: jax.Array
-    bits: jax.Array
-    standard_error: jax.Array
-    floor: jax.Array
+    log_density: PerImage
+    bits: PerImage
+    standard_error: PerImage
+    floor: Scalar
 
 
 @own_flags()
 def log_likelihood(
-    key: jax.Array, prior: Denoiser, images: jax.Array, condition: Condition = None, *, num_steps: int = 30,
+    key: Keys, prior: Denoiser, images: GivenImages, condition: Condition = None, *, num_steps: int = 30,
     solver: str = "tsit5", grid: str = "geometric", probes: int | None = 2, input_noise: Number = 1.0,
 ) -> Likelihood:  # fmt: skip
     """The density that a prior gives to images with noise of its first level σ_0, in nats and in bits per dimension.
@@ -106,7 +110,7 @@ def log_likelihood(
 
 @functools.partial(jax.jit, static_argnames=("num_steps", "solver", "grid", "probes"))
 def _log_likelihood(
-    keys: jax.Array, denoiser: Denoiser, images: jax.Array, condition: Condition, input_noise: Number,
+    keys: KeyPerImage, denoiser: Denoiser, images: Images, condition: Condition, input_noise: Number,
     num_steps: int, solver: str, grid: str, probes: int | None,
 ) -> Likelihood:  # fmt: skip
     shape, dtype, size = images.shape[1:], images.dtype, math.prod(images.shape[1:])
@@ -116,20 +120,20 @@ def _log_likelihood(
     def drawn(number: Any, draw: Any) -> jax.Array:
         return jax.vmap(lambda key: draw(jax.random.fold_in(key, number)), out_axes=-4)(keys)
 
-    def vectors(step: Any) -> jax.Array:
+    def vectors(step: Any) -> Probes:
         """v of a step, [P, B, H, W, C]; for the exact trace the axes, as long as signs are."""
         if probes is None:
             axes = math.sqrt(size) * jnp.eye(size, dtype=dtype).reshape(size, 1, *shape)
             return jnp.broadcast_to(axes, (size, *images.shape))
         return drawn(step + 1, lambda key: jax.random.rademacher(key, (probes, *shape), dtype))
 
-    def field_with(vectors: jax.Array) -> Field:
+    def field_with(vectors: Probes) -> Field:
         """ε, and div ε/D by each v, as the solvers take them: one array [B, D + P, 1, 1]."""
 
         def field(state: jax.Array, sigma: jax.Array) -> jax.Array:
             z = state[:, :size].reshape(images.shape)
 
-            def along(vector: jax.Array) -> tuple[jax.Array, jax.Array]:
+            def along(vector: Images) -> tuple[Images, PerImage]:
                 eps, slope = jax.jvp(lambda z: denoiser.eps_at(z, sigma, condition), (z,), (vector,))
                 return eps, jnp.mean(vector * slope, axis=(1, 2, 3))
 

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import functools
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Bool, Float
 
 from code_jax.diffusion.codec import encoded
 from code_jax.diffusion.denoiser import Denoiser
 from code_jax.diffusion.projections import Composite
+from code_jax.editing.settings import Settings
 from code_jax.errors import UserError
+from code_jax.shapes import GivenMask, Images
 
 RIM = 16  # a region's rim is this part of the height of what the prior sees
 
 
 @functools.partial(jax.jit, static_argnames="width")
-def feather(mask: jax.Array, width: int) -> jax.Array:
+def feather(mask: Bool[Array, "*images height width"], width: int) -> Float[Array, "*images height width"]:
     """A region's share of the result, rising from its border inward over `width` pixels, or over all of it where it is thin.
 
     The share is d/D: d is the distance to the outside, D the largest one near, both counted up to `width`. Outside it is 0;
@@ -53,7 +55,7 @@ def feather(mask: jax.Array, width: int) -> jax.Array:
     return distance / jnp.maximum(largest, 1)
 
 
-def check_mask(mask: Any, images: jax.Array, rim: int | None = None) -> jax.Array:
+def check_mask(mask: GivenMask, images: Images, rim: int | None = None) -> Float[Array, "batch height width 1"]:
     """A mask [H, W] or [B, H, W] as the share of the edit in the result, [B, H, W, 1]: a bool one gets a feathered rim.
 
     rim: its width in pixels; None is 1/16 of the height.
@@ -76,7 +78,7 @@ def check_mask(mask: Any, images: jax.Array, rim: int | None = None) -> jax.Arra
     return jnp.broadcast_to(mask, images.shape[:3])[..., None].astype(images.dtype)
 
 
-def region_of(settings: Any, mask: Any | None, images: jax.Array) -> Composite | None:
+def region_of(settings: Settings, mask: GivenMask | None, images: Images) -> Composite | None:
     """The region of a mask [H, W] or [B, H, W], in pictures; None is everywhere.
 
     Raises:

@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 
 from code_jax.diffusion.denoiser import Denoiser
-from code_jax.editing.edit import advance, begin, image_keys, per_image
+from code_jax.editing.edit import advance, begin, per_image
+from code_jax.editing.keys import image_keys
 from code_jax.editing.result import ended
 from code_jax.editing.settings import Settings
 

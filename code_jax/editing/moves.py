@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, ArrayLike, Float
 
 from code_jax.diffusion.langevin import langevin_coefficients
 from code_jax.diffusion.solvers import find_solver
 from code_jax.editing.route import AFFINE, NOISE, ODE, Kind, Route
+from code_jax.shapes import Scalar
+
+Moves = Float[Array, " moves"]
+Levels = Float[Array, " moves_and_1"]
 
 
 def moves(
-    kind: Kind, sigma: jax.Array, sigma_next: jax.Array, solver: str,
-    eps_coefficient: jax.typing.ArrayLike = 0.0, noise_coefficient: jax.typing.ArrayLike = 0.0,
-    margin: jax.typing.ArrayLike = jnp.inf,
+    kind: Kind, sigma: Moves, sigma_next: Moves, solver: str,
+    eps_coefficient: ArrayLike = 0.0, noise_coefficient: ArrayLike = 0.0, margin: ArrayLike = jnp.inf,
 ) -> Route:  # fmt: skip
     """Moves of one kind from σ to σ', [n] each."""
     given = (sigma, sigma_next, eps_coefficient, noise_coefficient, margin)
@@ -22,7 +25,7 @@ def moves(
     return Route(sigma, after, a, b, margin, kinds=(kind,) * len(sigma), solver=solver)
 
 
-def ode_moves(sigmas: jax.Array, solver: str, eta: jax.typing.ArrayLike = jnp.inf) -> Route:
+def ode_moves(sigmas: Levels, solver: str, eta: ArrayLike = jnp.inf) -> Route:
     """Solver steps along σ [n + 1], each followed by clipping with margin ησ."""
     unbounded = jnp.isinf(eta)
     # Not ∞·σ, whose derivative by σ is ∞ and in the gradient 0·∞.
@@ -30,20 +33,20 @@ def ode_moves(sigmas: jax.Array, solver: str, eta: jax.typing.ArrayLike = jnp.in
     return moves(ODE, sigmas[:-1], sigmas[1:], solver, margin=margin)
 
 
-def start_move(sigma: jax.Array, solver: str) -> Route:
+def start_move(sigma: Scalar, solver: str) -> Route:
     """The evaluation at σ [] from which a reversible solver sets out; no move at all for another solver."""
     sigmas = sigma[None][: find_solver(solver).reversible]
     return moves(AFFINE, sigmas, sigmas, solver)
 
 
-def langevin_moves(sigma: jax.Array, relative_steps: jax.Array, kind: str, solver: str) -> Route:
+def langevin_moves(sigma: Scalar, relative_steps: Moves, kind: str, solver: str) -> Route:
     """Langevin steps of dimensionless sizes h/(1 − ᾱ) [n] at noise level σ []."""
     a, b = langevin_coefficients(kind, relative_steps)
     sigmas = jnp.broadcast_to(sigma, relative_steps.shape)
     return moves(AFFINE, sigmas, sigmas, solver, sigma * a, sigma * b).replace(averaged=kind == "averaged")
 
 
-def ancestral_moves(sigmas: jax.Array, solver: str, kind: Kind = AFFINE) -> Route:
+def ancestral_moves(sigmas: Levels, solver: str, kind: Kind = AFFINE) -> Route:
     """DDIM steps with η = 1 along decreasing σ [n + 1], the last of which may be 0 (Song, Meng & Ermon 2021, equation 12).
 
     Another kind is given the same numbers.
@@ -53,16 +56,16 @@ def ancestral_moves(sigmas: jax.Array, solver: str, kind: Kind = AFFINE) -> Rout
     return moves(kind, now, after, solver, after**2 / now - now, b)
 
 
-def last_move(sigma: jax.Array, solver: str) -> Route:
+def last_move(sigma: Scalar, solver: str) -> Route:
     """The Euler step from σ [] to 0: the predicted x_0."""
     return moves(AFFINE, sigma[None], jnp.zeros_like(sigma)[None], solver, -sigma)
 
 
-def noise_move(sigma: jax.Array, sigma_next: jax.Array, solver: str) -> Route:
+def noise_move(sigma: Scalar, sigma_next: Scalar, solver: str) -> Route:
     """From σ [] up to σ' [] by noise alone, at no evaluation."""
     return moves(NOISE, sigma[None], sigma_next[None], solver, 0.0, jnp.sqrt(sigma_next**2 - sigma**2))
 
 
-def anneal(rate: jax.Array, steps: int, levels: int) -> jax.Array:
+def anneal(rate: Scalar, steps: int, levels: int) -> Float[Array, " steps"]:
     """γ^j for each of the steps, shared evenly among levels j = 0..levels − 1; fewer steps leave out the last levels. [steps]."""
     return rate ** jnp.array(np.arange(steps) * levels // max(steps, 1), rate.dtype)

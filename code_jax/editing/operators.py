@@ -10,13 +10,17 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
 
-Operator = Callable[[jax.Array], jax.Array]  # of images [B, H, W, C] in [−1, 1], where gray is 0
+from code_jax.shapes import Images, Level
+
+Operator = Callable[[Images], Images]  # of images [B, H, W, C] in [−1, 1], where gray is 0
+Kernels = Float[Array, "batch side side channels"]
 
 _SIGMA, _RADIUS, _SIDE = 1.5, 6, 4
 
 
-def linear_blur(images: jax.Array) -> jax.Array:
+def linear_blur(images: Images) -> Images:
     """A Gaussian of σ = 1.5 pixels; the picture is mirrored at its border."""
     weights = np.exp(-0.5 * (np.arange(-_RADIUS, _RADIUS + 1) / _SIGMA) ** 2)
     kernel = jnp.asarray(weights / weights.sum(), images.dtype)
@@ -27,7 +31,7 @@ def linear_blur(images: jax.Array) -> jax.Array:
     return images
 
 
-def linear_downsample(images: jax.Array) -> jax.Array:
+def linear_downsample(images: Images) -> Images:
     """The mean of squares of four pixels by four, in their place; the border is repeated where they do not divide the picture."""
     batch, height, width, channels = images.shape
     padded = jnp.pad(images, ((0, 0), (0, -height % _SIDE), (0, -width % _SIDE), (0, 0)), mode="edge")
@@ -35,7 +39,7 @@ def linear_downsample(images: jax.Array) -> jax.Array:
     return means.repeat(_SIDE, 1).repeat(_SIDE, 2)[:, :height, :width]
 
 
-def linear_mask(images: jax.Array) -> jax.Array:
+def linear_mask(images: Images) -> Images:
     """Gray in the square of half the sides in the middle."""
     height, width = images.shape[1:3]
     inside = [(jnp.arange(n) >= n // 4) & (jnp.arange(n) < n - n // 4) for n in (height, width)]
@@ -45,13 +49,13 @@ def linear_mask(images: jax.Array) -> jax.Array:
 OPERATORS: dict[str, Operator] = {each.__name__: each for each in (linear_blur, linear_downsample, linear_mask)}
 
 
-def transposed(operator: Operator, images: jax.Array) -> jax.Array:
+def transposed(operator: Operator, images: Images) -> Images:
     """Aᵀ of images."""
     (result,) = jax.linear_transpose(operator, images)(images)
     return result
 
 
-def nearest(operator: Operator, given: jax.Array, near: jax.Array, weight: jax.Array, steps: int) -> jax.Array:
+def nearest(operator: Operator, given: Images, near: Images, weight: Level, steps: int) -> Images:
     """argmin_x ‖y − Ax‖² + w‖x − x'‖² by conjugate gradients (Hestenes & Stiefel 1952) from x', image by image.
 
     Args:
@@ -62,15 +66,15 @@ def nearest(operator: Operator, given: jax.Array, near: jax.Array, weight: jax.A
         steps: of the iteration; its error falls by (√κ − 1)/(√κ + 1) in each, κ ≤ 1 + ‖A‖²/w.
     """
 
-    def normal(x: jax.Array) -> jax.Array:
+    def normal(x: Images) -> Images:
         return transposed(operator, operator(x)) + weight * x
 
-    def dot(a: jax.Array, b: jax.Array) -> jax.Array:
+    def dot(a: Images, b: Images) -> Level:
         return jnp.sum(a * b, axis=(1, 2, 3), keepdims=True)
 
     tiny = jnp.finfo(near.dtype).tiny
 
-    def step(_: int, state: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
+    def step(_: int, state: tuple[Images, ...]) -> tuple[Images, ...]:
         x, rest, along = state
         image, size = normal(along), dot(rest, rest)
         length = size / jnp.maximum(dot(along, image), tiny)
@@ -78,11 +82,11 @@ def nearest(operator: Operator, given: jax.Array, near: jax.Array, weight: jax.A
         return x + length * along, after, after + dot(after, after) / jnp.maximum(size, tiny) * along
 
     rest = transposed(operator, given) + weight * near - normal(near)
-    found: jax.Array = jax.lax.fori_loop(0, steps, step, (near, rest, rest))[0]
+    found: Images = jax.lax.fori_loop(0, steps, step, (near, rest, rest))[0]
     return found
 
 
-def convolved(images: jax.Array, kernels: jax.Array) -> jax.Array:
+def convolved(images: Images, kernels: Kernels) -> Images:
     """Each channel of images [B, H, W, C] correlated with its own kernel of [B, k, k, C], k odd; outside is 0."""
     batch, height, width, channels = images.shape
     side = kernels.shape[1]

@@ -122,7 +122,7 @@ def _share(values: np.ndarray) -> Any:
 def _threshold(values: np.ndarray) -> Any:
     if values.ndim == 0 and np.isinf(values):  # none
         return True
-    return values.shape[:1] == (2,) and bool(np.all(_share(values[0]) & (values[1] >= 1)))
+    return values.shape[:1] == (2,) and bool(np.all(_share(values[:1]) & (values[1:] >= 1)))
 
 
 def _counts(least: int) -> tuple[Callable[[np.ndarray], Any], str]:

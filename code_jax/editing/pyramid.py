@@ -27,12 +27,15 @@ import numpy as np
 
 from code_jax.diffusion.denoiser import Denoiser
 from code_jax.diffusion.tiling import tiled
-from code_jax.editing.edit import check_images, edit, image_keys
+from code_jax.editing.edit import edit
+from code_jax.editing.images import check_images
+from code_jax.editing.keys import image_keys
 from code_jax.editing.masks import RIM, check_mask
 from code_jax.editing.presets import preset
 from code_jax.editing.result import EditResult
 from code_jax.editing.settings import Settings
 from code_jax.errors import UserError
+from code_jax.shapes import GivenImage, GivenImages, GivenMask, KeyPerImage, Keys
 
 SHARE = 0.4  # of the coarsest level's σ, at every finer one (`tests.benchmarks.coarse_to_fine`)
 _REACH = 16  # pixels of a coarser level between the places of a regression
@@ -100,7 +103,7 @@ class Pyramid(NamedTuple):
         share = self.shares[level][..., None]
         return np.clip(damaged + share * (raised + resampled(rest, size) - damaged), -1, 1)
 
-    def keys(self, level: int, keys: jax.Array) -> jax.Array:
+    def keys(self, level: int, keys: KeyPerImage) -> KeyPerImage:
         """Keys [B] of a level's edit; of a picture with one level, the picture's own."""
         return keys if len(self.images) == 1 else jax.vmap(jax.random.fold_in, (0, None))(keys, level)
 
@@ -116,8 +119,9 @@ def settings_at(level: int, settings: Settings, denoiser: Denoiser) -> Any:
 
 
 def coarse_to_fine(
-    key: jax.Array, prior: Denoiser, images: Any, config: Settings | None = None, mask: Any | None = None, *, chunk: int = 8
-) -> EditResult:
+    key: Keys, prior: Denoiser, images: GivenImages | GivenImage, config: Settings | None = None,
+    mask: GivenMask | None = None, *, chunk: int = 8,
+) -> EditResult:  # fmt: skip
     """`edit` of images larger than a prior's, coarse to fine (`code_jax.editing.pyramid` has the formulae).
 
     Of its own, a tiled edit sees no more of a picture than a window holds: here fog or contrast are undone where all of the
@@ -153,14 +157,15 @@ def coarse_to_fine(
     images = check_images(tiled(prior, (jnp.shape(images)[1], jnp.shape(images)[2])), images)
     keys = image_keys(key, images)
     share = None if mask is None else np.asarray(check_mask(mask, images, max(window[0] // RIM, 1))[..., 0])
-    pyramid = Pyramid.of(np.asarray(images), level_sizes(images.shape[1:3], window), share)
-    below, evaluations = None, 0
+    pyramid = Pyramid.of(np.asarray(images), level_sizes((images.shape[1], images.shape[2]), window), share)
+    below, evaluations = None, []
     for level, size in enumerate(pyramid.sizes):
-        start, shares = jnp.asarray(pyramid.start(level, below)), pyramid.shares and pyramid.shares[level]
+        start, shares = jnp.asarray(pyramid.start(level, below)), None if pyramid.shares is None else pyramid.shares[level]
         wide, own = tiled(prior, size, chunk=chunk), settings_at(level, settings, prior)
         result = edit(pyramid.keys(level, keys), wide, start, own, shares)
-        below, evaluations = np.asarray(result.images), evaluations + result.info.nfe
-    return EditResult(result.images, result.info._replace(nfe=evaluations))
+        below = np.asarray(result.images)
+        evaluations.append(result.info.nfe)
+    return EditResult(result.images, result.info._replace(nfe=jnp.stack(evaluations).sum(axis=0)))
 
 
 def regression(before: np.ndarray, after: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import functools
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
 
 from code_jax.diffusion.codec import decoded
 from code_jax.diffusion.denoiser import Denoiser
 from code_jax.diffusion.projections import Composite
 from code_jax.editing.route import State
 from code_jax.editing.words import in_words
+from code_jax.shapes import AnyArray, Images, PerImage
 
 
 class EditInfo(NamedTuple):
@@ -29,12 +31,12 @@ class EditInfo(NamedTuple):
             near a result can come; 0 for a prior of pixels. [B].
     """
 
-    nfe: Any
-    clipped: jax.Array
-    squared_score: jax.Array
-    finite: jax.Array
-    clipped_pixels: jax.Array
-    codec_error: jax.Array
+    nfe: Int[AnyArray, "*batch"]
+    clipped: Float[AnyArray, "*batch"]
+    squared_score: Float[AnyArray, "*batch"]
+    finite: Bool[AnyArray, "*batch"]
+    clipped_pixels: Bool[AnyArray, "*batch height width"]
+    codec_error: Float[AnyArray, "*batch"]
 
     def __repr__(self) -> str:
         return in_words("EditInfo", self._asdict())
@@ -48,7 +50,7 @@ class EditResult(NamedTuple):
         info: an `EditInfo`.
     """
 
-    images: jax.Array
+    images: Float[Array, "*batch height width channels"]
     info: EditInfo
 
     def __repr__(self) -> str:
@@ -67,7 +69,7 @@ def finish(state: State, denoiser: Denoiser, region: Composite | None = None) ->
 @functools.partial(jax.jit, static_argnums=3)
 def ended(
     state: State, latent: Denoiser | None, region: Composite | None, data_range: float | tuple[float, ...]
-) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+) -> tuple[Images, PerImage, Bool[Array, " batch"], Bool[Array, "batch height width"]]:
     """Pictures (of x_t of the last level, whose σ is 0 unless a method has it otherwise), clipped share, finite, clipped."""
     finite = jnp.all(jnp.isfinite(state.z), axis=(1, 2, 3))
     where, bound = state.projected["clip"], jnp.asarray(data_range, state.z.dtype)

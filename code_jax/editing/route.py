@@ -21,14 +21,17 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Bool, Float, Int, ScalarLike
 
 from code_jax.diffusion.denoiser import Condition, Denoiser
 from code_jax.diffusion.projections import Composite, ConfidenceClip, Projection, Step
 from code_jax.diffusion.solvers import Field, Solver, find_solver
+from code_jax.shapes import Images, KeyPerImage, Level, PerImage
 
 ORDER = ("clip", "own", "region")  # of the projections: what a method has of its own acts on what is clipped, a region on all
 
-Draw = Callable[[], jax.Array]
+Column = Float[Array, "*batch moves"]
+Draw = Callable[[], Images]
 _COLUMNS = ("sigma", "sigma_next", "eps_coefficient", "noise_coefficient", "margin")  # of a `Route`, one number for each move
 
 
@@ -46,23 +49,23 @@ class State(flax.struct.PyTreeNode):
         kept: what the method's own moves remember.
     """
 
-    z: jax.Array
-    sigma: jax.Array
-    nfe: jax.Array
-    squared_eps: jax.Array
+    z: Images
+    sigma: Level
+    nfe: Int[Array, " batch"]
+    squared_eps: PerImage
     memory: Any
     projected: dict[str, Any]
-    codec_error: jax.Array
+    codec_error: PerImage
     kept: Any = None
 
 
 class Numbers(NamedTuple):
     """A move's numbers, [B, 1, 1, 1] each."""
 
-    sigma: jax.Array
-    sigma_next: jax.Array
-    eps_coefficient: jax.Array
-    noise_coefficient: jax.Array
+    sigma: Level
+    sigma_next: Level
+    eps_coefficient: Level
+    noise_coefficient: Level
 
 
 class Kind(NamedTuple):
@@ -84,7 +87,7 @@ class Kind(NamedTuple):
     draws: bool = False
     leads: bool = True
     of: Callable[[Denoiser], Denoiser] = lambda denoiser: denoiser
-    rests: Callable[[State], jax.Array] | None = None
+    rests: Callable[[State], Bool[Array, " batch"]] | None = None
 
 
 def _along_ode(field: Field, numbers: Numbers, draw: Draw, solver: Solver, state: State) -> State:
@@ -128,24 +131,24 @@ class Route(flax.struct.PyTreeNode):
         order: of the projections, static.
     """
 
-    sigma: jax.Array
-    sigma_next: jax.Array
-    eps_coefficient: jax.Array
-    noise_coefficient: jax.Array
-    margin: jax.Array
-    active: jax.Array | None = None
+    sigma: Column
+    sigma_next: Column
+    eps_coefficient: Column
+    noise_coefficient: Column
+    margin: Column
+    active: Bool[Array, "*batch moves"] | None = None
     own: Any = None
     kinds: tuple[Kind, ...] = flax.struct.field(pytree_node=False, default=())
     solver: str = flax.struct.field(pytree_node=False, default="ddim")
     averaged: bool = flax.struct.field(pytree_node=False, default=False)
     order: tuple[str, ...] = flax.struct.field(pytree_node=False, default=ORDER)
 
-    def cost(self, denoiser: Denoiser) -> np.ndarray:
+    def cost(self, denoiser: Denoiser) -> Int[np.ndarray, " moves"]:
         """Network evaluations of each move, int [K]."""
         solver = find_solver(self.solver)
         return np.array([kind.evaluations(solver) for kind in self.kinds], int) * denoiser.evaluations
 
-    def draws(self) -> np.ndarray:
+    def draws(self) -> Int[np.ndarray, " moves"]:
         """The number of each move's draw of noise, int [K]: other steps of the ODE, or another solver, leave the noise as it is.
 
         A number is left out between runs of moves that draw, so that averaged noise shares no draw with that of another level.
@@ -171,7 +174,7 @@ class Route(flax.struct.PyTreeNode):
         return {name: named[name] for name in self.order if named[name] is not None}
 
 
-def init(z: jax.Array, sigma: jax.Array, route: Route, projections: Mapping[str, Projection], kept: Any = None) -> State:
+def init(z: Images, sigma: Level, route: Route, projections: Mapping[str, Projection], kept: Any = None) -> State:
     """The start of a route [B, K], at z [B, H, W, C] and σ [B, 1, 1, 1]."""
     projected = {name: projection.init(z, sigma) for name, projection in projections.items()}
     none = jnp.full(len(z), -1, z.dtype)
@@ -180,8 +183,8 @@ def init(z: jax.Array, sigma: jax.Array, route: Route, projections: Mapping[str,
 
 
 def run(
-    keys: jax.Array, denoiser: Denoiser, route: Route, projections: Mapping[str, Projection], state: State,
-    first: jax.typing.ArrayLike, last: jax.typing.ArrayLike, condition: Condition = None,
+    keys: KeyPerImage, denoiser: Denoiser, route: Route, projections: Mapping[str, Projection], state: State,
+    first: ScalarLike, last: ScalarLike, condition: Condition = None,
 ) -> State:  # fmt: skip
     """Makes the moves first..last − 1 (traced, they have no gradient: `repeat`). keys: one per image, [B]."""
     solver, kinds = find_solver(route.solver), tuple(dict.fromkeys(route.kinds))
@@ -194,7 +197,7 @@ def run(
 
     leading = [leads(kind) for kind in kinds]
 
-    def shared(state: State, sigma: jax.Array, k: jax.Array) -> jax.Array | None:
+    def shared(state: State, sigma: Level, k: jax.Array) -> Images | None:
         """ε at the beginning of a move that is led: evaluated in one place, so that the network is in the program once."""
         if not any(leading):
             return None
@@ -203,17 +206,17 @@ def run(
             return evaluate()
         return jax.lax.cond(jnp.array(leading)[which[k]], evaluate, lambda: jnp.zeros_like(state.z))
 
-    def number(column: jax.Array, k: jax.Array) -> jax.Array:
+    def number(column: Column, k: jax.Array) -> Level:
         return column[:, k].reshape(-1, 1, 1, 1).astype(state.z.dtype)
 
-    def noise(number: jax.Array) -> jax.Array:
+    def noise(number: jax.Array) -> Images:
         shape, dtype = state.z.shape[1:], state.z.dtype
         return jax.vmap(lambda key: jax.random.normal(jax.random.fold_in(key, number), shape, dtype))(keys)
 
-    def draw(k: jax.Array) -> jax.Array:
+    def draw(k: jax.Array) -> Images:
         return (noise(draws[k]) + noise(draws[k] + 1)) / 2 if route.averaged else noise(draws[k])
 
-    def active(k: jax.Array, state: State) -> jax.Array | None:
+    def active(k: jax.Array, state: State) -> Bool[Array, " batch"] | None:
         """The images that make a move, bool [B]; None where all do."""
         if not any(kind.rests for kind in kinds):
             return None if route.active is None else route.active[:, k]
@@ -276,6 +279,6 @@ def _projected(projections: Mapping[str, Projection], step: Step, solver: Solver
     return state.replace(z=z, memory=solver.jump(state.memory, state.z, z), projected=remembered)
 
 
-def _chosen(active: jax.Array, made: State, left: State) -> State:
+def _chosen(active: Bool[Array, " batch"], made: State, left: State) -> State:
     """The state of each image after its move, or as it was left."""
     return jax.tree.map(lambda a, b: jnp.where(active.reshape(-1, *[1] * (a.ndim - 1)), a, b), made, left)

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
 
 from code_jax.diffusion.denoiser import Denoiser
 from code_jax.diffusion.guidance import check_guidance
@@ -176,7 +177,7 @@ def canonical(config: EditConfig, denoiser: Denoiser) -> EditConfig:
     return EditConfig(None, None, eta, rate, noise, threshold, config.program, sigma, step, guidance)
 
 
-def _levels(config: EditConfig, denoiser: Denoiser) -> tuple[jax.Array, jax.Array]:
+def _levels(config: EditConfig, denoiser: Denoiser) -> tuple[Float[Array, " levels"], Float[Array, " levels"]]:
     """σ and r, [L] each."""
     if config.depth is not None:
         sigma = jnp.atleast_1d(sigma_of_depth(denoiser, jnp.asarray(config.depth, float)))

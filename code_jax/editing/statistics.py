@@ -18,15 +18,18 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
 
 from code_jax.devices.flags import own_flags
 from code_jax.diffusion.denoiser import Condition, Denoiser
 from code_jax.diffusion.levels import noise_levels
 from code_jax.editing.conditions import check_condition
-from code_jax.editing.edit import check_images, image_keys
+from code_jax.editing.images import check_images
+from code_jax.editing.keys import image_keys
 from code_jax.editing.options import OPTIONS
 from code_jax.editing.words import in_words
 from code_jax.errors import UserError, brief
+from code_jax.shapes import AnyArray, GivenImages, Images, KeyPerImage, Keys, PerImage
 
 SIGMAS = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
 NUM_STEPS = 10
@@ -52,15 +55,15 @@ class PictureStatistics(NamedTuple):
         encoding_map: mean ε² likewise. [B, K, H, W].
     """
 
-    sigmas: jax.Array
-    noise: jax.Array
-    residual: jax.Array
-    residual_bands: jax.Array
-    encoding: jax.Array
-    encoding_bands: jax.Array
-    path: jax.Array
-    residual_map: jax.Array | None = None
-    encoding_map: jax.Array | None = None
+    sigmas: Float[AnyArray, "batch levels"]
+    noise: Float[AnyArray, " batch"]
+    residual: Float[AnyArray, "batch levels"]
+    residual_bands: Float[AnyArray, "batch levels 4"]
+    encoding: Float[AnyArray, "batch steps"]
+    encoding_bands: Float[AnyArray, "batch steps 4"]
+    path: Float[AnyArray, "batch 6"]
+    residual_map: Float[AnyArray, "batch levels height width"] | None = None
+    encoding_map: Float[AnyArray, "batch steps height width"] | None = None
 
     def __repr__(self) -> str:
         return in_words("PictureStatistics", self._asdict())
@@ -68,7 +71,7 @@ class PictureStatistics(NamedTuple):
 
 @own_flags()
 def picture_statistics(
-    key: jax.Array, prior: Denoiser, images: jax.Array, condition: Condition = None, *, sigmas: Any = SIGMAS,
+    key: Keys, prior: Denoiser, images: GivenImages, condition: Condition = None, *, sigmas: Any = SIGMAS,
     num_steps: int = NUM_STEPS, maps: bool = False,
 ) -> PictureStatistics:  # fmt: skip
     """What a prior finds of noise and of strangeness in images: as many evaluations of the network as levels and steps together.
@@ -113,7 +116,13 @@ def picture_statistics(
 
 @functools.partial(jax.jit, static_argnames=("num_steps", "maps"))
 def _statistics(
-    keys: jax.Array, denoiser: Denoiser, images: jax.Array, condition: Condition, sigmas: jax.Array, num_steps: int, maps: bool
+    keys: KeyPerImage,
+    denoiser: Denoiser,
+    images: Images,
+    condition: Condition,
+    sigmas: Float[Array, " levels"],
+    num_steps: int,
+    maps: bool,
 ) -> PictureStatistics:
     shape, dtype, count = images.shape[1:], images.dtype, len(sigmas)
     low, high = denoiser.sigma_range
@@ -146,7 +155,7 @@ def _statistics(
     )  # fmt: skip
 
 
-def band_means(images: jax.Array) -> jax.Array:
+def band_means(images: Images) -> Float[Array, "batch 4"]:
     """Mean squares of the coefficients of a cosine transform by octave, [B, 4]: 1 each of white noise N(0, 1).
 
     A coefficient's frequency is the larger of its two, as a share of the highest.
@@ -161,7 +170,7 @@ def band_means(images: jax.Array) -> jax.Array:
     return jnp.stack(means, axis=1)
 
 
-def wavelet_noise(images: jax.Array) -> jax.Array:
+def wavelet_noise(images: Images) -> PerImage:
     """The deviation of white noise in images, [B]: median |d|/0.6745 of a wavelet's finest diagonal coefficients d.
 
     Donoho & Johnstone 1994, "Ideal spatial adaptation by wavelet shrinkage", with Daubechies' wavelet of four taps. What is drawn

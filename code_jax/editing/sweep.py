@@ -16,20 +16,25 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float, Key
 
 from code_jax.devices.flags import own_flags
 from code_jax.devices.memory import out_of_memory
 from code_jax.devices.mesh import devices_for, sharding
 from code_jax.diffusion.denoiser import Condition, Denoiser
 from code_jax.editing.conditions import check_condition
-from code_jax.editing.edit import advance, begin, check_images, check_range, field_of, image_keys, route_of
+from code_jax.editing.edit import advance, begin, field_of, route_of
+from code_jax.editing.images import check_images, check_range
+from code_jax.editing.keys import image_keys
 from code_jax.editing.points import MAX_RESULTS, SweepGrid, SweepPoint, at_points
 from code_jax.editing.presets import preset
 from code_jax.editing.result import EditInfo, finish
 from code_jax.editing.settings import Settings
 from code_jax.editing.words import in_words
 from code_jax.errors import UserError
+from code_jax.shapes import GivenImages, Images
 
+Seeds = Key[Array, ""] | Key[Array, "seeds batch"]
 _MOST_ON_CPU, _MOST = 8, 64  # images on a device at a time, beyond which none gains
 
 
@@ -46,7 +51,7 @@ class SweepResult(NamedTuple):
     """
 
     points: tuple[SweepPoint, ...]
-    images: np.ndarray
+    images: Float[np.ndarray, "points batch height width channels"]
     info: EditInfo
     settings: Any
     evaluations: int
@@ -58,7 +63,7 @@ class SweepResult(NamedTuple):
 
 @own_flags()
 def sweep(
-    key: jax.Array, prior: Denoiser, images: jax.Array, grid: SweepGrid | Sequence[SweepPoint], config: Settings | None = None, *,
+    key: Seeds, prior: Denoiser, images: GivenImages, grid: SweepGrid | Sequence[SweepPoint], config: Settings | None = None, *,
     condition: Condition = None, micro_batch: int | None = None, after: Callable[[int, int], None] | None = None,
 ) -> SweepResult:  # fmt: skip
     """Edits the images at every point of a grid: one compiled program, with the encodings shared.
@@ -137,8 +142,8 @@ class _Plan:
         up, down: evaluations of the way up, and of the rest.
     """
 
-    keys: jax.Array
-    images: np.ndarray
+    keys: Key[Array, " rows"]
+    images: Float[np.ndarray, "rows height width channels"]
     settings: Any
     condition: Any
     first: np.ndarray
@@ -189,7 +194,7 @@ class _Plan:
 
 
 def _plan(
-    keys: jax.Array, prior: Denoiser, images: jax.Array, numbers: Any, points: Sequence[SweepPoint], condition: Condition
+    keys: Seeds, prior: Denoiser, images: Images, numbers: Any, points: Sequence[SweepPoint], condition: Condition
 ) -> _Plan:
     """Rows in the order of the points, then of the images; keys: [seeds, B]."""
     which, image = (axis.ravel() for axis in np.indices((len(points), len(images))))
@@ -221,7 +226,7 @@ def _shared(labels: Sequence[Hashable]) -> tuple[np.ndarray, np.ndarray]:
     return np.array(list(firsts.values())), np.array([order[label] for label in labels])
 
 
-def _seed_keys(key: jax.Array, images: jax.Array, seeds: int) -> jax.Array:
+def _seed_keys(key: Seeds, images: Images, seeds: int) -> Key[Array, "{seeds} batch"]:
     """Keys [seeds, B]: the given ones, or folded from a scalar key."""
     if getattr(key, "ndim", 0) != 2:
         return jnp.stack([image_keys(jax.random.fold_in(_scalar(key), seed), images) for seed in range(seeds)])
@@ -230,7 +235,7 @@ def _seed_keys(key: jax.Array, images: jax.Array, seeds: int) -> jax.Array:
     return jnp.stack([image_keys(row, images) for row in key])
 
 
-def _scalar(key: jax.Array) -> jax.Array:
+def _scalar(key: Key[Array, ""]) -> Key[Array, ""]:
     if getattr(key, "shape", None) != () or not jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
         raise UserError("key is not one typed PRNG key; make it with jax.random.key(seed), or give keys [seeds, images]")
     return key

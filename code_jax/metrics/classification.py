@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Integer
 
 from code_jax.errors import UserError
 from code_jax.metrics.images import check_pair
+from code_jax.shapes import AnyArray, GivenImages, PerImage
+
+Pixels = Bool[Array, "batch height width"]
+GivenPixels = Bool[AnyArray, "batch height width"] | Bool[AnyArray, "batch height width channels"]
 
 
-def accuracy(logits: Any, labels: Any) -> jax.Array:
+def accuracy(logits: Float[AnyArray, "batch classes"], labels: Integer[AnyArray, " batch"]) -> PerImage:
     """1 where the largest logit is that of the label, and 0 elsewhere; its mean is the accuracy.
 
     Args:
@@ -34,7 +37,7 @@ def accuracy(logits: Any, labels: Any) -> jax.Array:
     return (jnp.argmax(logits, axis=1) == labels).astype(jnp.float32)
 
 
-def corrupted_pixels(clean: Any, corrupted: Any, tolerance: float = 1.5 / 127.5) -> jax.Array:
+def corrupted_pixels(clean: GivenImages, corrupted: GivenImages, tolerance: float = 1.5 / 127.5) -> Pixels:
     """Where any channel differs by more than `tolerance`: the truth for masks, lines and impulse noise.
 
     Args:
@@ -56,7 +59,7 @@ def corrupted_pixels(clean: Any, corrupted: Any, tolerance: float = 1.5 / 127.5)
     return jnp.any(jnp.abs(clean - corrupted) > tolerance, axis=-1)
 
 
-def precision_recall(found: Any, truth: Any) -> tuple[jax.Array, jax.Array]:
+def precision_recall(found: GivenPixels, truth: GivenPixels) -> tuple[PerImage, PerImage]:
     """Precision |found ∧ truth|/|found| and recall |found ∧ truth|/|truth| of each image's pixels.
 
     Args:
@@ -80,7 +83,7 @@ def precision_recall(found: Any, truth: Any) -> tuple[jax.Array, jax.Array]:
     return _precision_recall(found, truth)
 
 
-def _pixels(mask: Any) -> jax.Array:
+def _pixels(mask: GivenPixels) -> Pixels:
     mask = jnp.asarray(mask)
     if mask.dtype != bool or mask.ndim not in (3, 4):
         raise UserError(f"a mask is {mask.dtype} of shape {mask.shape}; give booleans [B, H, W] or [B, H, W, C]")
@@ -88,6 +91,6 @@ def _pixels(mask: Any) -> jax.Array:
 
 
 @jax.jit
-def _precision_recall(found: jax.Array, truth: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _precision_recall(found: Pixels, truth: Pixels) -> tuple[PerImage, PerImage]:
     hits, claims, cases = (jnp.sum(mask, axis=(1, 2)) for mask in (found & truth, found, truth))
     return hits / claims, hits / cases

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
 
 from code_jax.errors import UserError
 from code_jax.metrics.frechet import Moments
+from code_jax.shapes import AnyArray, GivenFeatures
 
 
 class Directions(NamedTuple):
@@ -20,8 +22,8 @@ class Directions(NamedTuple):
         basis: orthonormal columns, the direction of the largest variance first, [D, K].
     """
 
-    mean: Any
-    basis: Any
+    mean: Float[AnyArray, " features"]
+    basis: Float[AnyArray, "features directions"]
 
 
 def principal_directions(moments: Moments, count: int = 64) -> Directions:
@@ -56,7 +58,7 @@ def principal_directions(moments: Moments, count: int = 64) -> Directions:
     return Directions(moments.mean, basis * np.sign(largest))
 
 
-def project(features: Any, directions: Directions) -> jax.Array:
+def project(features: GivenFeatures, directions: Directions) -> Float[Array, "batch directions"]:
     """Coordinates of features in a subspace: (f − mean) basis.
 
     Args:

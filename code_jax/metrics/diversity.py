@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
-from typing import Any
 
-import jax
 import jax.numpy as jnp
+from jaxtyping import Float
 
 from code_jax.errors import UserError
 from code_jax.metrics.pixelwise import l2
+from code_jax.shapes import AnyArray, Images, PerImage
 
 
-def diversity(samples: Any, distance: Callable[[Any, Any], jax.Array] = l2) -> jax.Array:
+def diversity(
+    samples: Float[AnyArray, "samples batch height width channels"], distance: Callable[[Images, Images], PerImage] = l2
+) -> PerImage:
     """Mean distance between samples of the same input: 2/(K(K − 1)) Σ_{j<k} d(x_j, x_k) over the pairs of K samples.
 
     Small where the input leaves the prior little choice. Of `edit` at several keys it is the variety that SDEdit (Meng et al.

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Float
 
 from code_jax.errors import UserError
+from code_jax.shapes import GivenFeatures
 
 
 class Moments(NamedTuple):
@@ -22,8 +24,8 @@ class Moments(NamedTuple):
     """
 
     number: float
-    mean: np.ndarray
-    scatter: np.ndarray
+    mean: Float[np.ndarray, " features"]
+    scatter: Float[np.ndarray, "features features"]
 
 
 def moments_init(size: int) -> Moments:
@@ -42,7 +44,7 @@ def moments_init(size: int) -> Moments:
     return Moments(0.0, np.zeros(size), np.zeros((size, size)))
 
 
-def moments_update(moments: Moments, features: Any) -> Moments:
+def moments_update(moments: Moments, features: GivenFeatures) -> Moments:
     """The moments with a batch of features added.
 
     Args:
@@ -131,7 +133,7 @@ def frechet_distance(a: Moments, b: Moments) -> float:
     return max(float(distance), 0.0)
 
 
-def frechet_floor(features: Any, count: int, draws: int = 10, seed: int = 0) -> float:
+def frechet_floor(features: GivenFeatures, count: int, draws: int = 10, seed: int = 0) -> float:
     """The Fréchet distance of clean pictures to clean pictures: what perfect results would be at, which falls with their number.
 
     To be stated beside every distance of `count` results to `count` clean pictures: the mean over random disjoint pairs of sets.
@@ -163,7 +165,7 @@ def frechet_floor(features: Any, count: int, draws: int = 10, seed: int = 0) -> 
     return float(np.mean(distances))
 
 
-def _factor(covariance: np.ndarray) -> np.ndarray:
+def _factor(covariance: Float[np.ndarray, "features features"]) -> Float[np.ndarray, "features features"]:
     """L with LLᵀ the covariance; eigenvalues that rounding made negative are 0."""
     values, vectors = np.linalg.eigh(covariance)
     return vectors * np.sqrt(np.maximum(values, 0))

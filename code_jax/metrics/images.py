@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
 from code_jax.errors import UserError
+from code_jax.shapes import GivenImages, Images
 
 _SLACK = 1e-4  # of rounding, beyond ±1
 
 
-def check_images(images: Any, *, channels: int | None = None, smallest: int = 1) -> jax.Array:
+def check_images(images: GivenImages, *, channels: int | None = None, smallest: int = 1) -> Images:
     """The images as float32; raises UserError for another dtype, shape, range, number of channels, or too few pixels.
 
     The range is looked at only where the values are at hand: under a user's own `jax.jit` it is not. NaN passes.
@@ -33,7 +33,7 @@ def check_images(images: Any, *, channels: int | None = None, smallest: int = 1)
     return images.astype(jnp.float32)
 
 
-def check_pair(a: Any, b: Any, *, channels: int | None = None, smallest: int = 1) -> tuple[jax.Array, jax.Array]:
+def check_pair(a: GivenImages, b: GivenImages, *, channels: int | None = None, smallest: int = 1) -> tuple[Images, Images]:
     """Two batches of images of one shape, each as `check_images` has it."""
     a, b = (check_images(images, channels=channels, smallest=smallest) for images in (a, b))
     if a.shape != b.shape:
@@ -41,7 +41,7 @@ def check_pair(a: Any, b: Any, *, channels: int | None = None, smallest: int = 1
     return a, b
 
 
-def bicubic(images: jax.Array, height: int, width: int) -> jax.Array:
+def bicubic(images: Images, height: int, width: int) -> Float[Array, "batch {height} {width} channels"]:
     """Images [B, H, W, C] at another size as Pillow's BICUBIC on floats: Keys' kernel (a = −½), widened where it shrinks.
 
     May overshoot the range of what it is given.

@@ -15,10 +15,12 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
 
 from code_jax.errors import UserError
 from code_jax.metrics.images import bicubic, check_images
 from code_jax.metrics.weights import Published, check_state, folded, read_published
+from code_jax.shapes import GivenImages
 
 RESIZES = ("torch-fidelity", "clean-fid")
 FEATURES = 2048
@@ -34,7 +36,7 @@ Kernel = tuple[int, int]
 _ONE, _THREE, _FIVE, _ROW, _COLUMN = (1, 1), (3, 3), (5, 5), (1, 7), (7, 1)
 
 
-def inception_features(params: Any, images: Any, *, resize: str = "torch-fidelity") -> jax.Array:
+def inception_features(params: Any, images: GivenImages, *, resize: str = "torch-fidelity") -> Float[Array, "batch 2048"]:
     """The last pooled activations of images, to be gathered by `moments_update` (Heusel et al. 2017).
 
     The images are rounded to 8 bits and resized to 299×299 as the named package does: "torch-fidelity" bilinearly, like

@@ -16,11 +16,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import safetensors.numpy
+from jaxtyping import Array, Float
 
 from code_jax.documents import read_document
 from code_jax.errors import UserError
 from code_jax.metrics.images import check_images
 from code_jax.models.classifier import TileClassifier
+from code_jax.shapes import GivenImages, Images
 
 
 class LandCover(flax.struct.PyTreeNode):
@@ -101,7 +103,7 @@ def save_landcover(network: LandCover, folder: str | Path) -> None:
     (folder / "classes.json").write_text(json.dumps(list(network.names), indent=2) + "\n", encoding="utf-8")
 
 
-def landcover(network: LandCover, images: Any) -> tuple[jax.Array, jax.Array]:
+def landcover(network: LandCover, images: GivenImages) -> tuple[Float[Array, "batch classes"], Float[Array, "batch 64"]]:
     """Land-cover classes of images, and the features that tell them.
 
     Args:
@@ -123,7 +125,7 @@ def landcover(network: LandCover, images: Any) -> tuple[jax.Array, jax.Array]:
 
 
 @jax.jit
-def _landcover(network: LandCover, images: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _landcover(network: LandCover, images: Images) -> tuple[Float[Array, "batch classes"], Float[Array, "batch 64"]]:
     output: Any = network.network.apply({"params": network.params}, images)
     logits, features = output
     return logits, features

@@ -11,10 +11,12 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
 
 from code_jax.errors import UserError
 from code_jax.metrics.images import check_pair
 from code_jax.metrics.weights import Published, check_state, read_published
+from code_jax.shapes import GivenImages, Images, PerImage
 
 # Stages that end in a feature: the max-pooling before (0 for none), then convolutions: index, features, kernel, stride, padding.
 _STAGES: dict[str, tuple[tuple[int, tuple[tuple[int, int, int, int, int], ...]], ...]] = {
@@ -103,7 +105,7 @@ class Lpips(flax.struct.PyTreeNode):
     net: str = flax.struct.field(pytree_node=False, default="alex")
 
 
-def lpips(network: Lpips, a: Any, b: Any) -> jax.Array:
+def lpips(network: Lpips, a: GivenImages, b: GivenImages) -> PerImage:
     """Σ_l mean_hw Σ_c w_lc (f̂_l(a) − f̂_l(b))²_hwc with activations f̂ of unit length along the channels (equation 1).
 
     Args:
@@ -185,7 +187,7 @@ def lpips_from_state_dicts(net: str, backbone: Mapping[str, np.ndarray], linear:
 
 
 @jax.jit
-def _lpips(network: Lpips, a: jax.Array, b: jax.Array) -> jax.Array:
+def _lpips(network: Lpips, a: Images, b: Images) -> PerImage:
     images = (jnp.concatenate([a, b]) - _SHIFT) / _SCALE
     distance = jnp.zeros(len(a))
     for x, weights in zip(Backbone(network.net).apply({"params": network.params}, images), network.linear, strict=True):
@@ -193,7 +195,7 @@ def _lpips(network: Lpips, a: jax.Array, b: jax.Array) -> jax.Array:
     return distance
 
 
-def unit_differences(x: jax.Array) -> jax.Array:
+def unit_differences(x: Images) -> Float[Array, "batch/2 height width channels"]:
     """(f̂(a) − f̂(b))² [B, H, W, C] of activations [2B, H, W, C], those of the images a before those of b."""
     unit = x / (jnp.linalg.norm(x, axis=-1, keepdims=True) + 1e-10)
     a, b = jnp.split(unit, 2)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
 
 from code_jax.errors import UserError
+from code_jax.shapes import AnyArray, GivenFeatures, PerImage
 
 
-def nearest_neighbours(features: Any, others: Any) -> tuple[jax.Array, jax.Array]:
+def nearest_neighbours(
+    features: GivenFeatures, others: Float[AnyArray, "others features"]
+) -> tuple[Int[Array, " batch"], PerImage]:
     """The nearest of other features to each, by the cosine distance 1 − f·g/(‖f‖‖g‖).
 
     With others in the order of their sources, ``mean(index == arange(B))`` is the rank-1 recognition rate.
@@ -37,7 +39,9 @@ def nearest_neighbours(features: Any, others: Any) -> tuple[jax.Array, jax.Array
 
 
 @jax.jit
-def _nearest(features: jax.Array, others: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _nearest(
+    features: Float[Array, "batch features"], others: Float[Array, "others features"]
+) -> tuple[Int[Array, " batch"], PerImage]:
     a, b = (x / jnp.linalg.norm(x, axis=1, keepdims=True) for x in (features, others))
     distances = 1 - jnp.matmul(a, b.T, precision=jax.lax.Precision.HIGHEST)
     return jnp.argmin(distances, axis=1).astype(jnp.int32), jnp.min(distances, axis=1)

@@ -12,12 +12,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import safetensors.numpy
+from jaxtyping import Array, Float, Int
 
 from code_jax.errors import UserError
 from code_jax.metrics.directions import Directions
 from code_jax.metrics.efficientnet import CLASSES, SIZE, EfficientNetLite0, Seen
 from code_jax.metrics.images import bicubic, check_images, check_pair
 from code_jax.metrics.lpips import unit_differences
+from code_jax.shapes import GivenImages, Images, PerImage
 
 _SMALLEST = 32
 FOLDER = resources.files("code_jax") / "metrics" / "efficientnet-lite0"
@@ -69,7 +71,7 @@ def load_photo_directions() -> Directions:
     return Directions(state["mean"], state["basis"])
 
 
-def photo_features(network: PhotoNetwork, images: Any) -> jax.Array:
+def photo_features(network: PhotoNetwork, images: GivenImages) -> Float[Array, "batch 1280"]:
     """The last pooled activations of images, which `project` and `moments_update` take, and `nearest_neighbours`.
 
     Each image is resized to 224×224 as a whole, whatever its shape, by Pillow's bicubic interpolation (with antialiasing where it
@@ -93,7 +95,9 @@ def photo_features(network: PhotoNetwork, images: Any) -> jax.Array:
     return _resized(network, check_images(images, channels=3, smallest=_SMALLEST)).features
 
 
-def photo_classes(network: PhotoNetwork, images: Any, count: int = 5) -> tuple[jax.Array, jax.Array]:
+def photo_classes(
+    network: PhotoNetwork, images: GivenImages, count: int = 5
+) -> tuple[Int[Array, "batch {count}"], Float[Array, "batch {count}"]]:
     """The most probable classes of images, resized as for `photo_features`.
 
     Args:
@@ -120,7 +124,7 @@ def photo_classes(network: PhotoNetwork, images: Any, count: int = 5) -> tuple[j
     return classes, probabilities
 
 
-def top_kept(network: PhotoNetwork, a: Any, b: Any) -> jax.Array:
+def top_kept(network: PhotoNetwork, a: GivenImages, b: GivenImages) -> PerImage:
     """The share of the five most probable classes of b that are among those of a.
 
     Args:
@@ -144,7 +148,7 @@ def top_kept(network: PhotoNetwork, a: Any, b: Any) -> jax.Array:
     return jnp.where(jnp.isfinite(a).all(axis=(1, 2, 3)), kept, jnp.nan)
 
 
-def deep_feature_distance(network: PhotoNetwork, a: Any, b: Any) -> jax.Array:
+def deep_feature_distance(network: PhotoNetwork, a: GivenImages, b: GivenImages) -> PerImage:
     """¹⁄₅ Σ_l mean_hw Σ_c (f̂_l(a) − f̂_l(b))²_hwc: LPIPS's form (Zhang et al. 2018, equation 1) without learned weights.
 
     Of five activations f_l at strides 2, 4, 8, 16 and 32, of unit length along the channels. It is not LPIPS: nobody's judgements
@@ -170,23 +174,23 @@ def deep_feature_distance(network: PhotoNetwork, a: Any, b: Any) -> jax.Array:
 
 
 @jax.jit
-def _resized(network: PhotoNetwork, images: jax.Array) -> Seen:
+def _resized(network: PhotoNetwork, images: Images) -> Seen:
     return _seen(network, bicubic(images, SIZE, SIZE))
 
 
 @jax.jit
-def _distance(network: PhotoNetwork, a: jax.Array, b: jax.Array) -> jax.Array:
+def _distance(network: PhotoNetwork, a: Images, b: Images) -> PerImage:
     activations = _seen(network, _enlarged(jnp.concatenate([a, b]))).activations
     stages = [jnp.mean(jnp.sum(unit_differences(x), axis=-1), axis=(1, 2)) for x in activations]
     return jnp.mean(jnp.stack(stages), axis=0)
 
 
-def _enlarged(images: jax.Array) -> jax.Array:
+def _enlarged(images: Images) -> Float[Array, "batch larger_height larger_width channels"]:
     scale = max(SIZE / min(images.shape[1:3]), 1)
     return bicubic(images, round(images.shape[1] * scale), round(images.shape[2] * scale))
 
 
-def _seen(network: PhotoNetwork, images: jax.Array) -> Seen:
+def _seen(network: PhotoNetwork, images: Images) -> Seen:
     levels = jnp.clip(images, -1, 1) * 127.5 + 127.5
     # The published EfficientNet-Lite's scaling (efficientnet_lite_builder.py: MEAN_RGB, STDDEV_RGB), not that of EfficientNet.
     seen: Any = EfficientNetLite0().apply({"params": network.params}, (levels - 127) / 128)

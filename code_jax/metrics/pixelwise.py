@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 
 from code_jax.metrics.images import check_pair
+from code_jax.shapes import GivenImages, Images, PerImage
 
 
-def l2(a: Any, b: Any) -> jax.Array:
+def l2(a: GivenImages, b: GivenImages) -> PerImage:
     """‖a − b‖₂/√(HWC), the root-mean-square difference, which does not grow with the size.
 
     Args:
@@ -29,7 +28,7 @@ def l2(a: Any, b: Any) -> jax.Array:
     return jnp.sqrt(_mean_square(*check_pair(a, b)))
 
 
-def psnr(a: Any, b: Any) -> jax.Array:
+def psnr(a: GivenImages, b: GivenImages) -> PerImage:
     """Peak signal-to-noise ratio 10·log10(2²/mean((a − b)²)); the peak is the range's width, 2.
 
     Args:
@@ -49,5 +48,5 @@ def psnr(a: Any, b: Any) -> jax.Array:
 
 
 @jax.jit
-def _mean_square(a: jax.Array, b: jax.Array) -> jax.Array:
+def _mean_square(a: Images, b: Images) -> PerImage:
     return jnp.mean((a - b) ** 2, axis=(1, 2, 3))

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
 
 from code_jax.metrics.images import check_pair
+from code_jax.shapes import GivenImages, Images, PerImage
 
 _SIZE, _SIGMA = 11, 1.5  # the paper's window, in pixels
 _C1, _C2 = 0.01**2, 0.03**2  # (K·L)² with K1 = 0.01, K2 = 0.03 on intensities in [0, 1], so L = 1
 _TAPS = np.exp(-(((np.arange(_SIZE) - _SIZE // 2) / _SIGMA) ** 2) / 2)
 
 
-def ssim(a: Any, b: Any) -> jax.Array:
+def ssim(a: GivenImages, b: GivenImages) -> PerImage:
     """Mean structural similarity over pixels and channels, in 11×11 Gaussian windows with σ = 1.5 (equations 13 and 17).
 
     (2μ_aμ_b + C1)(2σ_ab + C2) / ((μ_a² + μ_b² + C1)(σ_a² + σ_b² + C2)) of the intensities (x + 1)/2 in [0, 1], since the means
@@ -39,7 +39,7 @@ def ssim(a: Any, b: Any) -> jax.Array:
 
 
 @jax.jit
-def _ssim(a: jax.Array, b: jax.Array) -> jax.Array:
+def _ssim(a: Images, b: Images) -> PerImage:
     centre_a, centre_b = (jnp.mean(x / 2, axis=(1, 2), keepdims=True) for x in (a, b))
     a, b = a / 2 - centre_a, b / 2 - centre_b  # variances care for no shift, and lose the fewest digits around 0
     mean_a, mean_b, aa, bb, ab = _windows(jnp.stack([a, b, a * a, b * b, a * b]))
@@ -51,7 +51,7 @@ def _ssim(a: jax.Array, b: jax.Array) -> jax.Array:
     return jnp.mean(luminance * structure, axis=(1, 2, 3))
 
 
-def _windows(x: jax.Array) -> jax.Array:
+def _windows(x: Float[Array, "*images height width channels"]) -> Float[Array, "*images height width channels"]:
     """Gaussian means over the window around each pixel of [..., H, W, C]."""
     for axis in (-3, -2):
         sides = [(_SIZE // 2, _SIZE // 2) if i == axis % x.ndim else (0, 0) for i in range(x.ndim)]

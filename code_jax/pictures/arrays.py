@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, ArrayLike, Float, UInt, UInt8
 from PIL import Image
 
 from code_jax.errors import UserError
+from code_jax.shapes import AnyArray
 
 
-def from_uint8(images: Any) -> jax.Array:
+def from_uint8(images: UInt8[AnyArray, "*shape"]) -> Float[Array, "*shape"]:
     """Levels as floats in [−1, 1]: x = level/127.5 − 1.
 
     Args:
@@ -33,7 +32,7 @@ def from_uint8(images: Any) -> jax.Array:
     return jnp.asarray(images, jnp.float32) / 127.5 - 1
 
 
-def to_uint8(images: jax.typing.ArrayLike) -> np.ndarray:
+def to_uint8(images: Float[ArrayLike, "*shape"]) -> UInt8[np.ndarray, "*shape"]:
     """Floats in [−1, 1] as the nearest levels 0..255; values outside are clipped, NaN is 0.
 
     Args:
@@ -55,7 +54,7 @@ def to_uint8(images: jax.typing.ArrayLike) -> np.ndarray:
     return quantized(images, np.uint8)
 
 
-def quantized(images: jax.typing.ArrayLike, dtype: type[np.unsignedinteger]) -> np.ndarray:
+def quantized(images: Float[ArrayLike, "*shape"], dtype: type[np.unsignedinteger]) -> UInt[np.ndarray, "*shape"]:
     """Floats in [−1, 1], any shape, as the nearest of the integers of an unsigned type; NaN is 0. Computed by NumPy, on the host.
 
     Example:
@@ -67,7 +66,7 @@ def quantized(images: jax.typing.ArrayLike, dtype: type[np.unsignedinteger]) -> 
     return np.rint(values * half + half).astype(dtype)
 
 
-def picture_of(pixels: np.ndarray) -> Image.Image:
+def picture_of(pixels: UInt[np.ndarray, "height width channels"]) -> Image.Image:
     """Pixels uint8 [H, W, 1, 3 or 4], or uint16 [H, W, 1], as a picture of mode L, RGB, RGBA or I;16.
 
     Example:

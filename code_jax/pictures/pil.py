@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
 from PIL import Image
 
 from code_jax.errors import UserError
@@ -15,9 +15,10 @@ from code_jax.pictures.decode import from_pillow
 from code_jax.pictures.fitting import as_floats, with_alpha
 from code_jax.pictures.loading import PictureError, in_words, load_opened
 from code_jax.pictures.metadata import upright
+from code_jax.shapes import GivenImages
 
 
-def from_pil(pictures: Image.Image | Sequence[Image.Image], channels: int = 3) -> jax.Array:
+def from_pil(pictures: Image.Image | Sequence[Image.Image], channels: int = 3) -> Float[Array, "batch height width {channels}"]:
     """PIL pictures as a batch of images, read as ``code-jax restore`` reads files: upright, in sRGB.
 
     Args:
@@ -43,7 +44,7 @@ def from_pil(pictures: Image.Image | Sequence[Image.Image], channels: int = 3) -
     return jnp.asarray(np.stack(images))
 
 
-def to_pil(images: jax.Array) -> list[Image.Image]:
+def to_pil(images: GivenImages) -> list[Image.Image]:
     """Images as PIL pictures.
 
     Args:

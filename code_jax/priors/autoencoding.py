@@ -9,11 +9,13 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
 
 from code_jax.diffusion.codec import decoded, encoded
 from code_jax.errors import UserError, brief
 from code_jax.models.networks import Autoencoder
 from code_jax.priors.prior import Prior
+from code_jax.shapes import GivenImages, Images, Latents
 
 Shape = tuple[int, int, int]
 _AT_A_TIME = 4  # pictures that are measured
@@ -32,15 +34,15 @@ class Autoencoding(flax.struct.PyTreeNode):
     network: Autoencoder = flax.struct.field(pytree_node=False)
     latent_shape: Shape = flax.struct.field(pytree_node=False)
 
-    def encode(self, images: jax.Array) -> jax.Array:
+    def encode(self, images: Images) -> Latents:
         """Latents [B, h, w, c] of pictures [B, H, W, C] in [−1, 1]: the mean of their distribution, where they have one."""
         return _apply(self.network, self.params, images, "encode")
 
-    def decode(self, latents: jax.Array) -> jax.Array:
+    def decode(self, latents: Latents) -> Images:
         """Pictures in [−1, 1] of latents."""
         return jnp.clip(_apply(self.network, self.params, latents, "decode"), -1, 1)
 
-    def shrink(self, mask: jax.Array) -> jax.Array:
+    def shrink(self, mask: Float[Array, "batch height width 1"]) -> Float[Array, "batch rows columns 1"]:
         """The greatest share within each latent's pixels, [B, h, w, 1], of shares [B, H, W, 1]."""
         factor = self.network.config.factor
         batch, height, width, _ = mask.shape
@@ -48,7 +50,7 @@ class Autoencoding(flax.struct.PyTreeNode):
 
 
 @functools.partial(jax.jit, static_argnums=(0, 3))  # a program that asks in several places traces the network once
-def _apply(network: Autoencoder, params: Any, x: jax.Array, method: str) -> jax.Array:
+def _apply(network: Autoencoder, params: Any, x: Images, method: str) -> Latents:
     output: Any = network.apply({"params": params}, x, method=method)
     return output
 
@@ -68,7 +70,7 @@ def picture_shape(network: Autoencoder, latents: Shape) -> Shape:
     return height * config.factor, width * config.factor, config.out_channels
 
 
-def measure_range(prior: Prior, images: jax.Array, share: float = 1.0) -> Prior:
+def measure_range(prior: Prior, images: GivenImages, share: float = 1.0) -> Prior:
     """The latent prior with the range of its latents, which clipping and thresholding need, measured on clean pictures.
 
     R of a channel is the least that this share of the pictures' latents lie within, |z| ≤ R. It is what 1 is to pixels: clipping
@@ -99,15 +101,18 @@ def measure_range(prior: Prior, images: jax.Array, share: float = 1.0) -> Prior:
         )
     if not 0 < share <= 1:
         raise UserError(f"share is {brief(share)}; it must lie in (0, 1]")
-    latents = [np.abs(np.asarray(encoded(prior, images[i : i + _AT_A_TIME]))) for i in range(0, len(images), _AT_A_TIME)]
+    latents = [
+        np.abs(np.asarray(encoded(prior, jnp.asarray(images[i : i + _AT_A_TIME])))) for i in range(0, len(images), _AT_A_TIME)
+    ]
     joined = np.concatenate(latents).reshape(-1, latents[0].shape[-1])
     return prior.replace(data_range=tuple(map(float, np.quantile(joined, share, axis=0))))
 
 
-def codec_error(prior: Prior, images: jax.Array) -> float:
+def codec_error(prior: Prior, images: GivenImages) -> float:
     """Mean squared difference of pictures [B, H, W, C] to what the prior's codec gives back of them."""
-    errors = []
-    for i in range(0, len(images), _AT_A_TIME):
-        part = images[i : i + _AT_A_TIME]
-        errors.append(np.mean((np.asarray(decoded(prior, encoded(prior, part))) - part) ** 2, axis=(1, 2, 3)))
-    return float(np.mean(np.concatenate(errors)))
+    errors = [jnp.mean((decoded(prior, encoded(prior, part)) - part) ** 2, axis=(1, 2, 3)) for part in _in_parts(images)]
+    return float(jnp.mean(jnp.concatenate(errors)))
+
+
+def _in_parts(images: GivenImages) -> list[Images]:
+    return [jnp.asarray(images[i : i + _AT_A_TIME]) for i in range(0, len(images), _AT_A_TIME)]

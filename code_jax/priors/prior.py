@@ -12,6 +12,7 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Key, ScalarLike
 
 from code_jax.diffusion.codec import Codec
 from code_jax.diffusion.denoiser import Condition
@@ -20,6 +21,7 @@ from code_jax.diffusion.schedule import NoiseSchedule
 from code_jax.errors import UserError
 from code_jax.models.networks import Denoising
 from code_jax.models.unet import UNet2DModel
+from code_jax.shapes import Images, Level, PerImage, Scalar
 
 Params = Any
 Function = Callable[..., jax.Array]
@@ -36,8 +38,8 @@ class NetworkOutput:
 
     @functools.partial(jax.jit, static_argnums=0)  # a program that asks in several places traces the network once
     def __call__(
-        self, params: Params, x: jax.Array, t: jax.Array, condition: Condition = None, dropout_key: jax.Array | None = None
-    ) -> jax.Array:
+        self, params: Params, x: Images, t: PerImage, condition: Condition = None, dropout_key: Key[Array, ""] | None = None
+    ) -> Images:
         rngs = None if dropout_key is None else {"dropout": dropout_key}
         output: Any = self.network.apply({"params": params}, x, t, dropout_key is not None, condition, rngs=rngs)
         return output
@@ -174,15 +176,15 @@ class Prior(flax.struct.PyTreeNode):
         return self.scaling.prediction_type if isinstance(self.scaling, VariancePreserving) else None
 
     @property
-    def sigma_range(self) -> tuple[jax.Array, jax.Array]:
+    def sigma_range(self) -> tuple[Scalar, Scalar]:
         """Where the ODE starts, and the largest σ that it reaches. [] each."""
         return self.scaling.sigma_range
 
-    def eps_at(self, z: jax.Array, sigma: jax.Array, condition: Condition = None) -> jax.Array:
+    def eps_at(self, z: Images, sigma: Level, condition: Condition = None) -> Images:
         """ε [B, H, W, C] of z = x/√ᾱ at σ [] or [B, 1, 1, 1]; score(x) = −ε/√(1 − ᾱ)."""
         return self.scaling.eps(self._call, z, sigma, condition).astype(z.dtype)
 
-    def eps(self, x: jax.Array, t: jax.Array, condition: Condition = None) -> jax.Array:
+    def eps(self, x: Images, t: ScalarLike | PerImage, condition: Condition = None) -> Images:
         """ε_θ(x_t, t) [B, H, W, C] for x_t in VP scale at float timesteps t [B] in [0, T − 1]; score = −ε/√(1 − ᾱ_t)."""
         if not isinstance(self.scaling, VariancePreserving):
             raise UserError("this prior has no timesteps of a variance-preserving schedule; ask eps_at(z, sigma)")
@@ -190,7 +192,7 @@ class Prior(flax.struct.PyTreeNode):
         sigma = self.scaling.schedule.sigma(t)[:, None, None, None]
         return self.scaling.eps_at_timestep(self._call, x, t, sigma, condition).astype(x.dtype)
 
-    def _call(self, x: jax.Array, time: jax.Array, condition: Condition) -> jax.Array:
+    def _call(self, x: Images, time: PerImage, condition: Condition) -> Images:
         if condition is None and self.classes:
             condition = jnp.full(x.shape[:1], _known_null(self), jnp.int32)
         try:

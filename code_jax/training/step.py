@@ -11,13 +11,16 @@ import jax
 import jax.numpy as jnp
 import optax
 import optax.contrib
+from jaxtyping import Array, Float, Int, Key, UInt8
 
 from code_jax.diffusion.parameterization import target, weight_min_snr
 from code_jax.diffusion.schedule import NoiseSchedule
+from code_jax.shapes import Images, PerImage, Scalar
 from code_jax.training.recipe import Recipe
 
 Params = Any
 Apply = Callable[..., jax.Array]
+Squares = Float[Array, "batch side side channels"]
 
 
 class TrainState(flax.struct.PyTreeNode):
@@ -26,7 +29,7 @@ class TrainState(flax.struct.PyTreeNode):
     params: Params
     ema: Params
     opt_state: optax.OptState
-    step: jax.Array
+    step: Int[Array, ""]
 
 
 def optimizer(recipe: Recipe) -> optax.GradientTransformation:
@@ -67,7 +70,7 @@ def _of_adams_size(updates: Params, params: Params | None = None) -> Params:
     return jax.tree.map(lambda x: 0.2 * max(x.size // x.shape[-1], x.shape[-1]) ** 0.5 * x, updates)
 
 
-def learning_rate(recipe: Recipe, step: jax.Array) -> jax.Array:
+def learning_rate(recipe: Recipe, step: Int[Array, ""]) -> Scalar:
     """The learning rate of a step: a linear warm-up to the peak, then down to zero at `recipe.steps`. float32 [].
 
     It falls as a cosine from the warm-up on, or with `recipe.hold` linearly from that share of the steps on.
@@ -79,7 +82,7 @@ def learning_rate(recipe: Recipe, step: jax.Array) -> jax.Array:
     return (recipe.learning_rate * warm * left).astype(jnp.float32)
 
 
-def draw_timesteps(key: jax.Array, count: int, num_timesteps: int, lower_half: float) -> jax.Array:
+def draw_timesteps(key: Key[Array, ""], count: int, num_timesteps: int, lower_half: float) -> PerImage:
     """Whole timesteps, a share `lower_half` of them in the lower half of 0..T − 1, uniform within each half. float32 [count].
 
     Example:
@@ -94,8 +97,8 @@ def draw_timesteps(key: jax.Array, count: int, num_timesteps: int, lower_half: f
 
 
 def loss(
-    apply: Apply, recipe: Recipe, params: Params, schedule: NoiseSchedule, x0: jax.Array, t: jax.Array, noise: jax.Array
-) -> jax.Array:
+    apply: Apply, recipe: Recipe, params: Params, schedule: NoiseSchedule, x0: Images, t: PerImage, noise: Images
+) -> PerImage:
     """Weighted squared error of each image (Ho et al. 2020, equation 14; Hang et al. 2023 for min-SNR weights).
 
     Args:
@@ -126,7 +129,7 @@ def loss(
     return error * weight_min_snr(recipe.prediction_type, sigma[:, 0, 0, 0], recipe.min_snr_gamma)
 
 
-def augment(key: jax.Array, x: jax.Array, kind: str) -> jax.Array:
+def augment(key: Key[Array, ""], x: Squares, kind: str) -> Squares:
     """Random symmetries of each image [B, N, N, C]: "none", "flips" (left-right), or "turns" (all eight of the square)."""
     flip, turn = jax.random.split(key)
     shape = (x.shape[0], 1, 1, 1)
@@ -139,7 +142,7 @@ def augment(key: jax.Array, x: jax.Array, kind: str) -> jax.Array:
     return x
 
 
-def ema_update(ema: Params, params: Params, step: jax.Array, decay: float) -> Params:
+def ema_update(ema: Params, params: Params, step: Int[Array, ""], decay: float) -> Params:
     """ema ← d·ema + (1 − d)·params with d = min(decay, (1 + step)/(10 + step)), so that the start is forgotten.
 
     Args:
@@ -164,8 +167,9 @@ def init_state(recipe: Recipe, params: Params) -> TrainState:
 
 
 def train_step(
-    apply: Apply, recipe: Recipe, key: jax.Array, state: TrainState, schedule: NoiseSchedule, images: jax.Array
-) -> tuple[TrainState, jax.Array]:
+    apply: Apply, recipe: Recipe, key: Key[Array, ""], state: TrainState, schedule: NoiseSchedule,
+    images: UInt8[Array, "batch side side channels"],
+) -> tuple[TrainState, Scalar]:  # fmt: skip
     """One step of the optimizer and of the moving average, at random timesteps (Ho et al. 2020, algorithm 1).
 
     Args:

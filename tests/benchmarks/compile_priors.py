@@ -18,7 +18,8 @@ import jax.numpy as jnp
 
 import code_jax
 from code_jax.editing.conditions import check_condition
-from code_jax.editing.edit import advance, begin, image_keys, per_image
+from code_jax.editing.edit import advance, begin, per_image
+from code_jax.editing.keys import image_keys
 from code_jax.editing.memory import memory_analysis
 from code_jax.models.config import UNet2DConfig
 from code_jax.models.networks import network_of

@@ -6,9 +6,10 @@ import jax.numpy as jnp
 import pytest
 
 import code_jax
+from code_jax.bench import throughput
 from code_jax.bench.measure import default_grids, in_turn, ratio, with_fewer_steps
 from code_jax.bench.start_up import start_up
-from code_jax.bench.throughput import flops
+from code_jax.bench.throughput import HEAD, flops
 from code_jax.cli.main import main
 from tests.conftest import ONE_LEVEL, tiny_prior
 
@@ -32,7 +33,7 @@ def test_the_table_names_the_machine_and_counts_the_evaluations(tmp_path, capsys
     tiny = tiny_prior(**ONE_LEVEL, add_attention=False)
     monkeypatch.setattr("code_jax.bench.against_pytorch.obstacle", lambda precision: f"{precision} is too much")
     code_jax.save_prior(tiny, tmp_path / "tiny")
-    few = ["--runs", "1", "--ode-steps", "2", "--langevin-steps", "2", "--points", "20", "--batch-size", "2", "--batches", "3"]
+    few = ["--runs", "1", "--ode-steps", "2", "--langevin-steps", "2", "--points", "20", "--batch-size", "2"]
     assert main(["bench", "--prior", str(tmp_path / "tiny"), *few]) == 0
     shown = capsys.readouterr()
     table = [line.split(" | ") for line in shown.out.splitlines() if line.startswith("| ")]
@@ -46,10 +47,37 @@ def test_the_table_names_the_machine_and_counts_the_evaluations(tmp_path, capsys
     for name in ("sdedit of 3 evaluations", "ddim of 5 evaluations"):
         assert float(rows[f"{name} / edit"]) > 0 and rows[f"{name}: working memory, an image"].endswith(" MiB")
     assert 20 < float(rows["bfloat16 network: PSNR to the float32 network's results"].removesuffix(" dB")) < 80
-    speed = float(rows["network, batch 3: TFLOP a second"])
-    images = float(rows["edit of 902 evaluations, batch 3: images a second"])
-    assert speed * 1e12 / (images * 902) == pytest.approx(flops(tiny, 3) / 3, rel=0.02)
     assert "cores, 1 of them devices; Python" in shown.out and "jax" in shown.out
+
+
+def test_a_table_of_devices_keeps_a_row_for_each(tmp_path, tiny, tiny_folder, capsys, monkeypatch):
+    file, others = tmp_path / "tables.md", f"{tiny_folder} | 8 × TPU v9 | float32 | 2"
+    file.write_text("# Tables\n\nbefore\n")
+    few = ["bench", "--prior", tiny_folder, "--table", str(file), "--batches", "1,2", "--runs", "1"]
+    few += ["--ode-steps", "1", "--langevin-steps", "1"]
+    assert main(few) == 0
+    lines = file.read_text().splitlines()
+    assert lines[:4] == ["# Tables", "", "before", ""] and lines[4] == f"| {' | '.join(HEAD)} |"
+    rows = [dict(zip(HEAD, line.strip("| ").split(" | "), strict=True)) for line in lines[6:]]
+    assert [(row["precision"], row["batch"]) for row in rows] == [(p, b) for p in ("float32", "bfloat16") for b in "12"]
+    for row in rows:
+        batch, rate, images = int(row["batch"]), float(row["TFLOP a second and device"]), float(row["images a second"])
+        assert rate * 1e12 == pytest.approx(flops(tiny, batch) / batch * images * 4, rel=0.02)
+        assert row["evaluations of each"] == "4" and row["share of the bfloat16 peak"] == "its peak is unknown"
+        assert float(row["MiB an image"]) > 0 and jax.__version__ in row["measured"]
+        largest = float(row["largest difference of ε"])  # bfloat16 has 8 digits, of weights and sums
+        assert largest == 0 if row["precision"] == "float32" else 2**-12 < largest < 0.2
+    # Another device's row stays, ours is replaced where it stands, and so does what follows.
+    lines.insert(6, f"| {others} | 1 | 4 | 1 | 0.1 | 1 | 1 | then |")
+    file.write_text("\n".join([*lines, "", "after"]))
+    monkeypatch.setitem(throughput._PEAKS, "cpu", 1e9)
+    assert main(few) == 0
+    again = file.read_text().splitlines()
+    assert again[:7] == lines[:7] and again[11:] == ["", "after"] and len(again) == 13
+    row = dict(zip(HEAD, again[7].strip("| ").split(" | "), strict=True))
+    share = float(row["share of the bfloat16 peak"])
+    assert share == pytest.approx(float(row["TFLOP a second and device"]) * 1e12 / 1e9, rel=0.02)
+    assert len(capsys.readouterr().out.splitlines()) == 8
 
 
 @pytest.mark.parametrize("points", [1, 60, 200])

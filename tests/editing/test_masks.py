@@ -9,7 +9,8 @@ from hypothesis.extra import numpy as arrays
 from PIL import Image
 
 import code_jax
-from code_jax.editing.edit import image_keys, number_of_moves, run_in_segments, segments
+from code_jax.editing.edit import number_of_moves, run_in_segments, segments
+from code_jax.editing.keys import image_keys
 from code_jax.editing.masks import feather
 from code_jax.priors.load import bundled_samples
 from tests.oracles import mixture

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 
 import code_jax
-from code_jax.editing.edit import _edit, image_keys, number_of_moves, per_image, run_in_segments
+from code_jax.editing.edit import _edit, number_of_moves, per_image, run_in_segments
+from code_jax.editing.keys import image_keys
 from tests.editing.conftest import SMALL, images_of
 
 

@@ -19,7 +19,8 @@ import re
 import jax, jax.numpy as jnp
 import code_jax
 from code_jax.devices.mesh import local_devices, sharding
-from code_jax.editing.edit import advance, begin, image_keys, per_image
+from code_jax.editing.edit import advance, begin, per_image
+from code_jax.editing.keys import image_keys
 from tests.conftest import ONE_LEVEL, tiny_prior
 
 prior = jax.device_put(tiny_prior(**ONE_LEVEL), sharding(local_devices()))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from code_jax.errors import choose
 
 if TYPE_CHECKING:
-    import jax
+    from code_jax.shapes import Images, Level
 
 _HOMES = {
     "ddim": "code_jax.diffusion.solvers.runge_kutta",
@@ -25,7 +25,7 @@ _HOMES = {
     "dpm++2m": "code_jax.diffusion.solvers.two_step",
 }
 
-Field = Callable[["jax.Array", "jax.Array"], "jax.Array"]  # (z, σ) -> ε
+Field = Callable[["Images", "Level"], "Images"]  # (z, σ) -> ε
 Memory = Any  # a pytree
 
 
@@ -42,12 +42,12 @@ class Solver(NamedTuple):
         reversible: steps back undo steps, exactly but for rounding, if the memory is kept. It sets out from a known ε.
     """
 
-    step: Callable[[Field, jax.Array, jax.Array, jax.Array, Memory], tuple[jax.Array, Memory]]
+    step: Callable[[Field, Level, Level, Images, Memory], tuple[Images, Memory]]
     evaluations: int
     order: int
-    init: Callable[[jax.Array], Memory] = lambda z: None
-    jump: Callable[[Memory, jax.Array, jax.Array], Memory] = lambda memory, before, after: memory
-    settle: Callable[[Memory, jax.Array, jax.Array], Memory] = lambda memory, z, eps: memory
+    init: Callable[[Images], Memory] = lambda z: None
+    jump: Callable[[Memory, Images, Images], Memory] = lambda memory, before, after: memory
+    settle: Callable[[Memory, Images, Images], Memory] = lambda memory, z, eps: memory
     reversible: bool = False
 
     @property

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import diffrax
-import jax
 import jax.numpy as jnp
 
 from code_jax.diffusion.solvers import Field, Memory, Solver
 from code_jax.diffusion.solvers.runge_kutta import TERM
+from code_jax.shapes import Images, Level
 
 _SCHEME = diffrax.ReversibleHeun()
 
 
-def _step(field: Field, sigma: jax.Array, sigma_next: jax.Array, z: jax.Array, memory: Memory) -> tuple[jax.Array, Memory]:
+def _step(field: Field, sigma: Level, sigma_next: Level, z: Images, memory: Memory) -> tuple[Images, Memory]:
     z, _, _, memory, _ = _SCHEME.step(TERM, sigma, sigma_next, z, field, memory, made_jump=jnp.array(False))
     return z, memory
 

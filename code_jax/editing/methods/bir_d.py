@@ -22,8 +22,9 @@ from code_jax.editing.mapping import mapping_levels
 from code_jax.editing.methods import Row
 from code_jax.editing.methods.record import Record, record_method
 from code_jax.editing.moves import ancestral_moves
-from code_jax.editing.operators import convolved
+from code_jax.editing.operators import Kernels, convolved
 from code_jax.editing.route import Draw, Kind, Numbers, Route, State
+from code_jax.shapes import Images, Level, Scalar
 
 _SIGMA = 2.6
 
@@ -59,11 +60,11 @@ class Damage(flax.struct.PyTreeNode):
         mask: M, [B, H, W, C].
     """
 
-    image: jax.Array
-    input_guidance: jax.Array
-    rate: jax.Array
-    kernel: jax.Array
-    mask: jax.Array
+    image: Images
+    input_guidance: Level
+    rate: Level
+    kernel: Kernels
+    mask: Images
 
 
 def _guided(field: Field, numbers: Numbers, draw: Draw, solver: Solver, state: State) -> State:
@@ -71,7 +72,7 @@ def _guided(field: Field, numbers: Numbers, draw: Draw, solver: Solver, state: S
     damage: Damage = state.kept
     eps = field(state.z, sigma)
 
-    def misfit(mean: jax.Array, kernel: jax.Array, mask: jax.Array) -> jax.Array:
+    def misfit(mean: Images, kernel: Kernels, mask: Images) -> Scalar:
         return jnp.sum((damage.image - convolved(mean, kernel) - mask) ** 2) / 2
 
     slopes = jax.grad(misfit, (0, 1, 2))(state.z - sigma * eps, damage.kernel, damage.mask)
@@ -83,8 +84,8 @@ def _guided(field: Field, numbers: Numbers, draw: Draw, solver: Solver, state: S
 
 
 def _start(
-    settings: LearnedDamage, denoiser: Denoiser, images: jax.Array, draw: Callable[[int], jax.Array]
-) -> tuple[jax.Array, jax.Array, Damage]:
+    settings: LearnedDamage, denoiser: Denoiser, images: Images, draw: Callable[[int], Images]
+) -> tuple[Images, Level, Damage]:
     numbers = settings.sigma, settings.input_guidance, settings.kernel_rate
     sigma, guidance, rate = (number[:, None, None, None].astype(images.dtype) for number in numbers)
     away = (jnp.arange(settings.kernel) - (settings.kernel - 1) / 2) ** 2

@@ -14,16 +14,20 @@ from typing import Any, ClassVar
 import flax.struct
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
 from code_jax.diffusion.denoiser import Denoiser
 from code_jax.diffusion.solvers import Field, Solver
-from code_jax.editing.mapping import THROUGH, mapped, mapping_levels
+from code_jax.editing.mapping import THROUGH, Levels, mapped, mapping_levels
 from code_jax.editing.methods import Row
 from code_jax.editing.methods.adam import Moments, adam, no_moments
 from code_jax.editing.methods.record import Record, record_method
 from code_jax.editing.moves import moves
 from code_jax.editing.operators import OPERATORS, convolved, linear_blur
 from code_jax.editing.route import Draw, Kind, Numbers, Route, State
+from code_jax.shapes import Images, Level, Scalar
+
+Kernel = Float[Array, "batch side side"]
 
 
 class FamilyFit(Record):
@@ -63,15 +67,15 @@ class Progress(flax.struct.PyTreeNode):
     """
 
     settings: FamilyFit
-    target: jax.Array
-    levels: jax.Array
-    noise: jax.Array
-    kernel: jax.Array
+    target: Images
+    levels: Levels
+    noise: Images
+    kernel: Kernel
     noise_moments: Moments
     kernel_moments: Moments
 
 
-def _damaged(settings: FamilyFit, images: jax.Array, kernel: jax.Array) -> jax.Array:
+def _damaged(settings: FamilyFit, images: Images, kernel: Kernel) -> Images:
     operator = OPERATORS[settings.operator]
     if operator is not linear_blur:
         return operator(images)
@@ -82,7 +86,7 @@ def _damaged(settings: FamilyFit, images: jax.Array, kernel: jax.Array) -> jax.A
 def _iteration(field: Field, numbers: Numbers, draw: Draw, solver: Solver, state: State) -> State:
     fit: Progress = state.kept
 
-    def error_of(noise: jax.Array, kernel: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def error_of(noise: Images, kernel: Kernel) -> tuple[Scalar, Images]:
         images = mapped(field, noise, fit.levels)
         return jnp.sum((_damaged(fit.settings, images, kernel) - fit.target) ** 2), images
 
@@ -96,8 +100,8 @@ def _iteration(field: Field, numbers: Numbers, draw: Draw, solver: Solver, state
 
 
 def _start(
-    settings: FamilyFit, denoiser: Denoiser, images: jax.Array, draw: Callable[[int], jax.Array]
-) -> tuple[jax.Array, jax.Array, Progress]:
+    settings: FamilyFit, denoiser: Denoiser, images: Images, draw: Callable[[int], Images]
+) -> tuple[Images, Level, Progress]:
     levels = jax.vmap(lambda sigma: mapping_levels(denoiser, sigma, settings.num_steps, settings.grid))(settings.sigma)
     noise, kernel = draw(1), jnp.zeros((len(images), settings.kernel, settings.kernel), images.dtype)
     fit = Progress(settings, images, levels, noise, kernel, no_moments(noise), no_moments(kernel))

@@ -7,7 +7,6 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -19,6 +18,7 @@ from code_jax.editing.moves import anneal, langevin_moves, last_move, ode_moves,
 from code_jax.editing.presets import configured
 from code_jax.editing.route import Route
 from code_jax.editing.settings import EditConfig, canonical, describe, excess, finer
+from code_jax.shapes import Images, Level
 
 OPTIONS = (
     "preset", "sigma", "depth", "relative_step", "step_size", "eta", "langevin_steps", "num_steps", "anneal_rate",
@@ -26,9 +26,7 @@ OPTIONS = (
 )  # fmt: skip
 
 
-def noisy_start(
-    config: EditConfig, denoiser: Denoiser, images: jax.Array, draw: Callable[[int], jax.Array]
-) -> tuple[jax.Array, jax.Array]:
+def noisy_start(config: EditConfig, denoiser: Denoiser, images: Images, draw: Callable[[int], Images]) -> tuple[Images, Level]:
     """The images with `input_noise`·σ_0 of noise, at σ_0."""
     sigma = jnp.broadcast_to(denoiser.sigma_range[0].astype(images.dtype), (len(images), 1, 1, 1))
     return images + config.input_noise[:, None, None, None] * sigma * draw(1), sigma

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 import flax.struct
-import jax
 import jax.numpy as jnp
 
 from code_jax.diffusion.denoiser import Denoiser
@@ -21,6 +20,7 @@ from code_jax.editing.methods.record import Record, record_method
 from code_jax.editing.moves import moves
 from code_jax.editing.operators import OPERATORS, Operator, nearest
 from code_jax.editing.route import Draw, Kind, Numbers, Route, State
+from code_jax.shapes import Images, Level
 
 _STEPS = 20  # of the conjugate gradients
 
@@ -51,8 +51,8 @@ class PlugAndPlay(Record):
 class Given(flax.struct.PyTreeNode):
     """What the moves know of the image: the input [B, H, W, C], and λσ_n² [B, 1, 1, 1]."""
 
-    image: jax.Array
-    weight: jax.Array
+    image: Images
+    weight: Level
 
 
 def _fitted(operator: Operator) -> Callable[[Field, Numbers, Draw, Solver, State], State]:
@@ -67,8 +67,8 @@ def _fitted(operator: Operator) -> Callable[[Field, Numbers, Draw, Solver, State
 
 
 def _start(
-    settings: PlugAndPlay, denoiser: Denoiser, images: jax.Array, draw: Callable[[int], jax.Array]
-) -> tuple[jax.Array, jax.Array, Given]:
+    settings: PlugAndPlay, denoiser: Denoiser, images: Images, draw: Callable[[int], Images]
+) -> tuple[Images, Level, Given]:
     sigma, weight = settings.sigma[:, None, None, None], (settings.prior_weight * settings.noise**2)[:, None, None, None]
     return images + sigma.astype(images.dtype) * draw(1), sigma, Given(images, weight.astype(images.dtype))
 

@@ -17,15 +17,17 @@ from typing import Any, ClassVar
 import flax.struct
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Bool
 
 from code_jax.diffusion.denoiser import Denoiser
 from code_jax.diffusion.solvers import Field, Solver
-from code_jax.editing.mapping import THROUGH, mapped, mapping_levels
+from code_jax.editing.mapping import THROUGH, Levels, mapped, mapping_levels
 from code_jax.editing.methods import Row
 from code_jax.editing.methods.adam import Moments, adam, no_moments
 from code_jax.editing.methods.record import Record, record_method
 from code_jax.editing.moves import moves
 from code_jax.editing.route import Draw, Kind, Numbers, Route, State
+from code_jax.shapes import Images, Level, PerImage, Scalar
 
 
 class Fit(Record):
@@ -66,16 +68,16 @@ class Progress(flax.struct.PyTreeNode):
     """
 
     settings: Fit
-    target: jax.Array
-    levels: jax.Array
-    noise: jax.Array
+    target: Images
+    levels: Levels
+    noise: Images
     moments: Moments
-    error: jax.Array
-    sharpness: jax.Array
-    ended: jax.Array
+    error: PerImage
+    sharpness: PerImage
+    ended: Bool[Array, " batch"]
 
 
-def sharpness(images: jax.Array) -> jax.Array:
+def sharpness(images: Images) -> PerImage:
     """Variance of the Laplacian of images [B, H, W, C] in gray, [B]."""
     gray = images.mean(axis=-1)
     inner = gray[:, 1:-1, 1:-1]
@@ -87,7 +89,7 @@ def _iteration(field: Field, numbers: Numbers, draw: Draw, solver: Solver, state
     """z is the image that would be the result; it stays at σ = 0, and the noise is what moves."""
     fit: Progress = state.kept
 
-    def error_of(noise: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    def error_of(noise: Images) -> tuple[Scalar, tuple[PerImage, Images]]:
         images = mapped(field, noise, fit.levels)
         errors = jnp.sum((images - fit.target) ** 2, axis=(1, 2, 3))
         return errors.sum(), (errors, images)
@@ -100,9 +102,7 @@ def _iteration(field: Field, numbers: Numbers, draw: Draw, solver: Solver, state
     return state.replace(z=jnp.where(blurs[:, None, None, None], state.z, images), kept=kept)
 
 
-def _start(
-    settings: Fit, denoiser: Denoiser, images: jax.Array, draw: Callable[[int], jax.Array]
-) -> tuple[jax.Array, jax.Array, Progress]:
+def _start(settings: Fit, denoiser: Denoiser, images: Images, draw: Callable[[int], Images]) -> tuple[Images, Level, Progress]:
     levels = jax.vmap(lambda sigma: mapping_levels(denoiser, sigma, settings.num_steps, settings.grid))(settings.sigma)
     noise, none = draw(1), jnp.zeros(len(images), images.dtype)
     never = jnp.zeros(len(images), bool)

@@ -21,6 +21,7 @@ from code_jax.editing.methods.record import Record, record_method
 from code_jax.editing.moves import ancestral_moves
 from code_jax.editing.operators import OPERATORS, Operator
 from code_jax.editing.route import Draw, Kind, Numbers, Route, State
+from code_jax.shapes import Images, Level, Scalar
 
 
 class PosteriorSampling(Record):
@@ -45,8 +46,8 @@ class PosteriorSampling(Record):
 class Given(flax.struct.PyTreeNode):
     """What the moves know of the image: the input [B, H, W, C], and ζ [B, 1, 1, 1]."""
 
-    image: jax.Array
-    input_guidance: jax.Array
+    image: Images
+    input_guidance: Level
 
 
 def _guided(operator: Operator) -> Callable[[Field, Numbers, Draw, Solver, State], State]:
@@ -54,7 +55,7 @@ def _guided(operator: Operator) -> Callable[[Field, Numbers, Draw, Solver, State
         sigma, sigma_next, a, b = numbers
         given: Given = state.kept
 
-        def misfit(z: jax.Array) -> tuple[jax.Array, jax.Array]:
+        def misfit(z: Images) -> tuple[Scalar, Images]:
             eps = field(z, sigma)
             rest = given.image - operator(z - sigma * eps)
             return jnp.sum(jnp.sqrt(jnp.sum(rest**2, axis=(1, 2, 3)) + jnp.finfo(z.dtype).tiny)), eps
@@ -68,8 +69,8 @@ def _guided(operator: Operator) -> Callable[[Field, Numbers, Draw, Solver, State
 
 
 def _start(
-    settings: PosteriorSampling, denoiser: Denoiser, images: jax.Array, draw: Callable[[int], jax.Array]
-) -> tuple[jax.Array, jax.Array, Given]:
+    settings: PosteriorSampling, denoiser: Denoiser, images: Images, draw: Callable[[int], Images]
+) -> tuple[Images, Level, Given]:
     sigma = settings.sigma[:, None, None, None].astype(images.dtype)
     return sigma * draw(1), sigma, Given(images, settings.input_guidance[:, None, None, None].astype(images.dtype))
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -20,15 +19,14 @@ from code_jax.editing.methods.code import config_method, moves_up
 from code_jax.editing.moves import langevin_moves, last_move, ode_moves, start_move
 from code_jax.editing.route import Route
 from code_jax.editing.settings import EditConfig
+from code_jax.shapes import Images, Level
 
 _OPTIONS = ("sigma", "depth", "relative_step", "step_size", "langevin_steps", "num_steps", "solver", "grid", "dynamic_threshold")
 # σ of depth 0.3 on DDPM's schedule
 _PUBLISHED = {"sigma": 1.24, "relative_step": 0.05, "langevin_steps": 1, "num_steps": 30}
 
 
-def _start(
-    config: EditConfig, denoiser: Denoiser, images: jax.Array, draw: Callable[[int], jax.Array]
-) -> tuple[jax.Array, jax.Array]:
+def _start(config: EditConfig, denoiser: Denoiser, images: Images, draw: Callable[[int], Images]) -> tuple[Images, Level]:
     return images, jnp.broadcast_to(denoiser.sigma_range[0].astype(images.dtype), (len(images), 1, 1, 1))
 
 

@@ -16,9 +16,9 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 import flax.struct
-import jax
 import jax.numpy as jnp
 from jax.scipy.stats import norm
+from jaxtyping import Array, Float, Int
 
 from code_jax.diffusion.denoiser import Denoiser
 from code_jax.diffusion.levels import noise_levels
@@ -28,6 +28,7 @@ from code_jax.editing.methods import Row
 from code_jax.editing.methods.record import Record, record_method
 from code_jax.editing.moves import last_move, ode_moves, start_move
 from code_jax.editing.route import Route
+from code_jax.shapes import Images, Level, PerImage, Scalar
 
 
 class Inversion(Record):
@@ -51,7 +52,7 @@ class Inversion(Record):
     grid: str = flax.struct.field(pytree_node=False, default="time")
 
 
-def likely(noise: jax.Array, p_value: jax.Array, patch: int) -> jax.Array:
+def likely(noise: Images, p_value: PerImage | Scalar, patch: int) -> Images:
     """The nearest noise [B, H, W, C] whose patches are all likely; p_value is [] or [B]."""
     batch, height, width, channels = noise.shape
     across = -(-width // patch)
@@ -59,7 +60,7 @@ def likely(noise: jax.Array, p_value: jax.Array, patch: int) -> jax.Array:
     count = -(-height // patch) * across
     flat, places = noise.reshape(batch, -1, channels), which.ravel()
 
-    def summed(values: jax.Array) -> jax.Array:  # [B, H·W] to [B, patches]
+    def summed(values: Float[Array, "batch pixels"]) -> Float[Array, "batch patches"]:
         return jnp.zeros((batch, count), values.dtype).at[:, places].add(values)
 
     size = channels * summed(jnp.ones((batch, height * width), noise.dtype))
@@ -73,7 +74,7 @@ def likely(noise: jax.Array, p_value: jax.Array, patch: int) -> jax.Array:
     return moved.reshape(noise.shape).astype(noise.dtype)
 
 
-def _chi_squared(share: jax.Array, freedom: jax.Array) -> jax.Array:
+def _chi_squared(share: PerImage | Scalar, freedom: Float[Array, "batch patches"]) -> Float[Array, "batch patches"]:
     """The quantile, by Wilson & Hilferty. [B, K]."""
     spread = 2 / (9 * freedom)
     return freedom * (1 - spread + norm.ppf(jnp.asarray(share)).reshape(-1, 1) * jnp.sqrt(spread)) ** 3
@@ -88,23 +89,21 @@ class Likely(flax.struct.PyTreeNode):
         patch: static.
     """
 
-    number: jax.Array
-    p_value: jax.Array
+    number: Int[Array, " batch"]
+    p_value: PerImage
     patch: int = flax.struct.field(pytree_node=False)
 
-    def init(self, z: jax.Array, sigma: jax.Array) -> None:
+    def init(self, z: Images, sigma: Level) -> None:
         """It remembers nothing."""
 
-    def project(self, step: Step, z: jax.Array, memory: None) -> tuple[jax.Array, None]:
+    def project(self, step: Step, z: Images, memory: None) -> tuple[Images, None]:
         """z, made likely where this is the move."""
         scale = jnp.sqrt(1 + step.sigma_next**2)
         here = (step.number == self.number).reshape(-1, 1, 1, 1)
         return jnp.where(here, scale * likely(z / scale, self.p_value.astype(z.dtype), self.patch), z), memory
 
 
-def _start(
-    settings: Inversion, denoiser: Denoiser, images: jax.Array, draw: Callable[[int], jax.Array]
-) -> tuple[jax.Array, jax.Array]:
+def _start(settings: Inversion, denoiser: Denoiser, images: Images, draw: Callable[[int], Images]) -> tuple[Images, Level]:
     return images, jnp.broadcast_to(denoiser.sigma_range[0].astype(images.dtype), (len(images), 1, 1, 1))
 
 

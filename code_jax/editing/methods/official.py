@@ -12,6 +12,7 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float, Int
 
 from code_jax.diffusion.denoiser import Denoiser
 from code_jax.diffusion.levels import timesteps_of
@@ -23,6 +24,7 @@ from code_jax.editing.methods.official_plan import Plan, plan_of
 from code_jax.editing.methods.official_settings import OfficialSettings, canonical, configure, describe
 from code_jax.editing.methods.quirks import PUBLISHED, QUIRKS
 from code_jax.editing.route import AFFINE, ODE, ORDER, Route
+from code_jax.shapes import Images, Level
 
 __all__ = ["METHOD", "PUBLISHED", "QUIRKS", "OfficialSettings", "plan_of"]
 
@@ -35,15 +37,15 @@ class Rewind(flax.struct.PyTreeNode):
         rescale: what the code is multiplied by. [B].
     """
 
-    kept: jax.Array
-    departure: jax.Array
-    rescale: jax.Array
+    kept: Int[Array, "*batch"]
+    departure: Int[Array, "*batch"]
+    rescale: Float[Array, "*batch"]
 
-    def init(self, z: jax.Array, sigma: jax.Array) -> jax.Array:
+    def init(self, z: Images, sigma: Level) -> Images:
         """The start, for a code that is no move's end."""
         return z
 
-    def project(self, step: Step, z: jax.Array, memory: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def project(self, step: Step, z: Images, memory: Images) -> tuple[Images, Images]:
         """z, or the code where it is to be gone back to."""
         kept, departs, rescale = (each.reshape(-1, 1, 1, 1) for each in (self.kept, self.departure, self.rescale))
         code = jnp.where(step.number == kept, z, memory)
@@ -72,9 +74,7 @@ def _field(settings: OfficialSettings, denoiser: Denoiser) -> Denoiser:
     return Interpolated(**vars(found))
 
 
-def _start(
-    settings: OfficialSettings, denoiser: Denoiser, images: jax.Array, draw: Callable[[int], jax.Array]
-) -> tuple[jax.Array, jax.Array]:
+def _start(settings: OfficialSettings, denoiser: Denoiser, images: Images, draw: Callable[[int], Images]) -> tuple[Images, Level]:
     sigma = jnp.broadcast_to(denoiser.sigma_range[0].astype(images.dtype), (len(images), 1, 1, 1))
     noise = draw(1) + draw(2) if settings.has("noise_twice") else draw(1)
     clean = images * jnp.sqrt(1 + sigma**2) if settings.has("input_unscaled") else images

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import jax
 import jax.numpy as jnp
 
 from code_jax.diffusion.denoiser import Denoiser
@@ -18,13 +17,12 @@ from code_jax.editing.methods.code import config_method
 from code_jax.editing.moves import ancestral_moves, last_move, noise_move, ode_moves, start_move
 from code_jax.editing.route import Route
 from code_jax.editing.settings import EditConfig
+from code_jax.shapes import Images, Level
 
 _OPTIONS = ("preset", "sigma", "depth", "num_steps", "repeats", "solver", "grid", "dynamic_threshold", "guidance")
 
 
-def _start(
-    config: EditConfig, denoiser: Denoiser, images: jax.Array, draw: Callable[[int], jax.Array]
-) -> tuple[jax.Array, jax.Array]:
+def _start(config: EditConfig, denoiser: Denoiser, images: Images, draw: Callable[[int], Images]) -> tuple[Images, Level]:
     sigma = config.sigma[:, 0, None, None, None].astype(images.dtype)
     return images + sigma * draw(1), sigma
 
