@@ -24,4 +24,5 @@ PerImage = Float[Array, " batch"]
 Scalar = Float[Array, ""]
 KeyPerImage = Key[Array, " batch"]
 Keys = Key[Array, ""] | KeyPerImage
-Values = Real[ArrayLike, "*shape"]  # Python's among them
+Numbers = Real[ArrayLike, "*batch"]  # one, or one an image; Python's among them
+Values = Real[ArrayLike, "*shape"]

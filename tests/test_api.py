@@ -6,8 +6,13 @@ import importlib
 import inspect
 import pkgutil
 import re
+import typing
+from collections.abc import Mapping
 
+import jax
+import numpy as np
 import pytest
+from jaxtyping import AbstractArray
 
 import checkpoints_convert
 import code_jax
@@ -103,15 +108,36 @@ def test_a_public_class_names_its_fields_and_where_it_comes_from(name):
     assert ">>> " in (_section(text, "Example") or "") or makers | (set(re.findall(r"`(\w+)`", text)) & {"SweepGrid"})
 
 
-@pytest.mark.parametrize("name", METHODS)
-def test_a_public_method_is_documented_and_typed(name):
+def _function(name):
+    """Of a method's or a property's name."""
     owner, attribute = name.rsplit(".", 1)
     value = inspect.getattr_static(PUBLIC[owner], attribute)
-    function = value.fget if isinstance(value, property) else getattr(value, "__func__", value)
+    return value.fget if isinstance(value, property) else getattr(value, "__func__", value)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_public_method_is_documented_and_typed(name):
+    function = _function(name)
     assert inspect.getdoc(function)
     parameters = list(inspect.signature(function).parameters.values())[1:]
     assert all(parameter.annotation is not inspect.Parameter.empty for parameter in parameters)
     assert inspect.signature(function).return_annotation is not inspect.Signature.empty
+
+
+def _types(hint):
+    """What a hint is made of, down to the types; weights by name have every shape."""
+    shaped = inspect.isclass(hint) and issubclass(hint, AbstractArray)
+    parts = () if shaped or hint == Mapping[str, np.ndarray] else typing.get_args(hint)
+    return [each for part in parts for each in (part if isinstance(part, list) else [part]) for each in _types(each)] or [hint]
+
+
+@pytest.mark.parametrize("name", [*FUNCTIONS, *CLASSES, *METHODS])
+def test_arrays_in_a_signature_have_shapes(name):
+    hints = typing.get_type_hints(_function(name) if name in METHODS else PUBLIC[name])
+    assert [which for which, hint in hints.items() if {jax.Array, np.ndarray} & set(_types(hint))] == []
+    if name in FUNCTIONS:  # and what a docstring says the shape of is an array, unless it may be a file
+        said = re.findall(r"^    (\w+): (?!a path).*\[B", inspect.getdoc(PUBLIC[name]), re.MULTILINE)
+        assert [each for each in said if each != "condition" and hints[each] is typing.Any] == []
 
 
 def test_the_help_of_edit_is_enough_to_use_it():

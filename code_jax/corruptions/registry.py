@@ -9,9 +9,12 @@ import numbers
 from typing import Any
 
 import numpy as np
+from jaxtyping import UInt8
 
 from code_jax.corruptions.family import Corruption, Family
 from code_jax.errors import UserError, brief
+
+Picture = UInt8[np.ndarray, "height width channels"]
 
 # Modules of this package, each with its `FAMILY`, and which of its corruptions are not the paper's.
 _FAMILIES: dict[str, tuple[str, ...]] = {
@@ -52,7 +55,7 @@ SIZES = 32, 1024
 """Pixels of a side, at least and at most."""
 
 
-def corrupt(image: np.ndarray, name: str, severity: int = 5, seed: int = 0) -> np.ndarray:
+def corrupt(image: Picture, name: str, severity: int = 5, seed: int = 0) -> Picture:
     """Damages a picture in one of the ways of the paper's table.
 
     The kinds and their strengths are those of ImageNet-C (Hendrycks & Dietterich 2019) and ImageNet-C-bar (Mintun et al.

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from code_jax.diffusion.denoiser import Condition, Denoiser, Wrapper
 from code_jax.diffusion.tiling import inside
 from code_jax.errors import UserError
-from code_jax.shapes import Images, Level
+from code_jax.shapes import Images, Level, Numbers
 
 
 class Guided(Wrapper):
@@ -32,7 +32,7 @@ class Guided(Wrapper):
         [-2.0, -1.0, 1.0]
     """
 
-    weight: jax.typing.ArrayLike = 1.0
+    weight: Numbers = 1.0
 
     @property
     def evaluations(self) -> int:

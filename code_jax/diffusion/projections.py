@@ -10,11 +10,12 @@ from typing import Any, NamedTuple, Protocol
 
 import flax.struct
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, Bool, Float, Int
+from jaxtyping import Array, ArrayLike, Bool, Float, Int, Real
 
 from code_jax.shapes import Images, Level
 
 Where = Bool[Array, "batch height width channels"]
+Broadcast = Real[ArrayLike, "*#shape"]
 
 
 class Step(NamedTuple):
@@ -92,7 +93,7 @@ class Composite(flax.struct.PyTreeNode):
         return self.mask * edited + (1 - self.mask) * self.image
 
 
-def clip_to_confidence(x: Float[Array, "*shape"], alpha_bar: ArrayLike, eta: ArrayLike) -> Float[Array, "*shape"]:
+def clip_to_confidence(x: Float[Array, "*shape"], alpha_bar: Broadcast, eta: Broadcast) -> Float[Array, "*shape"]:
     """clip(x, ±(√ᾱ + η√(1 − ᾱ))) (van Delft et al. 2024, Proposition 1).
 
     For every pixel and any x_0 in [−1, 1], P(|x_t| ≤ √ᾱ_t + η√(1 − ᾱ_t)) ≥ Φ(η) − Φ(−η): η = 2 keeps 95.4 %, 1.7 keeps 91.1 %.

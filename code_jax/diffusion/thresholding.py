@@ -12,7 +12,7 @@ from jaxtyping import Array, Float
 from code_jax.diffusion.denoiser import Condition, Denoiser, Wrapper
 from code_jax.diffusion.tiling import Tiled, inside
 from code_jax.errors import UserError
-from code_jax.shapes import Images, Level
+from code_jax.shapes import Images, Level, Numbers
 
 _BISECTIONS = 22  # halve [1, s_max] down to float32's resolution
 
@@ -36,8 +36,8 @@ class DynamicThreshold(Wrapper):
         1.0
     """
 
-    quantile: jax.typing.ArrayLike = 0.98
-    s_max: jax.typing.ArrayLike = 1.3
+    quantile: Numbers = 0.98
+    s_max: Numbers = 1.3
 
     def level(self, values: Images) -> Float[Array, "batch 1 1 1"]:
         """s [B, 1, 1, 1] of |x̂_0| [B, H, W, C]."""
@@ -74,7 +74,7 @@ def unthresholded(denoiser: Denoiser) -> Denoiser:
     return denoiser.denoiser  # type: ignore[attr-defined]
 
 
-def clipped_quantile(values: Images, quantile: jax.typing.ArrayLike, s_max: jax.typing.ArrayLike) -> Float[Array, "batch 1 1 1"]:
+def clipped_quantile(values: Images, quantile: Numbers, s_max: Numbers) -> Float[Array, "batch 1 1 1"]:
     """clip(quantile(values), 1, s_max) over all but the first axis, [B, 1, 1, 1], by bisection instead of a sort.
 
     quantile, s_max: [] or [B].

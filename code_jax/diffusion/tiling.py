@@ -21,7 +21,7 @@ from jaxtyping import Array, Float, Int
 from code_jax.diffusion.codec import latent_shape
 from code_jax.diffusion.denoiser import Condition, Denoiser, Wrapper
 from code_jax.errors import UserError
-from code_jax.shapes import Images, Latents, Level
+from code_jax.shapes import Images, Latents, Level, Numbers
 
 Shape = tuple[int, int, int]
 
@@ -112,7 +112,7 @@ class Tiled(Wrapper):
         outside = (rows >= height) | (columns >= width)
         return places if beyond is None or unit == 1 else jnp.where(outside, beyond, places)
 
-    def extent(self, unit: int) -> tuple[jax.Array, jax.Array]:
+    def extent(self, unit: int) -> tuple[Int[Array, ""], Int[Array, ""]]:
         """Height and width of the picture in pixels (unit `factor`), or in what z is of (unit 1)."""
         height, width = -(-self.size * unit // self.factor)
         return height, width
@@ -221,7 +221,7 @@ def tiled(
     )  # fmt: skip
 
 
-def inside(denoiser: Denoiser, wrapper: Callable[..., Denoiser], *numbers: jax.typing.ArrayLike) -> Denoiser:
+def inside(denoiser: Denoiser, wrapper: Callable[..., Denoiser], *numbers: Numbers) -> Denoiser:
     """A denoiser in a wrapper with numbers, [] or [B].
 
     Of tiles each window has its own, since a window is what the prior knows; numbers of several images go with their windows.

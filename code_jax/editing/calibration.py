@@ -66,9 +66,9 @@ class Calibration:
     settings: Mapping[str, Any]
     pictures: int
     quantiles: Mapping[str, Float[np.ndarray, "7 ..."]]
-    mean: Float[np.ndarray, 6]
+    mean: Float[np.ndarray, " 6"]
     inverse: Float[np.ndarray, "6 6"]
-    distances: Float[np.ndarray, 101]
+    distances: Float[np.ndarray, " 101"]
 
     @classmethod
     def of(cls, prior: Prior, statistics: PictureStatistics, **settings: Any) -> Calibration:

@@ -24,7 +24,7 @@ from code_jax.models.unet import UNet2DModel
 from code_jax.shapes import Images, Level, PerImage, Scalar
 
 Params = Any
-Function = Callable[..., jax.Array]
+Function = Callable[..., Images]
 
 
 @dataclasses.dataclass(frozen=True)

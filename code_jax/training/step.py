@@ -19,7 +19,7 @@ from code_jax.shapes import Images, PerImage, Scalar
 from code_jax.training.recipe import Recipe
 
 Params = Any
-Apply = Callable[..., jax.Array]
+Apply = Callable[..., Images]
 Squares = Float[Array, "batch side side channels"]
 
 
