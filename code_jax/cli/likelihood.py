@@ -9,12 +9,10 @@ import os
 from pathlib import Path
 from typing import Any
 
-from code_jax.cli.arguments import check_batch_size, check_seed, count
-from code_jax.cli.readings import Facts, print_objects, print_table, told
-from code_jax.cli.runtime import keep_compiled, use_cores
+from code_jax.cli.arguments import count
+from code_jax.cli.readings import Facts, Form, add_inputs, add_run, prepared, tell
 from code_jax.cli.settings import add_option, warn_of_precision
 from code_jax.editing.options import OPTIONS
-from code_jax.priors import DEFAULT
 
 _DESCRIPTION = """Tells the density that a prior gives to pictures with noise of its first level
 sigma_0, in bits per dimension of 8-bit values: -log2 p/D + log2 127.5, as a
@@ -34,50 +32,29 @@ def add_to(commands: Any) -> None:
     """Adds the command to the parser."""
     about = "tell how likely a prior finds pictures"
     parser = commands.add_parser("likelihood", help=about, description=_DESCRIPTION, epilog=_EPILOG)
-    add = parser.add_argument
-    add("inputs", nargs="+", metavar="INPUT", help="pictures and folders of pictures")
-    add("--prior", default=DEFAULT, help=f"name, hub id, folder, file (default: {DEFAULT})")
-    add("--fit", choices=("resize", "crop", "tile"), default="resize", help="squash, take the centre, or windows")
-    add("--seed", type=count, default=0, help="noise and probes come from it and the pixels")
-    add("--probes", type=_probes, default=2, metavar="N|exact", help="for the trace, of which +- is told (default: 2)")
-    add("--json", action="store_true", help="print a JSON object a picture, not a table")
+    add_inputs(parser)
+    parser.add_argument("--probes", type=_probes, default=2, metavar="N|exact", help="for the trace: +- is theirs (default: 2)")
     seldom = parser.details("details of the method")
     for name in _SETTINGS:
         add_option(seldom, OPTIONS[name])
-    run_of = parser.details("details of the run")
-    add = run_of.add_argument
-    add("--batch-size", type=count, help="pictures on a device at a time (default: 1 on a CPU, or 8)")
-    add("--precision", default="float32", metavar="float32|bfloat16", help="inside the network")
-    parser.add_progress(run_of)
+    run_of = add_run(parser, ("resize", "crop", "tile"))
+    run_of.add_argument("--precision", default="float32", metavar="float32|bfloat16", help="inside the network")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Prints a line for each picture; 1 if some cannot be read."""
     from code_jax.editing.likelihood import log_likelihood
-    from code_jax.priors.hash import prior_hash
-    from code_jax.priors.load import load_prior
-    from code_jax.runs.gauge import Gauge, readings
-    from code_jax.runs.micro_batch import default_micro_batch
+    from code_jax.runs.gauge import Gauge
     from code_jax.runs.sources import find_sources
 
-    check_batch_size(args.batch_size)
-    check_seed(args.seed)
     sources = find_sources(args.inputs, Path(os.devnull))
     options = {name: getattr(args, name) for name in _SETTINGS if getattr(args, name) is not None} | {"probes": args.probes}
-    keep_compiled()
-    use_cores()
-    prior = load_prior(args.prior, precision=args.precision)
+    prior, size = prepared(args)
     warn_of_precision(args.precision)
-    size = args.batch_size or default_micro_batch()
     measure, pictures = functools.partial(log_likelihood, **options), None if args.fit == "tile" else len(sources)
     gauge = Gauge.on_devices(measure, prior, args.seed, size, pictures)
-    lines = told(readings(sources, gauge, args.fit), _facts, len(sources), args.progress, _BROKEN)
-    if args.json:
-        noted = {name: getattr(args, name) for name in ("prior", "precision", "fit")} | options
-        common = {"settings": noted, "prior_hash": prior_hash(prior), "seed": args.seed, "micro_batch": size}
-        return print_objects(lines, common)
-    return print_table(lines, "bits/dim      +-", _row, _end)
+    return tell(args, sources, gauge, options, Form(_facts, _BROKEN, "bits/dim      +-", _row, _end))
 
 
 def _facts(found: Any) -> Facts | None:

@@ -10,10 +10,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from code_jax.cli.arguments import check_batch_size, check_seed, count, path
-from code_jax.cli.readings import Facts, print_objects, print_table, told
-from code_jax.cli.runtime import keep_compiled, use_cores
-from code_jax.priors import DEFAULT
+from code_jax.cli.arguments import path
+from code_jax.cli.readings import Facts, Form, add_inputs, add_run, prepared, tell
 
 _DESCRIPTION = """Tells of each picture the deviation of its noise (of values in [-1, 1], by its
 finest wavelet), and where the prior is calibrated (code-jax calibrate): the
@@ -32,16 +30,9 @@ def add_to(commands: Any) -> None:
     """Adds the command to the parser."""
     about = "tell a picture's noise, and how strange it is"
     parser = commands.add_parser("statistics", help=about, description=_DESCRIPTION, epilog=_EPILOG)
-    add = parser.add_argument
-    add("inputs", nargs="+", metavar="INPUT", help="pictures and folders of pictures")
-    add("--prior", default=DEFAULT, help=f"name, hub id, folder, file (default: {DEFAULT})")
-    add("--calibration", type=path, metavar="FILE", help="of the prior, where it is not beside it")
-    add("--fit", choices=("resize", "crop"), default="resize", help="squash, or take the centre")
-    add("--seed", type=count, default=0, help="noise comes from it and the pixels")
-    add("--json", action="store_true", help="print a JSON object a picture, not a table")
-    run_of = parser.details("details of the run")
-    run_of.add_argument("--batch-size", type=count, help="pictures on a device at a time (default: 1 on a CPU, or 8)")
-    parser.add_progress(run_of)
+    add_inputs(parser)
+    parser.add_argument("--calibration", type=path, metavar="FILE", help="of the prior, where it is not beside it")
+    add_run(parser)
     parser.set_defaults(run=run)
 
 
@@ -49,19 +40,12 @@ def run(args: argparse.Namespace) -> int:
     """Prints a line for each picture; 1 if some cannot be read."""
     from code_jax.editing.statistics import NUM_STEPS, SIGMAS, picture_statistics
     from code_jax.errors import UserError
-    from code_jax.priors.hash import prior_hash
-    from code_jax.priors.load import load_prior
     from code_jax.runs.calibrations import load_calibration
-    from code_jax.runs.gauge import Gauge, readings
-    from code_jax.runs.micro_batch import default_micro_batch
+    from code_jax.runs.gauge import Gauge
     from code_jax.runs.sources import find_sources
 
-    check_batch_size(args.batch_size)
-    check_seed(args.seed)
     sources = find_sources(args.inputs, Path(os.devnull))
-    keep_compiled()
-    use_cores()
-    prior = load_prior(args.prior)
+    prior, size = prepared(args)
     calibration = None
     settings: dict[str, Any] = {"sigmas": list(SIGMAS), "num_steps": NUM_STEPS}
     try:
@@ -73,15 +57,9 @@ def run(args: argparse.Namespace) -> int:
         if args.calibration is not None:
             raise
         print(f"code-jax: warning: {error}", file=sys.stderr)
-    size = args.batch_size or default_micro_batch()
     gauge = Gauge.on_devices(functools.partial(picture_statistics, **settings), prior, args.seed, size, len(sources))
     facts = functools.partial(_facts, calibration=calibration, prior=prior)
-    lines = told(readings(sources, gauge, args.fit), facts, len(sources), args.progress, _BROKEN)
-    if args.json:
-        noted = {"prior": args.prior, "fit": args.fit} | settings
-        common = {"settings": noted, "prior_hash": prior_hash(prior), "seed": args.seed, "micro_batch": size}
-        return print_objects(lines, common)
-    return print_table(lines, "  noise   sigma  at least as strange", _row, _end)
+    return tell(args, sources, gauge, settings, Form(facts, _BROKEN, "  noise   sigma  at least as strange", _row, _end))
 
 
 def _facts(found: Any, calibration: Any, prior: Any) -> Facts | None:

@@ -84,7 +84,7 @@ def clipped_quantile(values: Images, quantile: Numbers, s_max: Numbers) -> Float
     low = jnp.ones((values.shape[0],) + (1,) * len(axes), values.dtype)
     quantile, s_max = (jnp.asarray(number, values.dtype).reshape(-1, *(1,) * len(axes)) for number in (quantile, s_max))
 
-    def halve(_: int, bounds: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+    def halve(_: jax.Array, bounds: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
         low, high = bounds
         middle = (low + high) / 2
         enough = jnp.mean(values <= middle, axes, keepdims=True, dtype=values.dtype) >= quantile

@@ -74,7 +74,7 @@ def nearest(operator: Operator, given: Images, near: Images, weight: Level, step
 
     tiny = jnp.finfo(near.dtype).tiny
 
-    def step(_: int, state: tuple[Images, ...]) -> tuple[Images, ...]:
+    def step(_: jax.Array, state: tuple[Images, ...]) -> tuple[Images, ...]:
         x, rest, along = state
         image, size = normal(along), dot(rest, rest)
         length = size / jnp.maximum(dot(along, image), tiny)
