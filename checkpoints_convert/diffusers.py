@@ -19,6 +19,7 @@ from checkpoints_convert.state_dict import canonical
 from checkpoints_convert.weights import DIFFUSERS, TRANSFORMERS, find_weights, read_weights
 from code_jax.documents import read_json
 from code_jax.errors import UserError, brief
+from code_jax.models.config import NOT_OF_DIFFUSERS
 
 _NETWORKS = ("unet", "unet_ema", "transformer")
 _BESIDE = (*CODECS, "text_encoder")
@@ -78,7 +79,7 @@ def read_diffusers(folder: str | Path) -> Contents:
     config, told = read_json(network / "config.json"), read_json(scheduler)
     if "scheduler" in parts:  # diffusers reads the config as this class's, whichever wrote it
         told |= {"_read_as": parts["scheduler"]}
-    _check_together(folder, config, told, beside)
+    _check_together(folder, config, told, "text_encoder" in parts or "text_encoder" in beside)
     codec = read_codec(folder) if set(CODECS) & set(beside) else None
     text = read_text_encoder(folder) if "text_encoder" in beside else None
     translate, rename = next((layout for known, *layout in _LAYOUTS if known(config)), (dict, lambda state, _: state))
@@ -86,7 +87,7 @@ def read_diffusers(folder: str | Path) -> Contents:
     return Contents(ours, told, lambda: rename(canonical(read_weights(network)), ours), codec, text)
 
 
-def _check_together(folder: Path, config: Mapping[str, Any], scheduler: Mapping[str, Any], beside: Mapping[str, Path]) -> None:
+def _check_together(folder: Path, config: Mapping[str, Any], scheduler: Mapping[str, Any], has_text: bool) -> None:
     """Raises UserError for files of two models."""
     fourier, kind = is_ncsnpp(config), scheduler.get("_class_name")
     if fourier != (kind == "ScoreSdeVeScheduler"):
@@ -94,10 +95,8 @@ def _check_together(folder: Path, config: Mapping[str, Any], scheduler: Mapping[
         raise UserError(
             f"the network in {folder} is told {told}, and its scheduler {brief(kind)} is of another kind: files of two models"
         )
-    reads_text = config.get("_class_name") == "UNet2DConditionModel"
-    if reads_text != ("text_encoder" in beside):
-        why = "looks at a text, and there is no text_encoder" if reads_text else "looks at no text, and there is a text_encoder"
-        raise UserError(f"the network in {folder} {why}: these are no files of one model, or not all")
+    if has_text and config.get("_class_name") != "UNet2DConditionModel":
+        raise UserError(f"the network in {folder} looks at no text, and there is a text_encoder: these are no files of one model")
 
 
 FOLDER = Folder("config.json (diffusers)", is_diffusers, read_diffusers)
@@ -112,10 +111,9 @@ def write_diffusers(contents: Contents, folder: Path) -> None:
     kind = "latents" if contents.codec is not None else contents.network.get("_class_name")
     if kind != "UNet2DModel" or contents.scheduler["_class_name"] not in ("DDPMScheduler", "ScoreSdeVpScheduler"):
         raise UserError(f"diffusers has no pipeline for this prior ({brief(kind)}): write it with --to orbax (format='orbax')")
-    if "num_attention_heads" in contents.network:
-        raise UserError(
-            "diffusers' UNet2DModel cannot have heads of different sizes, as this network does: write it with --to orbax"
-        )
+    for foreign in NOT_OF_DIFFUSERS.keys() & contents.network.keys():
+        what = NOT_OF_DIFFUSERS[foreign]
+        raise UserError(f"diffusers' UNet2DModel cannot have {what}, as this network does: write it with --to orbax")
     state = {name: np.ascontiguousarray(tensor) for name, tensor in contents.state().items()}  # others would be scrambled
     index = {
         "_class_name": "DDPMPipeline",
@@ -155,7 +153,7 @@ def _parts(folder: Path) -> dict[str, Any]:
             raise UserError(f"{folder} has the part {part} ({brief(kind)}): {_FOREIGN_PARTS[part]}, which is not supported")
         if part not in (*_NETWORKS, *_BESIDE, *_ASIDE, "scheduler"):
             raise UserError(f"{folder} has the part {brief(part)} ({brief(kind)}), which no prior here has")
-        if part in _BESIDE and not (folder / part).is_dir():
+        if part in CODECS and not (folder / part).is_dir():  # a prompt's embedding may take a text encoder's place
             raise UserError(f"{folder} lacks the part {part} ({brief(kind)}), which model_index.json names: it is not whole")
     if parts.get("unet", "UNet2DModel") not in ("UNet2DModel", "UNet2DConditionModel"):
         raise UserError(f"{folder} has a {brief(parts['unet'])} for its unet, which is not supported; give UNet2DModel")

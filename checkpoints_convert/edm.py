@@ -73,6 +73,19 @@ def convert_edm(
     return Contents(_song_config(inner, levels, taps) | network, scheduler, lambda: inner)
 
 
+def convert_bare_edm(state: Mapping[str, np.ndarray], precondition: str | None = None) -> Contents:
+    """What a state dict that has left its pickle holds; see `convert_edm`.
+
+    Raises:
+        UserError: for EDM2's networks of latents as well, whose pickle alone tells how the latents are scaled.
+    """
+    contents = convert_edm(state, precondition)
+    channels = contents.network.get("img_channels", 3)
+    if channels not in (1, 3):
+        raise UserError(f"an EDM2 network of {channels} channels is one of latents, whose scale its pickle tells: give the .pkl")
+    return contents
+
+
 # Arguments of the wrappers that say how the network is scaled, and those that say nothing of it.
 _WRAPPER = ("sigma_min", "sigma_max", "sigma_data", "beta_d", "beta_min", "M", "epsilon_t", "C_1", "C_2")
 
@@ -187,8 +200,6 @@ def _dhariwal_config(state: Mapping[str, np.ndarray], levels: list[int], taps: t
         raise UserError(
             f"a DhariwalUNet of {min(channels)} channels is not supported: its norms have fewer than {_GROUPS} groups"
         )
-    if mapping.shape[1] != channels[0]:
-        raise UserError(f"the noise is embedded in {mapping.shape[1]} sinusoids, not in the {channels[0]} of the first level")
     attending = [size in _attending(state, levels, "qkv") for size in levels]
     return {
         "_class_name": "UNet2DModel",
@@ -196,6 +207,7 @@ def _dhariwal_config(state: Mapping[str, np.ndarray], levels: list[int], taps: t
         "in_channels": _get(state, f"enc.{top}x{top}_conv.weight", 4).shape[1],
         "out_channels": _get(state, "out_conv.weight", 4).shape[0],
         "time_embedding_dim": mapping.shape[0],
+        **({} if mapping.shape[1] == channels[0] else {"time_sinusoids": mapping.shape[1]}),
         "down_block_types": ["AttnDownBlock2D" if attention else "ResnetDownsampleBlock2D" for attention in attending],
         "up_block_types": ["AttnUpBlock2D" if attention else "ResnetUpsampleBlock2D" for attention in reversed(attending)],
         "block_out_channels": channels,

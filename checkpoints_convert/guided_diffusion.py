@@ -137,8 +137,6 @@ def _infer_config(state: Mapping[str, np.ndarray], facts: GuidedDiffusion) -> di
     attends = [f"output_blocks.{k}.1.qkv.weight" in state for k in firsts]
     plain = ("ResnetDownsampleBlock2D", "ResnetUpsampleBlock2D") if by_resnet else ("DownBlock2D", "UpBlock2D")
     width, sinusoids = _get(state, "time_embed.0.weight", 2).shape
-    if sinusoids != channels[0]:
-        raise UserError(f"the time is embedded in {sinusoids} sinusoids, not in the {channels[0]} of the first level")
     in_channels, outputs = _get(state, "input_blocks.0.0.weight", 4).shape[1], _get(state, "out.2.weight", 4).shape[0]
     modulates = _get(state, "middle_block.0.emb_layers.1.weight").shape[0] == 2 * channels[-1]
     return {
@@ -148,6 +146,7 @@ def _infer_config(state: Mapping[str, np.ndarray], facts: GuidedDiffusion) -> di
         "flip_sin_to_cos": True,
         "freq_shift": 0,
         "time_embedding_dim": width,
+        **({} if sinusoids == channels[0] else {"time_sinusoids": sinusoids}),
         "down_block_types": ["AttnDownBlock2D" if attention else plain[0] for attention in attends],
         "up_block_types": ["AttnUpBlock2D" if attention else plain[1] for attention in reversed(attends)],
         "block_out_channels": channels,

@@ -11,7 +11,7 @@ import numpy as np
 
 from checkpoints_convert.contents import Contents
 from checkpoints_convert.dit import convert_dit, is_dit
-from checkpoints_convert.edm import convert_edm, is_edm
+from checkpoints_convert.edm import convert_bare_edm, is_edm
 from checkpoints_convert.guided_diffusion import GuidedDiffusion, convert_guided_diffusion
 from checkpoints_convert.latent import read_codec
 from checkpoints_convert.nvlabs import SUFFIX, read_nvlabs
@@ -61,7 +61,7 @@ def _names(facts: type) -> tuple[str, ...]:
 _FORMATS: tuple[tuple[Callable[[State], bool], str, tuple[str, ...], Callable[..., Contents]], ...] = (
     (is_score_sde, "score_sde weights", _names(ScoreSDE), lambda state, **facts: convert_score_sde(state, ScoreSDE(**facts))),
     (is_dit, "DiT weights", ("num_heads", "codec"), convert_dit),
-    (is_edm, "EDM weights", ("precondition",), convert_edm),
+    (is_edm, "EDM weights", ("precondition",), convert_bare_edm),
     (
         lambda state: any("input_blocks.0.0." in name for name in state),
         "guided-diffusion weights",

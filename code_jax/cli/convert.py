@@ -22,6 +22,7 @@ tell. No code in any file is run, and PyTorch is not needed.
 _FACTS: dict[str, tuple[str, dict[str, Any]]] = {  # what is told of a file, and what it is told by
     "image_size": ("side of the training images (guided-diffusion: 256)", {"type": int}),
     "codec": ("autoencoder of a network of latents: folder or hub id", {"metavar": "PRIOR"}),
+    "prompt": ("embedding of a text, for a network that looks at one", {"metavar": "SAFETENSORS"}),
     "sde": ("of score_sde's DDPM++", {"metavar": "vp|sub-vp"}),
     "fir": ("whether score_sde's network filters as it resizes", {"action": argparse.BooleanOptionalAction}),
     "precondition": ("of EDM's weights outside their pickle", {"metavar": "CLASS"}),
@@ -57,8 +58,9 @@ def run(args: argparse.Namespace) -> int:
 
     check_new(Path(args.dest))  # before gigabytes are read
     facts = {name: getattr(args, name) for name in _FACTS if getattr(args, name) is not None}
-    if facts and not Path(args.source).is_file():
-        raise UserError(f"--{next(iter(facts)).replace('_', '-')} is told of a file of weights, which {args.source} is not")
+    of_files = [name for name in facts if name != "prompt"]
+    if of_files and not Path(args.source).is_file():
+        raise UserError(f"--{of_files[0].replace('_', '-')} is told of a file of weights, which {args.source} is not")
     prior = load_prior(args.source, revision=args.revision, **facts)
     save_prior(prior if args.measure is None else _measured(prior, args.measure), args.dest, format=args.to)
     print(f"wrote {args.dest}")

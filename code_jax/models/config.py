@@ -15,7 +15,15 @@ ACTIVATIONS = ("silu", "swish", "mish", "gelu", "relu")
 
 _MAX_LAYERS, _MAX_BLOCKS = 32, 100  # of a level; of the way down: levels × layers
 
-_OPTIONAL = ("time_embedding_dim", "attention_head_dim", "num_attention_heads", "attn_norm_num_groups", "num_class_embeds")
+_OPTIONAL = (
+    "time_embedding_dim", "time_sinusoids", "attention_head_dim", "num_attention_heads", "attn_norm_num_groups",
+    "num_class_embeds",
+)  # fmt: skip
+NOT_OF_DIFFUSERS = {
+    "time_sinusoids": "another number of sinusoids than of channels",
+    "num_attention_heads": "heads of different sizes",
+}
+"""Options that diffusers' class does not have, and what they are for; None is what it does."""
 
 # Options of UNet2DModel that this network answers to with one value only, and what any other value would make of it.
 _ONLY: dict[str, tuple[Any, str]] = {
@@ -39,6 +47,7 @@ class UNet2DConfig:
         center_input_sample: map inputs from [0, 1] to [-1, 1] first.
         freq_shift, flip_sin_to_cos: variant of the sinusoidal time embedding.
         time_embedding_dim: width of the time embedding; None is four times the first level's channels.
+        time_sinusoids: sines and cosines that it is made of; None is the first level's channels, as in diffusers' class.
         down_block_types, up_block_types: one name a level, from the finest level down and from the coarsest up.
         block_out_channels: channels of each level, finest first.
         layers_per_block: residual blocks of a level on the way down (one more on the way up).
@@ -66,6 +75,7 @@ class UNet2DConfig:
     freq_shift: float = 0
     flip_sin_to_cos: bool = True
     time_embedding_dim: int | None = None
+    time_sinusoids: int | None = None
     down_block_types: tuple[str, ...] = ("DownBlock2D", "AttnDownBlock2D", "AttnDownBlock2D", "AttnDownBlock2D")
     up_block_types: tuple[str, ...] = ("AttnUpBlock2D", "AttnUpBlock2D", "AttnUpBlock2D", "UpBlock2D")
     block_out_channels: tuple[int, ...] = (224, 448, 672, 896)
@@ -132,8 +142,8 @@ class UNet2DConfig:
             raise UserError(f"norm_eps is {brief(self.norm_eps)}; it must lie in (0, 1]")
         if not 1e-3 <= self.mid_block_scale_factor <= 1e3:
             raise UserError(f"mid_block_scale_factor is {brief(self.mid_block_scale_factor)}; it must lie in [0.001, 1000]")
-        if not 0 <= self.freq_shift < self.block_out_channels[0] // 2:
-            most = self.block_out_channels[0] // 2
+        most = self.sinusoids // 2
+        if not 0 <= self.freq_shift < most:
             raise UserError(f"freq_shift is {brief(self.freq_shift)}; it must be at least 0 and below the {most} frequencies")
 
     def _check_heads(self) -> None:
@@ -146,6 +156,11 @@ class UNet2DConfig:
             raise UserError(f"attention_head_dim {head} is more than the {min(attending)} channels of an attention")
         if wrong := [channels for channels in attending if channels % heads]:
             raise UserError(f"num_attention_heads {heads} does not divide the {wrong[0]} channels of an attention")
+
+    @property
+    def sinusoids(self) -> int:
+        """Sines and cosines that embed a time."""
+        return self.time_sinusoids or self.block_out_channels[0]
 
     def head_channels(self, channels: int) -> int:
         """Channels of a head of an attention over so many channels."""
@@ -169,8 +184,7 @@ class UNet2DConfig:
     def to_diffusers(self) -> dict[str, Any]:
         """The mapping that diffusers' ``UNet2DModel.from_config`` reads."""
         values = {name: list(value) if isinstance(value, tuple) else value for name, value in dataclasses.asdict(self).items()}
-        if self.num_attention_heads is None:
-            del values["num_attention_heads"]
+        values = {name: value for name, value in values.items() if value is not None or name not in NOT_OF_DIFFUSERS}
         height, width = self.sample_size
         return {"_class_name": "UNet2DModel", **values, "sample_size": height if height == width else [height, width]}
 

@@ -144,7 +144,7 @@ class UNet2DModel(nn.Module):
     def __call__(self, x: jax.Array, t: jax.Array, train: bool = False, condition: jax.Array | None = None) -> jax.Array:
         config, dtype = self.config, self.dtype
         channels = config.block_out_channels
-        embedding = timestep_embedding(t, channels[0], config.flip_sin_to_cos, config.freq_shift)
+        embedding = timestep_embedding(t, config.sinusoids, config.flip_sin_to_cos, config.freq_shift)
         width = config.time_embedding_dim or 4 * channels[0]
         embedding = TimestepEmbedding(width, dtype, name="time_embedding")(embedding)
         if config.num_class_embeds is not None:

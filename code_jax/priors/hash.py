@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from code_jax.models.config import NOT_OF_DIFFUSERS
 from code_jax.models.networks import config_of
 from code_jax.models.unet import UNet2DModel
 from code_jax.priors.autoencoding import Autoencoding
@@ -72,7 +73,7 @@ def _describe(function: Any) -> Any:
         config = dataclasses.asdict(function.network.config)
         if not isinstance(function.network, UNet2DModel):
             return {"kind": type(function.network).__name__} | config
-        later = [name for name in ("num_attention_heads", "num_class_embeds") if config[name] is None]
+        later = [name for name in (*NOT_OF_DIFFUSERS, "num_class_embeds") if config[name] is None]
         for name in later:  # options that came later: priors without them keep the hash they had
             del config[name]
         return config

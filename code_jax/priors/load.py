@@ -11,7 +11,7 @@ from code_jax.errors import UserError, brief, nearest
 from code_jax.priors import DEFAULT
 from code_jax.priors.hub import HUB_ID, download, fetch
 from code_jax.priors.prior import Prior
-from code_jax.priors.read import read_prior
+from code_jax.priors.read import read_prior, with_prompt
 
 PRECISIONS = ("float32", "bfloat16")
 
@@ -51,7 +51,8 @@ def load_prior(name: str | Path = DEFAULT, *, revision: str | None = None, preci
         revision: branch, tag or commit of a hub id.
         precision: "float32" or "bfloat16", of the network's convolutions and products; weights stay float32.
         facts: what a file's weights do not tell, such as ``sde="vp", image_size=32`` of score_sde's, or ``codec``, the folder or
-            hub id of the autoencoder of a network of latents; what is missing is named.
+            hub id of the autoencoder of a network of latents; what is missing is named. And of a network that looks at a text
+            ``prompt``, a safetensors file with one tensor [tokens, channels], the embedding of another prompt than the empty one.
 
     Returns:
         A `Prior`.
@@ -67,19 +68,20 @@ def load_prior(name: str | Path = DEFAULT, *, revision: str | None = None, preci
     """
     if precision not in PRECISIONS:
         raise UserError(f"precision {precision!r} is unknown; choose from {', '.join(PRECISIONS)}")
-    name = str(name)
+    name, prompt = str(name), facts.pop("prompt", None)
     if facts and not os.path.exists(name):
         raise UserError(f"{next(iter(facts))} is told of a file of weights, and there is no file {name}")
     if name in bundled_priors():
         with resources.as_file(_bundle() / name) as folder:
-            prior = read_prior(folder)
+            prior = read_prior(folder, prompt=prompt)
     elif os.path.isdir(name) or os.path.isfile(name):
         codec = str(facts.get("codec", ""))
         if HUB_ID.fullmatch(codec) and not os.path.isdir(codec):
             facts["codec"] = download(codec)
-        prior = read_prior(Path(name), **facts)
+        prior = read_prior(Path(name), prompt=prompt, **facts)
     elif HUB_ID.fullmatch(name):
         prior = fetch(name, revision)
+        prior = prior if prompt is None else with_prompt(prior, prompt)
     else:
         names = bundled_priors()
         known = f"a bundled name ({', '.join(names)}), folder, file or hub id org/name"

@@ -26,11 +26,14 @@ from code_jax.priors.weights import from_state_dict
 if TYPE_CHECKING:
     from checkpoints_convert.contents import Contents, Part
 
+_PROMPT = "empty_prompt"  # among the parameters of a network that looks at a text, whatever the prompt
+
 
 def read_prior(path: Path, **facts: Any) -> Prior:
     """The prior of a folder or of a file of weights, in any format that is known here.
 
-    `facts` are what a file's weights do not tell, by the names that `checkpoints_convert.recognize` has for its format.
+    `facts` are what a file's weights do not tell, by the names that `checkpoints_convert.recognize` has for its format; and of a
+    network that looks at a text the ``prompt`` (`read_prompt`).
 
     Raises:
         UserError: for another format, for a fact that is none of it, and for what is missing or does not fit.
@@ -38,15 +41,18 @@ def read_prior(path: Path, **facts: Any) -> Prior:
     from checkpoints_convert.folders import read_folder
     from checkpoints_convert.recognize import read_file
 
+    prompt = facts.pop("prompt", None)
     if path.is_file():
-        return to_prior(read_file(path, **facts))
+        return to_prior(read_file(path, **facts), prompt)
     if facts:
         raise UserError(f"{next(iter(facts))} is told of a file of weights; the folder {path} says it itself")
-    return to_prior(read_folder(path))
+    return to_prior(read_folder(path), prompt)
 
 
-def to_prior(contents: Contents) -> Prior:
+def to_prior(contents: Contents, prompt: Path | None = None) -> Prior:
     """The prior of what a checkpoint holds; its configs are understood before its weights are read.
+
+    A `prompt` (`read_prompt`) takes the place of the empty one and of the encoder that embeds it.
 
     Raises:
         UserError: names what is not supported or does not fit.
@@ -54,6 +60,7 @@ def to_prior(contents: Contents) -> Prior:
     (network, takes_mean), scaling = read_network(contents.network), read_scaling(contents.scheduler)
     patches = _patches(contents.network.get(PATCHES))
     codec, text = (_beside(part) for part in (contents.codec, contents.text_encoder))
+    told = {} if prompt is None else {_PROMPT: read_prompt(prompt, network)}
     latents: Any = network.inputs["x"].shape[1:]
     if codec is None and isinstance(network, (DiT, UNet2DConditionModel)):
         raise UserError("the network is one of latents, and there is no autoencoder: give its folder or hub id as codec")
@@ -61,8 +68,12 @@ def to_prior(contents: Contents) -> Prior:
     state = contents.state()
     if takes_mean:
         state = {name: _mean_half(name, tensor) for name, tensor in state.items()}
-    if text is not None:
-        state |= {"empty_prompt": _empty_prompt(text, contents.text_encoder)}
+    state |= told or ({} if text is None else {_PROMPT: _empty_prompt(text, contents.text_encoder)})
+    if isinstance(network, UNet2DConditionModel) and _PROMPT not in state:
+        raise UserError(
+            "the network looks at a text, and there is no text_encoder: this model is not whole; or give a prompt's embedding "
+            "as prompt, a file of safetensors"
+        )
     prior = Prior.of_network(network, from_state_dict(network, state), scaling).replace(patches=patches)
     if shape is None or contents.codec is None:
         return prior
@@ -80,6 +91,32 @@ def _empty_prompt(network: CLIPTextModel, part: Any) -> np.ndarray:
     """The embedding of the empty prompt, [tokens, channels]."""
     params = from_state_dict(network, part.state())
     return np.asarray(jax.jit(network.apply)({"params": params}, network.config.empty_prompt())[0])
+
+
+def read_prompt(path: str | Path, network: Denoising) -> np.ndarray:
+    """The embedding of a prompt, [tokens, channels] for a network that looks at it: the one tensor of a file of safetensors.
+
+    Raises:
+        UserError: for a network that looks at no text, and a file that holds anything else.
+    """
+    from checkpoints_convert.tensors import read_tensors
+
+    if not isinstance(network, UNet2DConditionModel):
+        raise UserError(f"prompt {brief(str(path))} is for a network that looks at a text, which this one does not")
+    if not Path(path).is_file():
+        raise UserError(f"there is no file {brief(str(path))} with a prompt's embedding")
+    wanted = network.config.prompt_tokens, network.config.cross_attention_dim
+    tensors = list(read_tensors(path).values())
+    if len(tensors) != 1 or tensors[0].shape not in (wanted, (1, *wanted)):
+        shapes = ", ".join(str(list(tensor.shape)) for tensor in tensors[:4])
+        raise UserError(f"{path} holds {len(tensors)} tensors ({shapes}); a prompt's embedding is one of {list(wanted)}")
+    return tensors[0].reshape(wanted)
+
+
+def with_prompt(prior: Prior, path: str | Path) -> Prior:
+    """A prior that looks at another prompt than the empty one (`read_prompt`)."""
+    prompt = read_prompt(path, prior.function.network)  # type: ignore[attr-defined]
+    return prior.replace(params=prior.params | {_PROMPT: prompt.astype(np.float32)})
 
 
 def read_network(config: Mapping[str, Any]) -> tuple[Denoising, bool]:

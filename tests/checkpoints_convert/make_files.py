@@ -23,14 +23,15 @@ _EDM2 = {"model_channels": 8, "channel_mult": [1], "num_blocks": 1, "attn_resolu
 
 
 @torch.no_grad()
-def main() -> None:
+def write(folder: Path) -> None:
+    """Writes the files to a folder."""
     golden, x, sigmas = {}, nchw(images(3)), torch.from_numpy(SIGMAS)
     labels = torch.nn.functional.one_hot(torch.from_numpy(LABELS), 5).float()
 
     networks = load("edm", "training.networks")
     network = weighted(networks.EDMPrecond(8, 3, 5, model_type="SongUNet", **_SONG)).requires_grad_(False)
     content = {"ema": network, "loss_fn": None, "augment_pipe": None, "dataset_kwargs": {"path": "data"}}
-    (FOLDER / "edm.pkl").write_bytes(pickle.dumps(content))
+    (folder / "edm.pkl").write_bytes(pickle.dumps(content))
     golden["edm"] = nhwc(network(x, sigmas, labels))
 
     networks, encoders, dnnlib = load_all("edm2", "training.networks_edm2", "training.encoders", "dnnlib")
@@ -42,7 +43,7 @@ def main() -> None:
         ("edm2-latent", encoders.StabilityVAEEncoder(), latent),
     ):
         content = dnnlib.EasyDict(encoder=encoder, dataset_kwargs=None, loss_fn=None, ema=ema.half())
-        (FOLDER / f"{name}.pkl").write_bytes(pickle.dumps(content))
+        (folder / f"{name}.pkl").write_bytes(pickle.dumps(content))
 
     network = weighted(score_sde({"nf": 8, "ch_mult": (1,), "attn_resolutions": (), "progressive_input": "none"}))
     learned = [parameter for parameter in network.parameters() if parameter.requires_grad]
@@ -51,10 +52,10 @@ def main() -> None:
     training["module.sigmas"] = network.sigmas
     average = {"decay": 0.999, "num_updates": 7, "shadow_params": [parameter.detach() for parameter in learned]}
     optimizer = torch.optim.Adam(network.parameters()).state_dict()
-    torch.save({"optimizer": optimizer, "model": training, "ema": average, "step": 7}, FOLDER / "score_sde.pth")
+    torch.save({"optimizer": optimizer, "model": training, "ema": average, "step": 7}, folder / "score_sde.pth")
     golden["score_sde"] = nhwc(network(x, sigmas))
-    np.savez_compressed(FOLDER / "files.npz", **golden)
+    np.savez_compressed(folder / "files.npz", **golden)
 
 
 if __name__ == "__main__":
-    main()
+    write(FOLDER)

@@ -5,6 +5,7 @@ Run as ``REFERENCES=folder python -m tests.checkpoints_convert.make_layouts``; s
 
 from __future__ import annotations
 
+import functools
 import gzip
 import json
 from pathlib import Path
@@ -12,7 +13,17 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from tests.checkpoints_convert.layouts import ADM, DHARIWAL, LABELS, SCORE_SDE, SIGMAS, SKIP_BLOCKS, TIMES, images
+from tests.checkpoints_convert.layouts import (
+    ADM,
+    DHARIWAL,
+    LABELS,
+    ODD_SKIP_BLOCKS,
+    SCORE_SDE,
+    SIGMAS,
+    SKIP_BLOCKS,
+    TIMES,
+    images,
+)  # fmt: skip
 from tests.models.architectures import weights
 from tests.models.make_golden_networks import nchw, nhwc
 from tests.reference_code import ConfigDict, load
@@ -49,27 +60,37 @@ def score_sde(options: dict) -> torch.nn.Module:
     return load("score_sde_pytorch", "models.ncsnpp").NCSNpp(config)
 
 
-@torch.no_grad()
-def layouts() -> dict[str, np.ndarray]:
-    """For every layout its names and shapes, and its network's answers at eight noise levels."""
+def skip_blocks(config: dict) -> torch.nn.Module:
+    """NCSN++ as diffusers has it."""
     from diffusers import UNet2DModel
 
-    golden: dict[str, np.ndarray] = {}
+    return UNet2DModel(**{key: value for key, value in config.items() if not key.startswith("_")})
 
-    def add(name: str, network: torch.nn.Module, answer: torch.Tensor) -> None:
-        golden[name], golden[f"{name}.shapes"] = nhwc(answer), np.array(json.dumps(shapes(network)))
+
+@functools.cache
+@torch.no_grad()
+def answers() -> dict[str, np.ndarray]:
+    """For every layout its names and shapes, and its network's answers at eight noise levels."""
+    golden: dict[str, np.ndarray] = {}
+    sigmas, times, labels = torch.from_numpy(SIGMAS), torch.from_numpy(TIMES), torch.from_numpy(LABELS)
+
+    def add(name: str, made: torch.nn.Module, channels: int, *conditions: torch.Tensor | None) -> None:
+        network = weighted(made)
+        answer = network(nchw(images(channels)), *conditions)
+        golden[name] = nhwc(answer if isinstance(answer, torch.Tensor) else answer.sample)
+        golden[f"{name}.shapes"] = np.array(json.dumps(shapes(network)))
 
     for name, (_, options) in SCORE_SDE.items():
-        network = weighted(score_sde(options))
-        x = nchw(images(options.get("num_channels", 3)))
-        add(name, network, network(x, torch.from_numpy(TIMES if options.get("embedding_type") else SIGMAS)))
-    network = weighted(UNet2DModel(**{key: value for key, value in SKIP_BLOCKS.items() if not key.startswith("_")}))
-    add("skip-blocks", network, network(nchw(images(3)), torch.from_numpy(SIGMAS)).sample)
-    network = weighted(load("edm", "training.networks").DhariwalUNet(**DHARIWAL))
-    labels = torch.nn.functional.one_hot(torch.from_numpy(LABELS), 5).float()
-    add("dhariwal", network, network(nchw(images(3)), torch.from_numpy(TIMES), labels))
-    network = weighted(load("guided-diffusion", "guided_diffusion.unet").UNetModel(**ADM))
-    add("adm-classes", network, network(nchw(images(3)), torch.from_numpy(TIMES), torch.from_numpy(LABELS)))
+        add(name, score_sde(options), options.get("num_channels", 3), times if options.get("embedding_type") else sigmas)
+    for name, config in (("skip-blocks", SKIP_BLOCKS), ("odd-skip-blocks", ODD_SKIP_BLOCKS)):
+        add(name, skip_blocks(config), config["in_channels"], sigmas)
+    for name, options in DHARIWAL.items():
+        network = load("edm", "training.networks").DhariwalUNet(**options)
+        one_hot = torch.nn.functional.one_hot(labels, 5).float() if "label_dim" in options else None
+        add(name, network, options["in_channels"], times, one_hot)
+    for name, (_, options) in ADM.items():
+        network = load("guided-diffusion", "guided_diffusion.unet").UNetModel(**options)
+        add(name, network, options["in_channels"], times, *([labels] if "num_classes" in options else []))
     return golden
 
 
@@ -144,18 +165,20 @@ def _others() -> dict[str, dict]:
     for size in (256, 512):
         network = load("DiT", "models").DiT(size // 8, 2, 4, 1152, 28, 16)
         found[f"DiT-XL-2-{size}x{size}"] = {"format": "dit", "shapes": shapes(network)}
-    config = SKIP_BLOCKS | {
-        "sample_size": 256,
-        "block_out_channels": [128, 128, 256, 256, 256, 256, 256],
-        "down_block_types": [*["SkipDownBlock2D"] * 4, "AttnSkipDownBlock2D", *["SkipDownBlock2D"] * 2],
-        "up_block_types": [*["SkipUpBlock2D"] * 2, "AttnSkipUpBlock2D", *["SkipUpBlock2D"] * 4],
-        "layers_per_block": 2,
-    }
-    network = diffusers.UNet2DModel(**{key: value for key, value in config.items() if not key.startswith("_")})
-    scheduler = {"_class_name": "ScoreSdeVeScheduler", "sigma_min": 0.01, "sigma_max": 1348}
-    found["google/ncsnpp-celebahq-256"] = {
-        "format": "diffusers", "config": config, "scheduler": scheduler, "shapes": shapes(network),
-    }  # fmt: skip
+    for name, size, widths, attending, layers in (
+        ("celebahq-256", 256, [128, 128, *[256] * 5], 4, 2),
+        ("ffhq-1024", 1024, [16, 32, 64, 128, 256, *[512] * 3], 6, 1),
+    ):
+        kinds = ["AttnSkip" if level == attending else "Skip" for level in range(len(widths))]
+        config = SKIP_BLOCKS | {
+            "sample_size": size, "block_out_channels": widths, "layers_per_block": layers,
+            "down_block_types": [f"{kind}DownBlock2D" for kind in kinds],
+            "up_block_types": [f"{kind}UpBlock2D" for kind in reversed(kinds)],
+        }  # fmt: skip
+        found[f"google/ncsnpp-{name}"] = {
+            "format": "diffusers", "config": config, "shapes": shapes(skip_blocks(config)),
+            "scheduler": {"_class_name": "ScoreSdeVeScheduler", "sigma_min": 0.01, "sigma_max": 1348},
+        }  # fmt: skip
     found |= unets()
     vae = {
         "block_out_channels": [128, 256, 512, 512], "layers_per_block": 2, "latent_channels": 4, "sample_size": 512,
@@ -211,6 +234,7 @@ def _adm_checkpoints() -> dict[str, dict]:
         ("256x256_diffusion", 256, 256, 2, True),
         ("256x256_diffusion_uncond", 256, 256, 2, False),
         ("512x512_diffusion", 512, 256, 2, True),
+        ("512x512_diffusion_uncond", 512, 256, 2, False),  # as it is fine-tuned without classes
     ):
         heads = {"num_heads": 4} if size == 128 else {"num_head_channels": 64}
         network = script.create_model(
@@ -224,6 +248,6 @@ def _adm_checkpoints() -> dict[str, dict]:
 
 
 if __name__ == "__main__":
-    np.savez_compressed(FOLDER / "layouts.npz", **layouts())
+    np.savez_compressed(FOLDER / "layouts.npz", **answers())
     text = json.dumps(published(), separators=(",", ":")).encode()
     (FOLDER / "published.json.gz").write_bytes(gzip.compress(text, mtime=0))

@@ -13,13 +13,21 @@ from code_jax.models.networks import network_of
 from code_jax.priors.scaling import read_scaling
 from code_jax.priors.weights import from_state_dict
 from tests.checkpoints_convert.layouts import LABELS, SIGMAS, images
+from tests.recorded import EITHER, is_live
 
 pytestmark = pytest.mark.usefixtures("quickly_compiled")
 
 
-@pytest.fixture
-def folder(request):
-    return request.config.rootpath / "tests" / "checkpoints_convert"
+@pytest.fixture(scope="module", params=EITHER)
+def folder(request, tmp_path_factory):
+    """With the files as they lie here, or as the reference code writes them now."""
+    if not is_live(request):
+        return request.config.rootpath / "tests" / "checkpoints_convert"
+    from tests.checkpoints_convert.make_files import write
+
+    folder = tmp_path_factory.mktemp("files")
+    write(folder)
+    return folder
 
 
 def eps(contents, z, sigma, labels=None):
@@ -68,6 +76,17 @@ def test_safetensors_hold_the_same_network_but_not_its_scaling(folder, tmp_path)
         read_file(tmp_path / "edm.safetensors")
     with pytest.raises(code_jax.UserError, match="image_size is no fact of EDM weights: only precondition can be told"):
         read_file(tmp_path / "edm.safetensors", image_size=8)
+
+
+def test_edm2_of_latents_without_its_pickle_is_refused_and_never_one_of_pixels(folder, tmp_path):
+    pixels = read_file(folder / "edm2.pkl").state()
+    safetensors.numpy.save_file(pixels, tmp_path / "pixels.safetensors")
+    assert read_file(tmp_path / "pixels.safetensors").network["img_channels"] == 3
+    shapes = {"enc.8x8_conv.weight": (8, 5, 3, 3), "out_conv.weight": (4, 8, 3, 3)}  # one more in: that of the bias
+    latents = pixels | {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
+    safetensors.numpy.save_file(latents, tmp_path / "latents.safetensors")
+    with pytest.raises(code_jax.UserError, match=r"4 channels is one of latents, whose scale its pickle tells: give the \.pkl"):
+        read_file(tmp_path / "latents.safetensors")
 
 
 class Runs:

@@ -55,6 +55,9 @@ OPTIONS = {
     "relu": _TINY | {"act_fn": "relu"},
     "embedding-width": _TINY | {"time_embedding_dim": 24},
     "centred-input": _TINY | {"center_input_sample": True},
+    "asymmetric-blocks": _TINY
+    | {"down_block_types": ["AttnDownBlock2D", "ResnetDownsampleBlock2D"], "up_block_types": ["UpBlock2D", "AttnUpBlock2D"]}
+    | {"in_channels": 4, "out_channels": 4, "block_out_channels": [12, 20]},
     "more-layers-and-channels": _TINY | {"layers_per_block": 2, "in_channels": 1, "out_channels": 2},
 }
 ARCHITECTURES = OPTIONS | {"cifar10": CIFAR10, "celebahq-256": CELEBAHQ256}

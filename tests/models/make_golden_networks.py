@@ -5,6 +5,7 @@ Run as ``REFERENCES=folder python -m tests.models.make_golden_networks``; made w
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 import numpy as np
@@ -37,13 +38,14 @@ def codec(name: str) -> dict[str, np.ndarray]:
     """Latents of pictures, pictures of these latents, and those without the codebook."""
     import diffusers
 
-    network = weighted((diffusers.VQModel if name == "vq" else diffusers.AutoencoderKL)(**CODECS[name]))
+    is_vq = "num_vq_embeddings" in CODECS[name]
+    network = weighted((diffusers.VQModel if is_vq else diffusers.AutoencoderKL)(**CODECS[name]))
     with torch.no_grad():
         encoded = network.encode(nchw(images(8, network.config.in_channels)))
-        latents = encoded.latents if name == "vq" else encoded.latent_dist.mean
+        latents = encoded.latents if is_vq else encoded.latent_dist.mean
         answers = {f"{name}.latents": nhwc(latents), name: nhwc(network.decode(latents).sample)}
-        if name == "vq":
-            answers["vq.unquantized"] = nhwc(network.decode(latents, force_not_quantize=True).sample)
+        if is_vq:
+            answers[f"{name}.unquantized"] = nhwc(network.decode(latents, force_not_quantize=True).sample)
     return answers
 
 
@@ -59,11 +61,13 @@ def text(name: str) -> np.ndarray:
     return nhwc(network(x, t, torch.from_numpy(np.broadcast_to(prompt, (8, *prompt.shape)).copy())).sample)
 
 
+@functools.cache
 @torch.no_grad()
-def main() -> None:
+def answers() -> dict[str, np.ndarray]:
+    """The answer of each network of `tests.models.networks` by its name."""
     from transformers import CLIPTextConfig, CLIPTextModel
 
-    golden = {}
+    golden: dict[str, np.ndarray] = {}
     for name, options in SONG.items():
         network = weighted(load("edm", "training.networks").SongUNet(**options))
         classes = options.get("label_dim")
@@ -83,8 +87,8 @@ def main() -> None:
     golden |= {name: text(name) for name in TEXT}
     clip = weighted(CLIPTextModel(CLIPTextConfig(**CLIP, bos_token_id=28, eos_token_id=29)))
     golden["clip"] = clip(torch.tensor([[28] + [29] * 8])).last_hidden_state.numpy()
-    np.savez_compressed(GOLDEN, **golden)
+    return golden
 
 
 if __name__ == "__main__":
-    main()
+    np.savez_compressed(GOLDEN, **answers())

@@ -49,6 +49,14 @@ EDM2 = {
     }
     | {"num_blocks": 1, "attn_resolutions": [4], "channels_per_head": 8, "resample_filter": [1, 3, 3, 1], "clip_act": 2}
     | {"concat_balance": 0.3, "res_balance": 0.4, "attn_balance": 0.2, "channel_mult_noise": 2, "channel_mult_emb": 1},
+    "edm2-four-channels": {
+        "img_resolution": 8,
+        "img_channels": 4,
+        "label_dim": 5,
+        "model_channels": 20,
+        "channel_mult": [1, 1, 2],
+    }
+    | {"num_blocks": 2, "attn_resolutions": [8, 2], "channels_per_head": 10},
 }
 DIT = {
     "dit": {"input_size": 8, "patch_size": 2, "in_channels": 4, "hidden_size": 24, "depth": 2, "num_heads": 3, "num_classes": 5},
@@ -64,6 +72,10 @@ TEXT = {
     | {"down_block_types": ["DownBlock2D", "CrossAttnDownBlock2D"], "up_block_types": ["CrossAttnUpBlock2D", "UpBlock2D"]}
     | {"layers_per_block": 2, "attention_head_dim": [2, 6], "cross_attention_dim": 5, "prompt_tokens": 3}
     | {"use_linear_projection": True, "flip_sin_to_cos": False, "freq_shift": 1},
+    "text-asymmetric": {"sample_size": 8, "in_channels": 1, "out_channels": 1, "block_out_channels": [12, 20, 24]}
+    | {"down_block_types": ["CrossAttnDownBlock2D", "DownBlock2D", "DownBlock2D"], "norm_num_groups": 4}
+    | {"up_block_types": ["CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"]}
+    | {"layers_per_block": 1, "attention_head_dim": [3, 5, 4], "cross_attention_dim": 7, "prompt_tokens": 4},
 }
 _LEVELS = {"down_block_types": ["DownEncoderBlock2D"] * 2, "up_block_types": ["UpDecoderBlock2D"] * 2, "sample_size": 8}
 CODECS = {
@@ -72,6 +84,9 @@ CODECS = {
     | {"block_out_channels": [12, 12], "layers_per_block": 2, "norm_num_groups": 3, "latent_channels": 2, "in_channels": 1}
     | {"out_channels": 1, "use_quant_conv": False, "use_post_quant_conv": False, "mid_block_add_attention": False},
     "vq": _LEVELS | {"block_out_channels": [8, 16], "norm_num_groups": 4, "num_vq_embeddings": 32, "vq_embed_dim": 2},
+    "vq-four-channels": _LEVELS
+    | {"block_out_channels": [20, 12], "layers_per_block": 2, "norm_num_groups": 2, "latent_channels": 4, "in_channels": 4}
+    | {"out_channels": 4, "num_vq_embeddings": 24},
 }
 CLIP = {
     "vocab_size": 30,
@@ -94,7 +109,7 @@ def made(name: str):
         return DiT(DiTConfig.from_options(DIT[name]))
     if name in TEXT:
         return UNet2DConditionModel(TextUNetConfig.from_diffusers(TEXT[name]))
-    if name == "vq":
+    if "num_vq_embeddings" in CODECS.get(name, {}):
         return VQModel(VQModelConfig.from_diffusers(CODECS[name]))
     if name in CODECS:
         return AutoencoderKL(AutoencoderKLConfig.from_diffusers(CODECS[name]))

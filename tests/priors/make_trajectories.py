@@ -113,7 +113,7 @@ def kinds() -> dict[str, tuple[Eps, float, Any]]:
     skip = weighted(diffusers.UNet2DModel(**plain(SKIP_BLOCKS)))
     found["ncsnpp"] = scored(lambda x, sigma: skip(x, sigma).sample), 0.02, None
     found["score-sde-vp"] = *vp_sde(weighted(score_sde(SCORE_SDE["vp"][1]))), None
-    adm = weighted(load("guided-diffusion", "guided_diffusion.unet").UNetModel(**ADM))
+    adm = weighted(load("guided-diffusion", "guided_diffusion.unet").UNetModel(**ADM["adm-classes"][1]))
     found["guided-diffusion"] = *tabled(functools.partial(adm, y=torch.from_numpy(LABELS)), LINEAR), None
     found["flow"] = flowing(weighted(diffusers.UNet2DModel(**plain(PLAIN)))), 1 / 999, None
     dit = weighted(load("DiT", "models").DiT(**DIT["dit"]))
@@ -128,9 +128,11 @@ def kinds() -> dict[str, tuple[Eps, float, Any]]:
     return found
 
 
+@functools.cache
 @torch.no_grad()
-def main() -> None:
-    golden = {}
+def answers() -> dict[str, np.ndarray]:
+    """x_t, and pictures back from there, of each kind by its name."""
+    golden: dict[str, np.ndarray] = {}
     for name, (eps, start, between) in kinds().items():
         encode, decode = between or (lambda x: x, lambda z: z)
         images = nchw(images_of(name))
@@ -141,8 +143,8 @@ def main() -> None:
         for now, after in itertools.pairwise(sigmas[::-1]):
             z = z + float(after - now) * eps(z, float(now))
         golden[name] = nhwc(decode(z - start * eps(z, start)))
-    np.savez_compressed(PATH, **{key: value.astype(np.float32) for key, value in golden.items()})
+    return {key: value.astype(np.float32) for key, value in golden.items()}
 
 
 if __name__ == "__main__":
-    main()
+    np.savez_compressed(PATH, **answers())

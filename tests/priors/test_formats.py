@@ -30,7 +30,7 @@ def skip_blocks(root, tmp):
 
 def guided_diffusion(root, tmp):
     state = weights(shapes_of(root, "adm-classes"))
-    return save(state, tmp / "adm.safetensors"), {"image_size": ADM["image_size"], "head_channels": 32}
+    return save(state, tmp / "adm.safetensors"), ADM["adm-classes"][0]
 
 
 def named(name, **facts):

@@ -150,6 +150,30 @@ def test_the_text_of_stable_diffusion_is_the_empty_prompt(request, tmp_path):
         code_jax.load_prior(path)
 
 
+def test_a_prompt_may_be_read_from_a_file_in_place_of_its_encoder(request, tmp_path, capsys):
+    path, _ = stable_diffusion(request.config.rootpath, tmp_path / "sd")
+    empty = code_jax.load_prior(path)
+    prompt = weights({"prompt": (1, TEXT["prompt_tokens"], TEXT["cross_attention_dim"])})
+    file = save(prompt, tmp_path / "prompt.safetensors")
+    assert main(["convert", str(path), str(tmp_path / "ours"), "--prompt", str(file)]) == 0
+    shutil.rmtree(path / "text_encoder")
+    for prior in (code_jax.load_prior(path, prompt=file), code_jax.load_prior(tmp_path / "ours")):
+        np.testing.assert_array_equal(prior.params["empty_prompt"], prompt["prompt"][0])
+        assert prior_hash(prior) != prior_hash(empty)
+        z = pictures(1, 4, 4, 4)
+        np.testing.assert_allclose(prior.eps_at(z, 1.0), empty.eps_at(z, 1.0, prompt["prompt"]), atol=1e-5)
+    capsys.readouterr()
+    small = save({"prompt": np.zeros((3, 5), np.float32)}, tmp_path / "small.safetensors")
+    for source, given, named in (
+        (path, small, "holds 1 tensors ([3, 5]); a prompt's embedding is one of [9, 12]"),
+        (path, tmp_path / "nowhere.safetensors", "nowhere.safetensors' with a prompt's embedding"),
+        ("eurosat-64", file, "is for a network that looks at a text, which this one does not"),
+    ):
+        assert main(["convert", str(source), str(tmp_path / "new"), "--prompt", str(given)]) == 2
+        error = capsys.readouterr().err
+        assert named in error and error.count("\n") == 1 and not (tmp_path / "new").exists()
+
+
 def test_a_vq_codec_may_leave_its_codebook_out(request, tmp_path):
     path, _ = ldm(request.config.rootpath, tmp_path / "ldm")
     prior = code_jax.load_prior(path)

@@ -10,6 +10,7 @@ from tests.models.architectures import weights
 from tests.models.networks import DIT
 from tests.priors.folders import FILES, LINEAR, codec_folder, index, pipeline, save, shapes_of, state_of
 from tests.priors.trajectories import LABELS, LDM, PLAIN, SIGMA, STEPS, TEXT, images_of
+from tests.recorded import EITHER, answers
 
 pytestmark = pytest.mark.usefixtures("quickly_compiled")
 
@@ -67,12 +68,16 @@ KINDS = {
 }
 
 
+@pytest.fixture(params=EITHER)
+def golden(request):
+    return answers(request, "tests/priors/trajectories.npz", "tests.priors.make_trajectories")
+
+
 @pytest.mark.parametrize("name", KINDS)
-def test_there_and_back_as_the_reference_goes(name, request, tmp_path):
+def test_there_and_back_as_the_reference_goes(name, request, golden, tmp_path):
     path, facts = KINDS[name](request.config.rootpath, tmp_path)
     prior, images = code_jax.load_prior(path, **facts), images_of(name)
     along = {"sigma": SIGMA, "num_steps": STEPS, "grid": "geometric", "condition": LABELS if prior.classes else None}
     x_t = code_jax.encode(prior, images, **along)
-    with np.load(request.config.rootpath / "tests/priors/trajectories.npz") as golden:
-        for got, expected in ((x_t, golden[f"{name}.latents"]), (code_jax.decode(prior, x_t, **along), golden[name])):
-            assert float(np.abs(got - expected).max() / np.abs(expected).max()) <= 1e-4
+    for got, expected in ((x_t, golden[f"{name}.latents"]), (code_jax.decode(prior, x_t, **along), golden[name])):
+        assert float(np.abs(got - expected).max() / np.abs(expected).max()) <= 1e-4
