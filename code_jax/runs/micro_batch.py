@@ -40,9 +40,13 @@ def largest_fitting(prior: Prior, settings: Settings, devices: int | None, resul
     devices: as `Job.devices`. Compiles the edit at micro-batch 8.
     """
     used = local_devices(devices)
-    weights = weights_of(prior)
-    room = _SHARE * min(free_memory(device) for device in used) / (len(used) if used[0].platform == "cpu" else 1) - weights
-    most = max(min(room / working_memory(prior, settings, _PROBED), results / len(used), _MOST), 1)
+    free = min(free_memory(device) for device in used) / (len(used) if used[0].platform == "cpu" else 1)
+    return fitting(free, weights_of(prior), working_memory(prior, settings, _PROBED), results / len(used))
+
+
+def fitting(free: float, weights: float, working: float, results: float = _MOST) -> int:
+    """The largest power of two of pictures for a device's free memory, bytes of weights and bytes of work on a picture."""
+    most = max(min((_SHARE * free - weights) / working, results, _MOST), 1)
     return int(2 ** (int(most).bit_length() - 1))
 
 

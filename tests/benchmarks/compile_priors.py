@@ -2,9 +2,10 @@
 
     python -m tests.benchmarks.compile_priors [NAME …] [--micro-batch 1]
 
-From shapes alone: an edit's programs are traced and compiled for the device at hand, and nothing is computed. Operations are
-those that XLA counts in one evaluation of ε at one image. How often the program of an edit holds the network is the number of
-its convolutions and products over that of one evaluation.
+From shapes alone: an edit's programs (of a latent prior three: encoding, the edit, decoding) are traced and compiled for the
+device at hand, and nothing is computed. Operations are those that XLA counts in one evaluation of ε at one image. How often the
+program of an edit holds the network is the number of its convolutions and products over that of one evaluation. The last columns
+are what ``--batch-size auto`` would take on devices of these sizes.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ import jax
 import jax.numpy as jnp
 
 import code_jax
+from code_jax.devices.mesh import weights_of
+from code_jax.diffusion.codec import latent_shape
 from code_jax.editing.conditions import check_condition
 from code_jax.editing.edit import advance, begin, image_keys, per_image
 from code_jax.editing.memory import memory_analysis
@@ -27,6 +30,7 @@ from code_jax.priors.autoencoding import Autoencoding, picture_shape
 from code_jax.priors.read import read_network
 from code_jax.priors.scaling import read_scaling
 from code_jax.priors.weights import expected_params
+from code_jax.runs.micro_batch import fitting
 from tests.checkpoints_convert.published import contents_of, published
 from tests.models.architectures import CELEBAHQ256
 
@@ -37,6 +41,7 @@ PUBLISHED = {  # the checkpoint of the network, and of its codec
     "google/ncsnpp-celebahq-256": ("google/ncsnpp-celebahq-256", None),
     "score_sde ffhq 1024 (ncsnpp)": ("score_sde ve/ffhq_ncsnpp_continuous", None),
     "score_sde cifar10 (ddpm++)": ("score_sde vp/cifar10_ddpmpp_continuous", None),
+    "512x512_diffusion": ("512x512_diffusion", None),
     "256x256_diffusion_uncond": ("256x256_diffusion_uncond", None),
     "64x64_diffusion": ("64x64_diffusion", None),
     "edm-ffhq-64x64-uncond-vp": ("edm-ffhq-64x64-uncond-vp", None),
@@ -48,6 +53,12 @@ PUBLISHED = {  # the checkpoint of the network, and of its codec
     "facebook/DiT-XL-2-512": ("DiT-XL-2-512x512", _VAE),
     "CompVis/stable-diffusion-v1-4": ("stable-diffusion-v1 unet", _VAE),
 }
+
+
+_COLUMNS = (
+    "prior", "parameters, M", "an evaluation, GFLOP", "weights, MB", "working memory of an image, MB", "to trace, s",
+    "to compile, s", "times the network", "auto, 16 GB", "auto, 80 GB",
+)  # fmt: skip
 
 
 def random_weights() -> Any:
@@ -88,8 +99,27 @@ def products(jaxpr: Any) -> int:
     return found
 
 
-def _size(tree: Any) -> int:
-    return sum(leaf.size for leaf in jax.tree.leaves(tree))
+def _row(prior: code_jax.Prior, count: int) -> list[str]:
+    """The columns of a prior; seconds are the processor's, which others on the machine do not change."""
+    settings = code_jax.preset()
+    z = jax.ShapeDtypeStruct((1, *latent_shape(prior)), jnp.float32)
+    begun = time.process_time()
+    one = jax.jit(code_jax.Prior.eps_at).trace(prior, z, jnp.ones(()), jnp.zeros(1, jnp.int32) if prior.classes else None)
+    operations = one.lower().cost_analysis()["flops"]
+    images = jnp.zeros((count, *prior.image_shape))
+    keys, numbers = image_keys(jax.random.key(0), images), per_image(settings, prior, count)
+    labels = check_condition(prior, 0 if prior.classes else None, count)
+    state = jax.eval_shape(begin, keys, prior, images, numbers)
+    edit = advance.trace(keys, prior, state, numbers, None, jnp.int32(0), jnp.int32(1), labels)
+    held = products(edit.jaxpr) / products(one.jaxpr)
+    traced = time.process_time()
+    analysis, size = memory_analysis(prior, settings, count)
+    compiled, weights = time.process_time(), weights_of(prior)
+    working = (analysis.temp_size_in_bytes + size) / count
+    auto = [str(fitting(memory * 1e9, weights, working)) for memory in (16, 80)]
+    numbers_of = weights / 4e6, operations / 1e9, weights / 1e6, working / 1e6
+    of_time = f"{traced - begun:.1f}", f"{compiled - traced:.1f}"
+    return [f"{numbers_of[0]:.1f}", *(f"{number:.0f}" for number in numbers_of[1:]), *of_time, f"{held:.2f}", *auto]
 
 
 def main() -> None:
@@ -97,27 +127,9 @@ def main() -> None:
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(PUBLISHED)} (default: all)")
     parser.add_argument("--micro-batch", type=int, default=1)
     args = parser.parse_args()
-    print("| prior | parameters, M | an evaluation, GFLOP | weights, MB | working memory of an image, MB "
-          "| to compile, s | of processor, s | times the network |\n|---|---|---|---|---|---|---|---|")  # fmt: skip
+    print("| " + " | ".join(_COLUMNS) + " |\n" + "|---" * len(_COLUMNS) + "|")
     for name in args.names or PUBLISHED:
-        prior, settings, count = prior_of(name), code_jax.preset(), args.micro_batch
-        z = jax.ShapeDtypeStruct((1, *(prior.image_shape if prior.codec is None else prior.codec.latent_shape)), jnp.float32)
-        label = jnp.zeros(1, jnp.int32) if prior.classes else None
-        one = jax.jit(code_jax.Prior.eps_at).trace(prior, z, jnp.ones(()), label)
-        operations = one.lower().cost_analysis()["flops"]
-        images = jnp.zeros((count, *prior.image_shape))
-        keys, numbers = image_keys(jax.random.key(0), images), per_image(settings, prior, count)
-        labels = check_condition(prior, 0 if prior.classes else None, count)
-        state = jax.eval_shape(begin, keys, prior, images, numbers)
-        edit = advance.trace(keys, prior, state, numbers, None, jnp.int32(0), jnp.int32(1), labels)
-        held, each = (products(program.jaxpr) for program in (edit, one))
-        begun, processor = time.perf_counter(), time.process_time()
-        analysis, size = memory_analysis(prior, settings, count)
-        seconds, used = time.perf_counter() - begun, time.process_time() - processor
-        weights = _size((prior.params, prior.codec)) if prior.codec is not None else _size(prior.params)
-        memory = (analysis.temp_size_in_bytes + size) / count / 1e6
-        row = f"{weights / 1e6:.1f}", f"{operations / 1e9:.0f}", f"{4 * weights / 1e6:.0f}", f"{memory:.0f}"
-        print(f"| {name} | {' | '.join(row)} | {seconds:.1f} | {used:.1f} | {held / each:.2f} |", flush=True)
+        print(f"| {name} | {' | '.join(_row(prior_of(name), args.micro_batch))} |", flush=True)
     print(f"{jax.devices()[0].device_kind}, micro-batch {args.micro_batch}, jax {jax.__version__}")
 
 

@@ -53,10 +53,10 @@ SKIP_BLOCKS = {
     "attention_head_dim": None,
     "act_fn": "silu",
 }
-ODD_SKIP_BLOCKS = SKIP_BLOCKS | {
-    "block_out_channels": [32, 96, 64],
-    "down_block_types": ["AttnSkipDownBlock2D", "SkipDownBlock2D", "AttnSkipDownBlock2D"],
-    "up_block_types": ["AttnSkipUpBlock2D", "SkipUpBlock2D", "AttnSkipUpBlock2D"],
+ODD_SKIP_BLOCKS = SKIP_BLOCKS | {  # attention as the original has it, whose norms' groups diffusers has from 128 channels on
+    "block_out_channels": [160, 160, 320],
+    "down_block_types": ["SkipDownBlock2D", "AttnSkipDownBlock2D", "AttnSkipDownBlock2D"],
+    "up_block_types": ["AttnSkipUpBlock2D", "AttnSkipUpBlock2D", "SkipUpBlock2D"],
     "layers_per_block": 2,
 }
 DHARIWAL = {
