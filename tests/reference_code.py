@@ -1,6 +1,7 @@
-"""The reference repositories' own networks, for the scripts that record what they answer; no test imports this.
+"""The reference repositories' own networks: for the scripts that record what they answer, and tests where it answers live.
 
-REFERENCES in the environment is a folder with clones of the repositories below at the commits below. What they import and do not
+REFERENCES in the environment is a folder with clones of the repositories below at the commits below, which
+``python -m tests.reference_code FOLDER`` makes; then ``pytest -m parity`` asks them. What they import and do not
 need for a forward pass on a CPU is replaced: ml_collections' dictionary, the fused CUDA operations of score_sde_pytorch, timm's
 three layers (as its version 0.9 computes them).
 """
@@ -10,6 +11,7 @@ from __future__ import annotations
 import ast
 import importlib
 import os
+import subprocess
 import sys
 import types
 from pathlib import Path
@@ -19,12 +21,12 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-COMMITS = {
-    "score_sde_pytorch": "cb1f359f4aadf0ff9a5e122fe8fffc9451fd6e44",  # github.com/yang-song
-    "edm": "008a4e5316c8e3bfe61a62f874bddba254295afb",  # github.com/NVlabs
-    "edm2": "4bf8162f601bcc09472ce8a32dd0cbe8889dc8fc",  # github.com/NVlabs
-    "DiT": "ed81ce2229091fd4ecc9a223645f95cf379d582b",  # github.com/facebookresearch
-    "guided-diffusion": "22e0df8183507e13a7813f8d38d51b072ca1e67c",  # github.com/openai
+COMMITS = {  # by owner and name on github.com
+    "yang-song/score_sde_pytorch": "cb1f359f4aadf0ff9a5e122fe8fffc9451fd6e44",
+    "NVlabs/edm": "008a4e5316c8e3bfe61a62f874bddba254295afb",
+    "NVlabs/edm2": "4bf8162f601bcc09472ce8a32dd0cbe8889dc8fc",
+    "facebookresearch/DiT": "ed81ce2229091fd4ecc9a223645f95cf379d582b",
+    "openai/guided-diffusion": "22e0df8183507e13a7813f8d38d51b072ca1e67c",
 }
 _THEIRS = ("models", "training", "torch_utils", "dnnlib", "configs", "sde_lib", "guided_diffusion")
 
@@ -52,6 +54,14 @@ def load_all(repository: str, *modules: str) -> list[types.ModuleType]:
     finally:
         for name in stubs:
             del sys.modules[name]
+
+
+def clone(folder: Path) -> None:
+    """Clones the repositories, each at its commit."""
+    for name, commit in COMMITS.items():
+        place = folder / name.split("/")[1]
+        subprocess.run(["git", "clone", "--quiet", f"https://github.com/{name}", place], check=True)
+        subprocess.run(["git", "-C", place, "checkout", "--quiet", commit], check=True)
 
 
 class ConfigDict(dict):
@@ -119,3 +129,7 @@ def _stubs(root: Path) -> dict[str, types.ModuleType]:
 
         stubs["op"] = module("op", upfirdn2d=upfirdn2d)
     return stubs
+
+
+if __name__ == "__main__":
+    clone(Path(sys.argv[1]))

@@ -11,7 +11,6 @@ from typing import Any
 
 from code_jax.cli.arguments import check_batch_size, check_results, check_seed, count, eta, folder, label, path
 from code_jax.cli.runtime import keep_compiled, use_cores
-from code_jax.cli.settings import labelled
 from code_jax.errors import UserError, choose
 from code_jax.priors import DEFAULT
 
@@ -88,6 +87,7 @@ def run(args: argparse.Namespace) -> int:
     if unknown := set(order.protocols) - set(PROTOCOLS):
         raise UserError(f"protocol {sorted(unknown)[0]!r} is unknown; choose from {', '.join(PROTOCOLS)}")
 
+    from code_jax.editing.conditions import labelled
     from code_jax.evaluation.entry import entry_of, read_values
     from code_jax.evaluation.run import Plan
     from code_jax.priors.load import load_prior

@@ -21,7 +21,7 @@ from code_jax.cli.arguments import (
     shard,
 )
 from code_jax.cli.runtime import keep_compiled, use_cores
-from code_jax.cli.settings import add_settings, labelled, settings_of, warn_of_precision
+from code_jax.cli.settings import add_settings, settings_of, warn_of_precision
 from code_jax.errors import UserError
 from code_jax.priors import DEFAULT
 from code_jax.runs.shards import WHOLE
@@ -91,6 +91,7 @@ def run(args: argparse.Namespace) -> int:
     if args.reference is not None and (alone := without_partner(sources)):
         print(f"code-jax: warning: {alone} in {str(args.reference)!r}", file=sys.stderr)
 
+    from code_jax.editing.conditions import labelled
     from code_jax.editing.settings import to_plain
     from code_jax.priors.load import load_prior
     from code_jax.runs.job import Job, check_fit, larger_fit

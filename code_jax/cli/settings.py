@@ -48,22 +48,6 @@ def settings_of(args: argparse.Namespace, denoiser: Any, ignored: Sequence[str] 
     return settings
 
 
-def labelled(prior: Any, label: int | None, settings: Any) -> dict[str, int]:
-    """What is noted of a label of all pictures, before anything is computed.
-
-    Raises:
-        UserError: for a label that is none of the prior's, for none where there must be one, and for guidance to none.
-    """
-    from code_jax.editing.conditions import check_condition
-
-    if label is not None and not prior.classes:
-        raise UserError(f"--label {label}: this prior has no classes; leave it out")
-    check_condition(prior, label, 1)
-    if label is None and getattr(settings, "guidance", None) is not None:
-        raise UserError("--guidance leads to a class, and no --label is given; give one, or leave --guidance out")
-    return {} if label is None else {"label": label}
-
-
 def warn_of_precision(precision: str) -> None:
     """Says on stderr where a precision is the slower one."""
     import jax

@@ -11,7 +11,7 @@ from typing import Any
 
 from code_jax.cli.arguments import add_fit, check_batch_size, count, folder, label, number, path
 from code_jax.cli.runtime import keep_compiled, use_cores
-from code_jax.cli.settings import add_settings, labelled, settings_of, warn_of_precision
+from code_jax.cli.settings import add_settings, settings_of, warn_of_precision
 from code_jax.editing.options import OPTIONS
 from code_jax.errors import UserError
 from code_jax.priors import DEFAULT
@@ -78,6 +78,7 @@ def run(args: argparse.Namespace) -> int:
 def _sweep(args: argparse.Namespace, sources: Sequence[Any]) -> int:
     import numpy as np
 
+    from code_jax.editing.conditions import labelled
     from code_jax.editing.points import SweepGrid, at_points
     from code_jax.editing.settings import to_plain
     from code_jax.pictures.files import open_picture, read_picture

@@ -115,7 +115,7 @@ def _sources(order: Order) -> Event:
 def _blank(order: Order) -> Order:
     """The same settings on an empty picture of the prior's own size."""
     shape = order.offer.prior.image_shape
-    return order._replace(pixels=np.zeros(shape, np.uint8), size=shape[:2], job=Job(micro_batch=1))
+    return order._replace(pixels=np.zeros(shape, np.uint8), size=shape[:2], job=Job(micro_batch=1, label=order.job.label))
 
 
 def _result(order: Order, moment: Moment) -> tuple[Event, np.ndarray]:

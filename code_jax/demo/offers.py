@@ -14,14 +14,14 @@ from code_jax.corruptions import NAMES
 from code_jax.demo.order import Offer, Pace
 from code_jax.demo.request import MOST_SAMPLES
 from code_jax.editing import methods
-from code_jax.editing.conditions import check_condition
 from code_jax.editing.options import OPTIONS, Option
 from code_jax.editing.settings import to_plain
 from code_jax.priors.hash import prior_hash
 from code_jax.priors.load import bundled_samples, load_prior
+from code_jax.priors.prior import Prior
 
 _SAME = {"depth": "sigma", "step_size": "relative_step"}  # another name for what is offered already
-_LEFT_OUT = ("preset", "guidance")  # a choice of its own; and what wants a class, which the page has no field for
+_LEFT_OUT = ("preset",)  # a choice of its own
 _SYMBOLS = {"sigma": "σ", "eta": "η", "ode steps": "ODE steps"}
 _SLIDERS = {  # least, most, and whether in powers of ten; more can be typed
     "sigma": (0.05, 20, True),
@@ -34,8 +34,6 @@ _SLIDERS = {  # least, most, and whether in powers of ten; more can be typed
 def load_offers(names: Sequence[str], precision: str) -> dict[str, Offer]:
     """The priors of these names; raises UserError for one that cannot be had."""
     priors = {name: load_prior(name, precision=precision) for name in names}
-    for prior in priors.values():
-        check_condition(prior, None, 1)
     return {name: Offer(name, prior, prior_hash(prior), precision, Pace()) for name, prior in priors.items()}
 
 
@@ -45,12 +43,18 @@ def options_of(offers: Mapping[str, Offer]) -> dict[str, Any]:
         "version": code_jax.__version__,
         "device": jax.devices()[0].device_kind,
         "priors": {name: list(offer.prior.image_shape) for name, offer in offers.items()},
+        "labels": {name: _labels(offer.prior) for name, offer in offers.items() if offer.prior.classes},
         "methods": {name: _method(methods.find(name)) for name in methods.names()},
         "controls": {name: _control(option) for name, option in OPTIONS.items() if name not in _LEFT_OUT},
         "samples": [path.name for path in bundled_samples()],
         "most_samples": MOST_SAMPLES,
         "corruptions": list(NAMES),
     }
+
+
+def _labels(prior: Prior) -> dict[str, Any]:
+    """The greatest label of a prior with classes, and whether it knows pictures without one."""
+    return {"most": prior.classes - 1, "optional": prior.null_class is not None}
 
 
 def _method(method: methods.Method) -> dict[str, Any]:

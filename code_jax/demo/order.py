@@ -90,7 +90,7 @@ class Order(NamedTuple):
 def noted(job: Job, offer: Offer, config: Settings) -> Job:
     """The job with the settings that its results say of themselves."""
     settings = {"prior": offer.name, "precision": offer.precision, "fit": job.fit} | to_plain(config)
-    settings |= {} if job.max_side is None else {"max_side": job.max_side}
+    settings |= {name: value for name, value in (("max_side", job.max_side), ("label", job.label)) if value is not None}
     return dataclasses.replace(job, settings=settings)
 
 
@@ -102,8 +102,9 @@ def command_line(order: Order) -> str:
 def python_of(order: Order) -> str:
     """The Python call that gives the order's result."""
     job, offer, plain = order.job, order.offer, to_plain(order.config)
+    label, condition = ("" if job.label is None else f", {name}={job.label}" for name in ("label", "condition"))
     if job.fit in OWN_SIZE:
-        options = f"fit={job.fit!r}, max_side={job.max_side}, keep_size=False, samples={order.sample + 1}, seed={job.seed}"
+        options = f"fit={job.fit!r}, max_side={job.max_side}, keep_size=False, samples={order.sample + 1}, seed={job.seed}{label}"
         lines = [
             "import code_jax",
             "from code_jax.editing.settings import from_plain",
@@ -123,7 +124,7 @@ def python_of(order: Order) -> str:
         "mask = None" if job.mask is None else f"mask = read_mask(MASK, prior.image_shape, {job.fit!r})",
         f"key = fold_keys(image_key({job.seed}, digest_of(pixels), {order.sample})[None])",
         f"config = from_plain({plain!r})",
-        "images = code_jax.edit(key, prior, code_jax.from_uint8(pixels[None]), config, mask).images",
+        f"images = code_jax.edit(key, prior, code_jax.from_uint8(pixels[None]), config, mask{condition}).images",
         'code_jax.to_pil(images)[0].save("result.png")',
     ]
     return "\n".join(lines)

@@ -14,6 +14,7 @@ import numpy as np
 import code_jax
 from code_jax.demo.order import Offer, Order, noted
 from code_jax.editing import methods
+from code_jax.editing.conditions import labelled
 from code_jax.editing.options import OPTIONS, count, read_options
 from code_jax.errors import UserError, brief, choose
 from code_jax.pictures.decode import Picture
@@ -37,9 +38,9 @@ def read_order(form: Mapping[str, Any], offers: Mapping[str, Offer]) -> Order:
     """The order of a page's form.
 
     Args:
-        form: a method's options, by their names in Python or on the command line, ``method``, ``seed``, ``samples``, ``fit``
-            and ``max_side`` as strings; ``prior``; ``sample`` (a bundled picture's name) or ``picture`` (a data URL), or
-            ``size`` ([height, width]), which is enough to know what an order costs; optionally ``mask`` (a data URL), and
+        form: a method's options, by their names in Python or on the command line, ``method``, ``seed``, ``samples``, ``fit``,
+            ``max_side`` and ``label`` as strings; ``prior``; ``sample`` (a bundled picture's name) or ``picture`` (a data URL),
+            or ``size`` ([height, width]), which is enough to know what an order costs; optionally ``mask`` (a data URL), and
             ``corruption`` with ``severity``.
         offers: the priors that may be chosen.
 
@@ -53,6 +54,8 @@ def read_order(form: Mapping[str, Any], offers: Mapping[str, Offer]) -> Order:
     texts = {_NAMES.get(name, name): value for name, value in given.items()}
     method = methods.find(texts.get("method") or "code")
     config = method.canonical(method.configure(read_options(texts, method.options)), offer.prior)
+    label = None if texts.get("label", "") in ("", "none") else _whole(texts, "label", 0, 2**31 - 1)
+    labelled(offer.prior, label, config)
     seed, samples = _whole(texts, "seed", 0, 2**32 - 1), _whole(texts, "samples", 1, MOST_SAMPLES)
     picture, shape, fit = _picture(form), offer.prior.image_shape, texts.get("fit") or "auto"
     choose("fit", fit, FITS)
@@ -60,7 +63,7 @@ def read_order(form: Mapping[str, Any], offers: Mapping[str, Offer]) -> Order:
     max_side = None if not texts.get("max_side") else _whole(texts, "max_side", 1, _MOST_PIXELS)
     if form.get("mask") and not method.masks:
         raise UserError(f"the method {method.name} takes no mask; clear it, or choose another method")
-    job = Job(samples, seed, 1, fit, larger_fit(offer.prior, method), max_side)
+    job = Job(samples, seed, 1, fit, larger_fit(offer.prior, method), max_side, label=label)
     if picture.pixels.shape[:2] == shape[:2]:
         job = dataclasses.replace(job, fit="resize")  # it needs no windows
     try:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from code_jax.demo.order import Offer, Order
+from code_jax.demo.order import Order
 from code_jax.diffusion.codec import decoded
 from code_jax.diffusion.denoiser import Denoiser
 from code_jax.diffusion.projections import Composite
@@ -73,7 +73,7 @@ def moments(order: Order, *, look: bool = False) -> Iterator[Moment]:
         denoiser, region = placed.denoiser, region_of(settings, placed.mask, placed.images)
         sigmas, stages, evaluations = itinerary(prior, settings)
         windows, looks = windows_of(size, prior.image_shape), set(frames(stages).tolist()) if look else set()
-        for made, state in _turns(order.offer, keys, placed, settings, evaluations * windows, looks):
+        for made, state in _turns(order, keys, placed, settings, evaluations * windows, looks):
             stage = stages[max(made - 1, 0)] if made in looks else None
             spent = done + int(evaluations[made]) * windows
             yield Moment(state, denoiser, region, level, size, float(sigmas[made]), stage, spent, before)
@@ -130,13 +130,15 @@ def frames(stages: Sequence[str]) -> np.ndarray:
 
 
 def _turns(
-    offer: Offer, keys: jax.Array, placed: Placed, settings: Settings, work: np.ndarray, looks: set[int]
+    order: Order, keys: jax.Array, placed: Placed, settings: Settings, work: np.ndarray, looks: set[int]
 ) -> Iterator[tuple[int, State]]:
     """(moves made, state) of an edit at the start, at each of the `looks`, at the end, and at the end of every turn.
 
     work: evaluations of the network by the moves made, [K + 1].
     """
-    _bound_programs((offer.name, jax.tree.structure((placed.denoiser, settings)), placed.images.shape, placed.mask is None))
+    offer, label = order.offer, order.job.label
+    parts = jax.tree.structure((placed.denoiser, settings, label))
+    _bound_programs((offer.name, parts, placed.images.shape, placed.mask is None))
     stops = sorted({0, len(work) - 1, *looks})
     made, size = 0, 1
 
@@ -149,7 +151,8 @@ def _turns(
                 yield made
 
     before, began = 0, time.monotonic()
-    for state in segments(keys, placed.denoiser, placed.images, settings, bounds(), placed.mask):  # type: ignore[arg-type]
+    edit = segments(keys, placed.denoiser, placed.images, settings, bounds(), placed.mask, label)  # type: ignore[arg-type]
+    for state in edit:
         jax.block_until_ready(state)
         took = time.monotonic() - began
         if before:  # the first segment is compiled

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -28,3 +30,17 @@ def check_condition(denoiser: Denoiser, condition: Condition, count: int) -> Con
         if wrong.size:
             raise UserError(f"label {wrong[0]} is none of the prior's; they are from 0 to {denoiser.classes - 1}")
     return jnp.broadcast_to(labels, (count,)).astype(jnp.int32)
+
+
+def labelled(prior: Any, label: int | None, settings: Any) -> dict[str, int]:
+    """What is noted of one label of all pictures, before anything is computed.
+
+    Raises:
+        UserError: for a label that is none of the prior's, for none where there must be one, and for guidance to none.
+    """
+    if label is not None and not prior.classes:
+        raise UserError(f"--label {label}: this prior has no classes; leave it out")
+    check_condition(prior, label, 1)
+    if label is None and getattr(settings, "guidance", None) is not None:
+        raise UserError("--guidance leads to a class, and no --label is given; give one, or leave --guidance out")
+    return {} if label is None else {"label": label}

@@ -157,9 +157,31 @@ def test_an_order_that_is_closed_leaves_the_device_to_the_next(offers, form):
     assert result_of(restore_events(read_order(form, offers)))
 
 
+def test_a_prior_with_classes_takes_a_label_and_its_commands_tell_it(form, request, tmp_path):
+    name = str(request.config.rootpath / "tests/checkpoints_convert/edm.pkl")
+    prior = load_prior(name)
+    offers = {name: Offer(name, prior, prior_hash(prior), "float32", Pace())}
+    assert options_of(offers)["labels"] == {name: {"most": 4, "optional": False}}
+    form |= {"prior": name, "sigma": "0.7", "label": "3"}
+    result = result_of(restore_events(read_order(form, offers)))
+    Image.fromarray(NOISE).save(tmp_path / "input.png")
+    named = {"INPUT": str(tmp_path / "input.png"), "DIR": str(tmp_path / "out")}
+    assert main([named.get(word, word) for word in shlex.split(result["command"])[1:]]) == 0
+    np.testing.assert_array_equal(pixels_of(result["picture"]), np.asarray(Image.open(tmp_path / "out" / "input.png")))
+    exec(result["python"].replace('"result.png"', repr(str(tmp_path / "python.png"))), dict(named))
+    np.testing.assert_array_equal(pixels_of(result["picture"]), np.asarray(Image.open(tmp_path / "python.png")))
+    assert result_of(restore_events(read_order(form | {"label": "2"}, offers)))["picture"] != result["picture"]
+    for label, error in (("", "give a label from 0 to 4"), ("5", "label 5 is none of the prior's"), ("x", "label: 'x'")):
+        with pytest.raises(UserError, match=error):
+            read_order(form | {"label": label}, offers)
+    with pytest.raises(UserError, match="knows no picture without a class; leave guidance out"):
+        read_order(form | {"guidance": "2"}, offers)
+
+
 @pytest.mark.parametrize(
     ("changes", "named"),
     [
+        ({"label": "3"}, "this prior has no classes"),
         ({"prior": "/etc"}, "'/etc' is not offered"),
         ({"sigma": "", "depth": "2"}, r"depth is \[2.0\]"),
         ({"depth": "0.5"}, "sigma and depth are both given"),

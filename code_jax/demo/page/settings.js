@@ -2,7 +2,7 @@
 
 import { $, element, on, save, say } from "./dom.js";
 
-const COMMON = ["prior", "fit", "max-side", "method", "preset", "seed", "samples"];
+const COMMON = ["prior", "label", "fit", "max-side", "method", "preset", "seed", "samples"];
 
 export class Settings {
   // options: of the server; changed: called after a person has changed something.
@@ -12,7 +12,9 @@ export class Settings {
     fill("method", Object.keys(options.methods));
     $("samples").max = options.most_samples;
     for (const [name, control] of Object.entries(options.controls)) $(control.detail ? "details" : "controls").append(row(name, control));
+    this.#takePrior();
     this.#takeMethod();
+    on($("prior"), "change", () => this.#takePrior());
     on($("method"), "change", () => this.#takeMethod());
     on($("preset"), "change", () => this.#takePreset());
     on($("settings"), "change", (event) => event.target.type !== "file" && changed());
@@ -36,6 +38,7 @@ export class Settings {
     this.#takeMethod();
     if (values.preset) $("preset").value = values.preset;
     for (const [name, value] of Object.entries(values)) this.#set(name, value);
+    this.#takePrior();
   }
 
   // What is chosen, in words.
@@ -82,14 +85,33 @@ export class Settings {
     for (const [name, value] of Object.entries(this.method.presets[$("preset").value])) this.#set(name, value);
   }
 
+  // The class: for a prior that has some, and none where it knows pictures without one; guidance leads from none to one.
+  #takePrior() {
+    const labels = this.options.labels[$("prior").value];
+    $("label-row").hidden = !labels;
+    if (!labels) $("label").value = "";
+    else if (!labels.optional && !$("label").value) $("label").value = 0;
+    $("label").max = labels?.most ?? "";
+    $("label").placeholder = labels?.optional ? "none" : "";
+    this.#showControls();
+  }
+
+  #showControls() {
+    const guides = this.options.labels[$("prior").value]?.optional;
+    for (const name of Object.keys(this.options.controls)) {
+      $(`${name}-row`).hidden = !this.method.controls.includes(name) || (name === "guidance" && !guides);
+    }
+    if (!guides) $("guidance").value = "";
+  }
+
   #takeMethod() {
-    const { about, controls, presets, masks, tiles, pyramid } = this.method;
+    const { about, presets, masks, tiles, pyramid } = this.method;
     const chosen = $("preset").value;
     $("preset").replaceChildren();
     fill("preset", Object.keys(presets));
     if (chosen in presets) $("preset").value = chosen;
     $("preset-label").hidden = Object.keys(presets).length < 2;
-    for (const name of Object.keys(this.options.controls)) $(`${name}-row`).hidden = !controls.includes(name);
+    this.#showControls();
     $("about-method").textContent = `${about}${masks ? "" : " It takes no mask."}`;
     for (const [fit, can] of Object.entries({ tile: tiles, pyramid })) {
       $("fit").querySelector(`[value=${fit}]`).disabled = !can;
