@@ -32,12 +32,12 @@ from code_jax.priors.scaling import read_scaling
 from code_jax.priors.weights import expected_params
 from code_jax.runs.micro_batch import fitting
 from tests.checkpoints_convert.published import contents_of, published
-from tests.models.architectures import CELEBAHQ256
+from tests.models.architectures import CELEBAHQ256, CIFAR10
 
-NETWORK = UNet2DModel(UNet2DConfig.from_diffusers({"layers_per_block": 2} | CELEBAHQ256))
 _VAE, _VQ = "stable-diffusion-v1 vae", "CompVis/ldm-celebahq-256 vqvae"
-PUBLISHED = {  # the checkpoint of the network, and of its codec
-    "google/ddpm-celebahq-256": (None, None),
+PUBLISHED: dict[str, tuple[Any, str | None]] = {  # the config or the checkpoint of the network, and the one of its codec
+    "google/ddpm-cifar10-32": (CIFAR10, None),
+    "google/ddpm-celebahq-256": (CELEBAHQ256, None),
     "google/ncsnpp-celebahq-256": ("google/ncsnpp-celebahq-256", None),
     "score_sde ffhq 1024 (ncsnpp)": ("score_sde ve/ffhq_ncsnpp_continuous", None),
     "score_sde cifar10 (ddpm++)": ("score_sde vp/cifar10_ddpmpp_continuous", None),
@@ -61,21 +61,17 @@ _COLUMNS = (
 )  # fmt: skip
 
 
-def random_weights() -> Any:
-    """Of the published CelebA-HQ-256 network."""
-    return NETWORK.init(jax.random.key(0), jnp.zeros((1, 256, 256, 3)), jnp.zeros(1))["params"]
-
-
-def celebahq_256(params: Any) -> code_jax.Prior:
-    """That network with weights, or the shapes of them."""
-    return code_jax.Prior.from_network(NETWORK, params, code_jax.linear_schedule(), "epsilon")
+def ddpm(config: dict[str, Any]) -> code_jax.Prior:
+    """A network of Ho et al. 2020 with the shapes of its weights."""
+    network = UNet2DModel(UNet2DConfig.from_diffusers({"layers_per_block": 2} | config))
+    return code_jax.Prior.from_network(network, expected_params(network), code_jax.linear_schedule(), "epsilon")
 
 
 def prior_of(name: str) -> code_jax.Prior:
     """A published prior with the shapes of its weights."""
     checkpoint, codec = PUBLISHED[name]
-    if checkpoint is None:
-        return celebahq_256(jax.eval_shape(random_weights))
+    if isinstance(checkpoint, dict):
+        return ddpm(checkpoint)
     entries = published()
     contents = contents_of(entries[checkpoint])
     network, _ = read_network(contents.network)
