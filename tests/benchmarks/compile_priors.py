@@ -1,11 +1,11 @@
 """What an edit with each published network costs: to compile, in memory, and an evaluation in operations; no weights needed.
 
-    python -m tests.benchmarks.compile_priors [NAME …] [--micro-batch 1]
+    python -m tests.benchmarks.compile_priors [NAME …] [--micro-batch 1] [--lowered]
 
 From shapes alone: an edit's programs (of a latent prior three: encoding, the edit, decoding) are traced and compiled for the
 device at hand, and nothing is computed. Operations are those that XLA counts in one evaluation of ε at one image. How often the
 program of an edit holds the network is the number of its convolutions and products over that of one evaluation. The last columns
-are what ``--batch-size auto`` would take on devices of these sizes.
+are what ``--batch-size auto`` would take on devices of these sizes. Lowered programs are not compiled, and tell no memory.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def products(jaxpr: Any) -> int:
     return found
 
 
-def _row(prior: code_jax.Prior, count: int) -> list[str]:
+def _row(prior: code_jax.Prior, count: int, lowered: bool) -> list[str]:
     """The columns of a prior; seconds are the processor's, which others on the machine do not change."""
     settings = code_jax.preset()
     z = jax.ShapeDtypeStruct((1, *latent_shape(prior)), jnp.float32)
@@ -108,24 +108,25 @@ def _row(prior: code_jax.Prior, count: int) -> list[str]:
     state = jax.eval_shape(begin, keys, prior, images, numbers)
     edit = advance.trace(keys, prior, state, numbers, None, jnp.int32(0), jnp.int32(1), labels)
     held = products(edit.jaxpr) / products(one.jaxpr)
-    traced = time.process_time()
+    traced, weights = time.process_time(), weights_of(prior)
+    told = f"{weights / 4e6:.1f}", f"{operations / 1e9:.0f}", f"{weights / 1e6:.0f}"
+    if lowered:
+        return [*told, "?", f"{traced - begun:.1f}", "?", f"{held:.2f}", "?", "?"]
     analysis, size = memory_analysis(prior, settings, count)
-    compiled, weights = time.process_time(), weights_of(prior)
-    working = (analysis.temp_size_in_bytes + size) / count
+    compiled, working = time.process_time() - traced, (analysis.temp_size_in_bytes + size) / count
     auto = [str(fitting(memory * 1e9, weights, working)) for memory in (16, 80)]
-    numbers_of = weights / 4e6, operations / 1e9, weights / 1e6, working / 1e6
-    of_time = f"{traced - begun:.1f}", f"{compiled - traced:.1f}"
-    return [f"{numbers_of[0]:.1f}", *(f"{number:.0f}" for number in numbers_of[1:]), *of_time, f"{held:.2f}", *auto]
+    return [*told, f"{working / 1e6:.0f}", f"{traced - begun:.1f}", f"{compiled:.1f}", f"{held:.2f}", *auto]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(PUBLISHED)} (default: all)")
     parser.add_argument("--micro-batch", type=int, default=1)
+    parser.add_argument("--lowered", action="store_true", help="do not compile")
     args = parser.parse_args()
     print("| " + " | ".join(_COLUMNS) + " |\n" + "|---" * len(_COLUMNS) + "|")
     for name in args.names or PUBLISHED:
-        print(f"| {name} | {' | '.join(_row(prior_of(name), args.micro_batch))} |", flush=True)
+        print(f"| {name} | {' | '.join(_row(prior_of(name), args.micro_batch, args.lowered))} |", flush=True)
     print(f"{jax.devices()[0].device_kind}, micro-batch {args.micro_batch}, jax {jax.__version__}")
 
 
