@@ -31,14 +31,21 @@ def run(args: argparse.Namespace) -> int:
     """Prints a line for each prior."""
     from code_jax.priors.catalogue import catalogue
 
-    print(f"{'prior':34}{'of':10}{'pixels':>8}{'MB':>6}{'GFLOP':>7}  licence")
+    print(f"{'prior':34}{'of':10}{'pixels':>8}{'MB':>6}{'time':>8}  licence")
     for place, entries in itertools.groupby(catalogue(), key=lambda entry: entry.place):
         print(_PLACES[place])
         for entry in entries:
-            pixels, weights = "x".join(map(str, entry.size)), f"{4 * entry.parameters / 1e6:.0f}"
-            evaluation = "?" if entry.evaluation is None else f"{entry.evaluation:g}"
+            pixels, memory = "x".join(map(str, entry.size)), "?" if entry.memory is None else f"{entry.memory:.0f}"
             domain, licence = entry.domain or "?", entry.licence or "?"
-            print(f"  {entry.name:32}{domain:10}{pixels:>8}{weights:>6}{evaluation:>7}  {licence}")
-    print("MB of weights in float32; GFLOP of an evaluation at one picture, computed: it\n"
-          "takes as many seconds as GFLOP over what a device sustains in GFLOP/s. ?: see its\ncard")  # fmt: skip
+            print(f"  {entry.name:32}{domain:10}{pixels:>8}{memory:>6}{_time(entry.seconds):>8}  {licence}")
+    print("MB of weights in float32 and of the work on a picture, computed by the compiler;\n"
+          "time of an evaluation of a picture on two cores of an AMD EPYC, measured there or\n"
+          "(~) computed from its operations. ?: see its card")  # fmt: skip
     return 0
+
+
+def _time(seconds: tuple[float, bool] | None) -> str:
+    if seconds is None:
+        return "?"
+    value, measured = seconds
+    return f"{'' if measured else '~'}{value:.2g} s" if value >= 0.1 else f"{'' if measured else '~'}{1e3 * value:.2g} ms"

@@ -27,8 +27,8 @@ class EditInfo(NamedTuple):
             NaN where nothing was corrected. [B].
         finite: whether every value of the result is finite. bool [B].
         clipped_pixels: where clipping changed any channel at any step. bool [B, H, W], of latents' own size where there are any.
-        codec_error: of a latent prior: mean squared difference of each image to what its codec alone gives back, which bounds how
-            near a result can come; 0 for a prior of pixels. [B].
+        codec_error: of a latent prior: mean squared difference of each image to what its codec alone gives back, which is about
+            how near an edit can come where there is no mask; 0 for a prior of pixels. [B].
     """
 
     nfe: Int[AnyArray, "*batch"]

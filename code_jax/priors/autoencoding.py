@@ -22,7 +22,7 @@ _AT_A_TIME = 4  # pictures that are measured
 
 
 class Autoencoding(flax.struct.PyTreeNode):
-    """A codec (`code_jax.diffusion.codec.Codec`) of a network, always in float32: its error bounds how near a result can be.
+    """A codec (`code_jax.diffusion.codec.Codec`) of a network, always in float32, whose error an edit of all pixels shares.
 
     Attributes:
         params: the network's weights.

@@ -1,11 +1,11 @@
 """What an edit with each published network costs: to compile, in memory, and an evaluation in operations; no weights needed.
 
-    python -m tests.benchmarks.compile_priors [NAME …] [--micro-batch 1]
+    python -m tests.benchmarks.compile_priors [NAME …] [--micro-batch 1] [--lowered]
 
 From shapes alone: an edit's programs (of a latent prior three: encoding, the edit, decoding) are traced and compiled for the
 device at hand, and nothing is computed. Operations are those that XLA counts in one evaluation of ε at one image. How often the
 program of an edit holds the network is the number of its convolutions and products over that of one evaluation. The last columns
-are what ``--batch-size auto`` would take on devices of these sizes.
+are what ``--batch-size auto`` would take on devices of these sizes. Lowered programs are not compiled, and tell no memory.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ from code_jax.priors.scaling import read_scaling
 from code_jax.priors.weights import expected_params
 from code_jax.runs.micro_batch import fitting
 from tests.checkpoints_convert.published import contents_of, published
-from tests.models.architectures import CELEBAHQ256
+from tests.models.architectures import CELEBAHQ256, CIFAR10
 
-NETWORK = UNet2DModel(UNet2DConfig.from_diffusers({"layers_per_block": 2} | CELEBAHQ256))
 _VAE, _VQ = "stable-diffusion-v1 vae", "CompVis/ldm-celebahq-256 vqvae"
-PUBLISHED = {  # the checkpoint of the network, and of its codec
-    "google/ddpm-celebahq-256": (None, None),
+PUBLISHED: dict[str, tuple[Any, str | None]] = {  # the config or the checkpoint of the network, and the one of its codec
+    "google/ddpm-cifar10-32": (CIFAR10, None),
+    "google/ddpm-celebahq-256": (CELEBAHQ256, None),
     "google/ncsnpp-celebahq-256": ("google/ncsnpp-celebahq-256", None),
     "score_sde ffhq 1024 (ncsnpp)": ("score_sde ve/ffhq_ncsnpp_continuous", None),
     "score_sde cifar10 (ddpm++)": ("score_sde vp/cifar10_ddpmpp_continuous", None),
@@ -62,21 +62,17 @@ _COLUMNS = (
 )  # fmt: skip
 
 
-def random_weights() -> Any:
-    """Of the published CelebA-HQ-256 network."""
-    return NETWORK.init(jax.random.key(0), jnp.zeros((1, 256, 256, 3)), jnp.zeros(1))["params"]
-
-
-def celebahq_256(params: Any) -> code_jax.Prior:
-    """That network with weights, or the shapes of them."""
-    return code_jax.Prior.from_network(NETWORK, params, code_jax.linear_schedule(), "epsilon")
+def ddpm(config: dict[str, Any]) -> code_jax.Prior:
+    """A network of Ho et al. 2020 with the shapes of its weights."""
+    network = UNet2DModel(UNet2DConfig.from_diffusers({"layers_per_block": 2} | config))
+    return code_jax.Prior.from_network(network, expected_params(network), code_jax.linear_schedule(), "epsilon")
 
 
 def prior_of(name: str) -> code_jax.Prior:
     """A published prior with the shapes of its weights."""
     checkpoint, codec = PUBLISHED[name]
-    if checkpoint is None:
-        return celebahq_256(jax.eval_shape(random_weights))
+    if isinstance(checkpoint, dict):
+        return ddpm(checkpoint)
     entries = published()
     contents = contents_of(entries[checkpoint])
     network, _ = read_network(contents.network)
@@ -100,7 +96,7 @@ def products(jaxpr: Any) -> int:
     return found
 
 
-def _row(prior: code_jax.Prior, count: int) -> list[str]:
+def _row(prior: code_jax.Prior, count: int, lowered: bool) -> list[str]:
     """The columns of a prior; seconds are the processor's, which others on the machine do not change."""
     settings = code_jax.preset()
     z = jax.ShapeDtypeStruct((1, *latent_shape(prior)), jnp.float32)
@@ -113,24 +109,25 @@ def _row(prior: code_jax.Prior, count: int) -> list[str]:
     state = jax.eval_shape(begin, keys, prior, images, numbers)
     edit = advance.trace(keys, prior, state, numbers, None, jnp.int32(0), jnp.int32(1), labels)
     held = products(edit.jaxpr) / products(one.jaxpr)
-    traced = time.process_time()
+    traced, weights = time.process_time(), weights_of(prior)
+    told = f"{weights / 4e6:.1f}", f"{operations / 1e9:.0f}", f"{weights / 1e6:.0f}"
+    if lowered:
+        return [*told, "?", f"{traced - begun:.1f}", "?", f"{held:.2f}", "?", "?"]
     analysis, size = memory_analysis(prior, settings, count)
-    compiled, weights = time.process_time(), weights_of(prior)
-    working = (analysis.temp_size_in_bytes + size) / count
+    compiled, working = time.process_time() - traced, (analysis.temp_size_in_bytes + size) / count
     auto = [str(fitting(memory * 1e9, weights, working)) for memory in (16, 80)]
-    numbers_of = weights / 4e6, operations / 1e9, weights / 1e6, working / 1e6
-    of_time = f"{traced - begun:.1f}", f"{compiled - traced:.1f}"
-    return [f"{numbers_of[0]:.1f}", *(f"{number:.0f}" for number in numbers_of[1:]), *of_time, f"{held:.2f}", *auto]
+    return [*told, f"{working / 1e6:.0f}", f"{traced - begun:.1f}", f"{compiled:.1f}", f"{held:.2f}", *auto]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(PUBLISHED)} (default: all)")
     parser.add_argument("--micro-batch", type=int, default=1)
+    parser.add_argument("--lowered", action="store_true", help="do not compile")
     args = parser.parse_args()
     print("| " + " | ".join(_COLUMNS) + " |\n" + "|---" * len(_COLUMNS) + "|")
     for name in args.names or PUBLISHED:
-        print(f"| {name} | {' | '.join(_row(prior_of(name), args.micro_batch))} |", flush=True)
+        print(f"| {name} | {' | '.join(_row(prior_of(name), args.micro_batch, args.lowered))} |", flush=True)
     print(f"{jax.devices()[0].device_kind}, micro-batch {args.micro_batch}, jax {jax.__version__}")
 
 

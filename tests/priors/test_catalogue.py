@@ -79,7 +79,7 @@ def test_bundled_cached_and_known_are_listed_without_a_network(cache, tiny, monk
     count = sum(leaf.size for leaf in jax.tree.leaves(tiny.params))
     assert listed["google/ddpm-cat-256"][1:4] == ("cats", (8, 8), count)
     assert listed["google/ddpm-cat-256"][-2:] == ("Apache-2.0", "cached")
-    assert listed["someone/of-their-own"][1:] == (None, (8, 8), count, None, None, "cached")
+    assert listed["someone/of-their-own"][1:] == (None, (8, 8), count, None, None, None, "cached")
     assert listed["google/ddpm-ema-celebahq-256"].place == "hub" and len(listed) == 2 + len(KNOWN) + 1
 
     assert main(["priors"]) == 0
@@ -89,4 +89,8 @@ def test_bundled_cached_and_known_are_listed_without_a_network(cache, tiny, monk
     assert shown.keys() == {entry.name for entry in listed.values()}
     assert shown["someone/of-their-own"][1:3] == ["?", "8x8"] and shown["someone/of-their-own"][-1] == "?"
     assert shown["google/ddpm-cifar10-32"][-1] == "Apache-2.0"
-    assert all(float(cost) > 0 for entry in KNOWN for cost in shown[entry.name][3:5] if listed[entry.name].place != "cached")
+    assert listed["google/ddpm-church-256"].seconds == (1.36, True) and shown["google/ddpm-church-256"][4:6] == ["1.4", "s"]
+    assert shown["google/ddpm-cifar10-32"][4:6] == ["~32", "ms"]  # 10.8 of 465 GFLOP, of 1.36 s
+    for entry in KNOWN:
+        weights, (memory, time) = 4 * entry.parameters / 1e6, shown[entry.name][3:5]
+        assert float(time.removeprefix("~")) > 0 and (memory == "?" or float(memory) > weights)

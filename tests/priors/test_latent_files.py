@@ -221,3 +221,31 @@ def test_what_is_missing_mixed_or_not_whole_is_one_line(request, tmp_path, capsy
         code_jax.load_prior(pickle)
     assert main(["convert", "eurosat-64", str(tmp_path / "new"), "--measure", str(tmp_path)]) == 2
     assert "this one is of pixels" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("make", [ldm, dit, stable_diffusion])
+def test_without_any_of_its_files_or_with_half_of_one_a_pipeline_is_one_line(make, request, tmp_path):
+    whole, _ = make(request.config.rootpath, tmp_path / "whole")
+    for file in sorted(path.relative_to(whole) for path in whole.rglob("*") if path.is_file()):
+        for half in (False, True):
+            folder = tmp_path / f"{file.parent.name}-{file.name}-{half}"
+            shutil.copytree(whole, folder)
+            content = (folder / file).read_bytes()
+            (folder / file).unlink()
+            if half:
+                (folder / file).write_bytes(content[: len(content) // 2])
+            elif file.name == "model_index.json":
+                continue  # what it says can be told from the folders
+            with pytest.raises(code_jax.UserError) as error:
+                code_jax.load_prior(folder)
+            assert "\n" not in str(error.value) and len(str(error.value)) < 1500, file
+
+
+def test_a_text_encoder_of_another_model_is_one_line(request, tmp_path):
+    path, _ = stable_diffusion(request.config.rootpath, tmp_path / "sd")
+    other = CLIP | {"hidden_size": 15, "num_attention_heads": 3, "architectures": ["CLIPTextModel"]}
+    (path / "text_encoder" / "config.json").write_text(json.dumps(other))
+    state = state_of({name: other[name] for name in CLIP} | {"_class_name": "CLIPTextModel"})
+    save({f"text_model.{name}": tensor for name, tensor in state.items()}, path / "text_encoder" / "model.safetensors")
+    with pytest.raises(code_jax.UserError, match=r"empty_prompt is \[9, 15\], which does not fit \[9, 12\]"):
+        code_jax.load_prior(path)
