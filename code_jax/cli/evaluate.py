@@ -12,6 +12,7 @@ from typing import Any
 from code_jax.cli.arguments import check_batch_size, check_results, check_seed, count, eta, folder, label, path
 from code_jax.cli.runtime import keep_compiled, use_cores
 from code_jax.cli.settings import labelled
+from code_jax.editing.options import OPTIONS
 from code_jax.errors import UserError, choose
 from code_jax.priors import DEFAULT
 
@@ -240,8 +241,8 @@ def _check(args: argparse.Namespace, order: Any) -> None:
     check_seed(args.seed)
     if not 0 <= args.bootstrap <= 10_000:
         raise UserError(f"--bootstrap is {args.bootstrap}; it must be from 0 to 10000")
-    if not all(value > 0 for value in args.eta_curve):
-        raise UserError(f"eta is {min(args.eta_curve)}; it must be positive, or none")
+    for value in args.eta_curve:
+        OPTIONS["eta"].check(value)
 
 
 def _counts(text: str) -> tuple[int, ...]:

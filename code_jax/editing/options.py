@@ -103,31 +103,29 @@ def names(text: str) -> list[str]:
     return [part for part in text.split(",") if part]
 
 
-def _finite(values: np.ndarray) -> Any:
-    return np.abs(values) < 1e30  # float32 must hold its square
-
-
-def _positive(values: np.ndarray) -> Any:
-    return (values > 0) & _finite(values)
+def _between(low: float, high: float, ends: str = "()") -> tuple[Callable[[np.ndarray], Any], str]:
+    """Numbers from one end to another, of which ``[`` and ``]`` are allowed themselves; and what a message says of them."""
+    above, below = np.greater_equal if ends[0] == "[" else np.greater, np.less_equal if ends[1] == "]" else np.less
+    return lambda values: above(values, low) & below(values, high), f"in {ends[0]}{low:g}, {high:g}{ends[1]}"
 
 
 def _confidence(values: np.ndarray) -> Any:
-    return (values > 0) & (_finite(values) | np.isinf(values))
-
-
-def _share(values: np.ndarray) -> Any:
-    return (values > 0) & (values <= 1)
+    return _POSITIVE[0](values) | (values == math.inf)
 
 
 def _threshold(values: np.ndarray) -> Any:
-    if values.ndim == 0 and np.isinf(values):  # none
+    if values.ndim == 0 and values == math.inf:  # none
         return True
-    return values.shape[:1] == (2,) and bool(np.all(_share(values[0]) & (values[1] >= 1)))
+    return values.shape[:1] == (2,) and bool(np.all(_SHARE[0](values[0]) & _LARGE[0](values[1])))
 
 
 def _counts(least: int) -> tuple[Callable[[np.ndarray], Any], str]:
     return lambda value: (value >= least) & (value <= MOST), f"a whole number from {least} to {MOST}"
 
+
+_LARGEST = 1e30  # float32 must hold its square
+_POSITIVE, _NOT_NEGATIVE, _LARGE = _between(0, _LARGEST), _between(0, _LARGEST, "[)"), _between(1, _LARGEST, "[)")
+_SHARE = _between(0, 1, "(]")
 
 PRESETS = ("default", "local", "global")
 GRIDS = ("time", "geometric", "rho")
@@ -136,39 +134,36 @@ KINDS = ("variance_preserving", "unadjusted", "averaged")
 
 _TABLE = (
     Option("preset", str, None, "", "local: blur, speckle; global: fog, contrast", PRESETS, shown="NAME"),
-    Option("sigma", numbers, _positive, "positive", "noise level, for images in [-1, 1]; or several, deepest first", shown="X,X"),
-    Option("depth", numbers, _share, "in (0, 1]", "the same as a fraction of the training timesteps", shown="X,X", detail=True),
-    Option("relative_step", numbers, _positive, "positive", "Langevin step h/(1 - alpha_bar), one or one a level", shown="X,X"),
-    Option("step_size", numbers, _positive, "positive", "the same as the absolute h", shown="X,X", detail=True),
-    Option("eta", number_or_none, _confidence, "positive, or none", "confidence of the clipping, or none", shown="X|none"),
+    Option("sigma", numbers, *_POSITIVE, "noise level, for images in [-1, 1]; or several, deepest first", shown="X,X"),
+    Option("depth", numbers, *_SHARE, "the same as a fraction of the training timesteps", shown="X,X", detail=True),
+    Option("relative_step", numbers, *_POSITIVE, "Langevin step h/(1 - alpha_bar), one or one a level", shown="X,X"),
+    Option("step_size", numbers, *_POSITIVE, "the same as the absolute h", shown="X,X", detail=True),
+    Option("eta", number_or_none, _confidence, f"{_POSITIVE[1]}, or none", "confidence of the clipping, or none", shown="X|none"),
     Option("langevin_steps", count, *_counts(0), "Langevin steps at each level", shown="N", whole=True),
     Option("num_steps", count, *_counts(1), "steps of the ODE each way", word="ode-steps", shown="N", whole=True),
-    Option("anneal_rate", number, _share, "in (0, 1]", "factor between levels of the step size", detail=True),
+    Option("anneal_rate", number, *_SHARE, "factor between levels of the step size", detail=True),
     Option("anneal_levels", count, *_counts(1), "levels of the step size", shown="N", detail=True, whole=True),
     Option("langevin", str, None, "", "kind of the Langevin steps", KINDS, shown="KIND", detail=True),
     Option("repeats", count, *_counts(1), "times that noise is added and taken away", shown="N", detail=True, whole=True),
     Option("solver", str, None, "", "of the ODE", solvers.names(), shown="NAME", detail=True),
     Option("grid", str, None, "", "of the ODE's noise levels", GRIDS, shown="NAME", detail=True),
-    Option("input_noise", number, lambda v: (v >= 0) & _finite(v), "zero or positive",
-           "noise given to the input, in units of sigma_0", detail=True),
-    Option("dynamic_threshold", numbers_or_none, _threshold, "two numbers, a quantile in (0, 1] and s_max of at least 1",
+    Option("input_noise", number, *_NOT_NEGATIVE, "noise given to the input, in units of sigma_0", detail=True),
+    Option("dynamic_threshold", numbers_or_none, _threshold, f"two numbers, a quantile {_SHARE[1]} and s_max {_LARGE[1]}",
            "quantile and s_max, or none", shown="P,S", detail=True),
-    Option("guidance", number, lambda v: (v >= 0) & np.isfinite(v), "zero or positive",
-           "weight of --label's class against none", detail=True),
-    Option("p_value", number, lambda v: (v > 0) & (v < 1), "in (0, 1)", "share of likely noise that is taken for unlikely",
-           detail=True),
+    Option("guidance", number, *_NOT_NEGATIVE, "weight of --label's class against none", detail=True),
+    Option("p_value", number, *_between(0, 1), "share of likely noise that is taken for unlikely", detail=True),
     Option("patch", count, *_counts(2), "side of a patch of noise", shown="N", detail=True, whole=True),
     Option("iterations", count, *_counts(1), "of a fit, at most", shown="N", detail=True, whole=True),
     Option("least_iterations", count, *_counts(1), "of a fit, before it may stop", shown="N", detail=True, whole=True),
-    Option("learning_rate", number, _positive, "positive", "of a fit, by Adam", detail=True),
-    Option("tolerance", number, lambda v: (v >= 0) & (v < 1), "in [0, 1)", "fall of the error at which a fit stops", detail=True),
+    Option("learning_rate", number, *_POSITIVE, "of a fit, by Adam", detail=True),
+    Option("tolerance", number, *_between(0, 1, "[)"), "fall of the error at which a fit stops", detail=True),
     Option("operator", str, None, "", "the damage, of methods that are told it", LINEAR, shown="NAME", detail=True),
-    Option("input_guidance", number, _positive, "positive", "of each step towards the input", detail=True),
-    Option("noise", number, _positive, "positive", "standard deviation of the input's noise", detail=True),
-    Option("prior_weight", number, _positive, "positive", "of the prior's mean beside the input", detail=True),
-    Option("zeta", number, lambda v: (v >= 0) & (v <= 1), "in [0, 1]", "share of fresh noise in a step", detail=True),
+    Option("input_guidance", number, *_POSITIVE, "of each step towards the input", detail=True),
+    Option("noise", number, *_POSITIVE, "standard deviation of the input's noise", detail=True),
+    Option("prior_weight", number, *_POSITIVE, "of the prior's mean beside the input", detail=True),
+    Option("zeta", number, *_between(0, 1, "[]"), "share of fresh noise in a step", detail=True),
     Option("kernel", count, *_counts(1), "side of a learned kernel", shown="N", detail=True, whole=True),
-    Option("kernel_rate", number, _positive, "positive", "learning rate of a learned kernel", detail=True),
+    Option("kernel_rate", number, *_POSITIVE, "learning rate of a learned kernel", detail=True),
     Option("without_quirks", names, None, "", "departures of the published program left out, or all", shown="A,B", detail=True),
     Option("with_quirks", names, None, "", "departures that it has and switches off", shown="A,B", detail=True),
 )  # fmt: skip

@@ -159,7 +159,8 @@ def read_forms(count: int, rng: np.random.Generator, watch: Watch) -> None:
     """Mutated forms of the page: an order, or a line that says what cannot be."""
     offers = {"exact": Offer("exact", exact_prior(), "0" * 64, "float32", Pace())}
     picture = data_url(np.full((8, 8, 3), 99, np.uint8))
-    form = {"prior": "exact", "picture": picture, "mask": picture, "corruption": "", "severity": "5", "sigmas": "0.5 1"}
+    mask = data_url(np.full((8, 8, 3), 255, np.uint8))
+    form = {"prior": "exact", "picture": picture, "mask": mask, "corruption": "", "severity": "5", "sigmas": "0.5 1"}
     form |= {"relative-steps": "0.1", "sigma": "0.7", "ode-steps": "2", "eta": "none", "seed": "3", "samples": "2", "fit": "tile"}
     for _ in range(count):
         with watch.input("form"):

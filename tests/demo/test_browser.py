@@ -142,9 +142,9 @@ def test_a_bad_file_and_a_bad_setting_are_messages_and_the_page_goes_on(page, ti
     page.ready()
     assert not page.seen("message")
     page.set("sigma", -1)
-    page.wait(lambda: page.text("message-text") == "sigma is [-1.0]; it must be positive")  # before it is started
+    page.wait(lambda: page.text("message-text") == "sigma is [-1.0]; it must be in (0, 1e+30)")  # before it is started
     page.press(until="failed")
-    assert page.text("message-text") == "sigma is [-1.0]; it must be positive"
+    assert page.text("message-text") == "sigma is [-1.0]; it must be in (0, 1e+30)"
     page.set("sigma", 0.5)
     page.wait(lambda: not page.seen("message"))
     assert page.text("status") == ""

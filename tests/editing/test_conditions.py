@@ -98,7 +98,7 @@ def test_a_label_goes_through_the_ode_alone():
         ({"null_class": None}, None, None, "no picture without a class: give a label from 0 to 2"),
         ({"null_class": None}, 1, 2.0, "guidance compares with the prior without a class, and this prior knows no picture"),
         ({"classes": 0, "null_class": None}, None, 2.0, "this prior has no classes"),
-        ({}, 1, -2.0, "guidance is -2.0; it must be zero or positive"),
+        ({}, 1, -2.0, "guidance is -2.0; it must be in [0, 1e+30)"),
     ],
 )
 def test_what_is_no_label_or_no_guidance_is_one_line(change, condition, guidance, named):
