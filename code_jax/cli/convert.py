@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from code_jax.cli.arguments import count, path
 from code_jax.errors import UserError
 
 _EPILOG = """examples:
@@ -20,13 +21,13 @@ A file's network is inferred from its tensors' shapes, but for what they do not
 tell. No code in any file is run, and PyTorch is not needed.
 """
 _FACTS: dict[str, tuple[str, dict[str, Any]]] = {  # what is told of a file, and what it is told by
-    "image_size": ("side of the training images (guided-diffusion: 256)", {"type": int}),
+    "image_size": ("side of the training images (guided-diffusion: 256)", {"type": count}),
     "codec": ("autoencoder of a network of latents: folder or hub id", {"metavar": "PRIOR"}),
     "sde": ("of score_sde's DDPM++", {"metavar": "vp|sub-vp"}),
     "fir": ("whether score_sde's network filters as it resizes", {"action": argparse.BooleanOptionalAction}),
     "precondition": ("of EDM's weights outside their pickle", {"metavar": "CLASS"}),
-    "head_channels": ("channels of an attention head", {"type": int}),
-    "num_heads": ("heads of every attention, in its place", {"type": int}),
+    "head_channels": ("channels of an attention head", {"type": count}),
+    "num_heads": ("heads of every attention, in its place", {"type": count}),
     "attention_order": ("of the rows of qkv (default: legacy)", {"metavar": "legacy|new"}),
     "noise_schedule": ("of the 1000 steps (default: linear)", {"metavar": "linear|cosine"}),
 }
@@ -43,7 +44,7 @@ def add_to(commands: Any) -> None:
     parser.add_argument("dest", help="the folder to write, new or empty")
     parser.add_argument("--to", choices=("orbax", "diffusers"), default="orbax", help="format to write (default: orbax, ours)")
     parser.add_argument("--revision", help="branch, tag or commit of a hub id")
-    parser.add_argument("--measure", type=Path, metavar="PICTURES", help="clean ones, to find a latent prior's range")
+    parser.add_argument("--measure", type=path, metavar="PICTURES", help="clean ones, to find a latent prior's range")
     add = parser.add_argument_group("what a file's weights do not tell").add_argument
     for name, (about, options) in _FACTS.items():
         add(f"--{name.replace('_', '-')}", help=about, **options)

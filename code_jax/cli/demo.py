@@ -6,6 +6,7 @@ import argparse
 import importlib.util
 from typing import Any
 
+from code_jax.cli.arguments import count
 from code_jax.cli.runtime import keep_compiled, set_flags
 from code_jax.errors import UserError
 from code_jax.priors import DEFAULT
@@ -28,7 +29,7 @@ def add_to(commands: Any) -> None:
     add("--prior", action="append", help="one to offer; may be repeated (default: all that come with the package)")
     add("--host", default="127.0.0.1", metavar="ADDRESS", help="listen there (default: 127.0.0.1, this machine alone)")
     add("--allow-host", action="append", default=[], metavar="NAME", help="a proxy's name for this machine; may be repeated")
-    add("--port", type=int, default=7860, help="default: 7860; 0 takes a free one")
+    add("--port", type=count, default=7860, help="default: 7860; 0 takes a free one")
     add("--precision", default="float32", metavar="float32|bfloat16", help="inside the network")
     parser.set_defaults(run=run)
 

@@ -71,6 +71,13 @@ class Parser(argparse.ArgumentParser):
             raise UserError(f"{message}; for example: {example[1]} (see {self.prog} --help)")
         raise UserError(f"{message} (see {self.prog} --help)")
 
+    def _get_values(self, action: argparse.Action, words: list[str]) -> Any:
+        if not action.option_strings or words != ["--"]:
+            return super()._get_values(action, words)
+        value = self._get_value(action, "--")  # which argparse would drop, as if it ended the options: there would be no value
+        self._check_value(action, value)
+        return value
+
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         if action.choices is not None and value not in action.choices:
             choices: Sequence[str] = [str(choice) for choice in action.choices]

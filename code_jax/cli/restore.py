@@ -47,7 +47,7 @@ def add_to(commands: Any) -> None:
     add("--prior", default=DEFAULT, help=f"name, hub id, folder, file (default: {DEFAULT})")
     add("--mask", type=path, help="picture, bright where the inputs may change")
     add("--samples", type=count, default=1, help="results a picture; their diversity is reported")
-    add("--seed", type=int, default=0, help="default: 0")
+    add("--seed", type=count, default=0, help="default: 0")
     add("--keep-size", action="store_true", help="bring results back to their originals' sizes")
     add("--compare", action="store_true", help="write contact_sheet.png")
     add("--report", action="store_true", help="write it, and report.html with sliders")

@@ -12,13 +12,14 @@ from code_jax.diffusion.schedule import NoiseSchedule, cosine_schedule, linear_s
 from code_jax.documents import read_json
 from code_jax.errors import UserError, brief
 from code_jax.models.config import UNet2DConfig
-from code_jax.models.options import whole
+from code_jax.models.options import number, whole
 
 SCHEDULES = {"linear": linear_schedule, "cosine": cosine_schedule}
 AUGMENTATIONS = ("none", "flips", "turns")
 OPTIMIZERS = ("adamw", "muon")
 _MOST_AT_A_TIME = 100_000  # pictures, which are no less than 5 GB at 64×64
-_MOST = 1e30  # of a number, with room below float32's largest
+_LEAST, _MOST = 1e-30, 1e30  # of a positive number, with room to float32's smallest and largest
+_LONGEST = 0.999999  # decay of an average, which is of a million steps
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,26 +69,16 @@ class Recipe:
                 raise UserError(f"{name} {brief(getattr(self, name))} is unknown; choose from {', '.join(kinds)}")
         for name, least, most in (("batch_size", 1, _MOST_AT_A_TIME), ("steps", 1, 10**9), ("warmup", 0, 10**9)):
             whole(name, getattr(self, name), most, least)
-        for name in ("learning_rate", "clip_norm", "min_snr_gamma"):
-            value = getattr(self, name)
-            if not (value is None and name == "min_snr_gamma") and not _positive(value):
-                raise UserError(f"{name} is {brief(value)}; it must be a positive number")
-        if not _positive(self.weight_decay) and self.weight_decay != 0:
-            raise UserError(f"weight_decay is {brief(self.weight_decay)}; it must be zero or a positive number")
-        for name in ("hold", "lower_half"):
-            value = getattr(self, name)
-            if not (value is None and name == "hold") and not (value == 0 or (_positive(value) and value <= 1)):
-                raise UserError(f"{name} is {brief(value)}; it must be a share from 0 to 1")
-        if not isinstance(self.ema_decay, float) or not 0 <= self.ema_decay < 1:
-            raise UserError(f"ema_decay is {brief(self.ema_decay)}; it must be in [0, 1)")
+        for name, low, high in (
+            ("learning_rate", _LEAST, _MOST), ("clip_norm", _LEAST, _MOST), ("min_snr_gamma", _LEAST, _MOST),
+            ("weight_decay", 0.0, _MOST), ("hold", 0.0, 1.0), ("lower_half", 0.0, 1.0), ("ema_decay", 0.0, _LONGEST),
+        ):  # fmt: skip
+            if getattr(self, name) is not None or name not in ("min_snr_gamma", "hold"):
+                number(name, getattr(self, name), low, high)
 
     def noise_schedule(self) -> NoiseSchedule:
         """The `NoiseSchedule` of its name."""
         return SCHEDULES[self.schedule]()
-
-
-def _positive(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value <= _MOST
 
 
 # small, pictures: what two CPU cores train in hours (of one kind of picture; of several, as `pictures-64` is); base: an

@@ -112,6 +112,9 @@ def test_a_defect_stays_a_traceback():
         (["restore", "a", "--out", ""], "argument --out: the name is empty"),
         (["evaluate", "--data", "", "--out", "b"], "argument --data: the name is empty"),
         (["restore", "a", "--out", "b", "--sigma", "x" * 100_000], "is not a number"),
+        (["restore", "a", "--out", "b", "--seed", "9" * 5000], "is not a whole number"),
+        (["restore", "a", "--out", "b", "--seed=--"], "'--' is not a whole number"),
+        (["restore", "a", "--out", "b", "--fit=--"], "'--' is none of auto"),
     ],
 )
 def test_a_mistake_is_answered_with_what_was_meant(argv, near, capsys):
