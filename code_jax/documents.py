@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 
 from code_jax.errors import UserError
 
-_MAX_BYTES, _MAX_NESTING = 1 << 22, 16
+_MAX_BYTES, _MAX_NESTING, _MAX_DIGITS = 1 << 22, 16, 300
 
 
 def open_regular(path: str | Path) -> BinaryIO:
@@ -53,10 +53,10 @@ def read_document(path: Path) -> Any:
             size = os.fstat(file.fileno()).st_size
             if size > _MAX_BYTES:
                 raise UserError(f"{path} is larger than {_MAX_BYTES} bytes: this is no config")
-            content = json.loads(file.read(size).decode("utf-8"))  # what the system makes up while it is read has no size
+            content = parse(file.read(size).decode("utf-8"))  # what the system makes up while it is read has no size
     except UserError:
         raise
-    except (OSError, RecursionError, ValueError) as error:  # ValueError: not UTF-8, not JSON, or a number of too many digits
+    except (OSError, RecursionError, ValueError) as error:  # ValueError: not UTF-8, or not JSON
         raise UserError(f"{path} cannot be read: {error}") from error
     level: list[Any] = [[content]]
     for _ in range(_MAX_NESTING + 1):
@@ -65,3 +65,19 @@ def read_document(path: Path) -> Any:
     if level:
         raise UserError(f"{path} is nested deeper than {_MAX_NESTING} levels: this is no config")
     return content
+
+
+def parse(text: str | bytes) -> Any:
+    """What a text says as JSON, whose whole numbers a float can hold.
+
+    Raises:
+        ValueError: for what is no JSON, or not UTF-8, and for a number of over 300 digits.
+        RecursionError: for what is nested too deep.
+    """
+    return json.loads(text, parse_int=_whole)
+
+
+def _whole(digits: str) -> int:
+    if len(digits) > _MAX_DIGITS:
+        raise ValueError(f"a number has {len(digits)} digits")
+    return int(digits)

@@ -20,6 +20,7 @@ from starlette.staticfiles import StaticFiles
 
 from code_jax.demo.door import LOOPBACK, Door, named_host, new_token
 from code_jax.demo.foreman import Foreman
+from code_jax.documents import parse
 from code_jax.errors import UserError
 from code_jax.priors.load import bundled_samples
 
@@ -130,7 +131,7 @@ async def _stream(request: Request, foreman: Foreman, kind: str) -> Response:
 
 def _form(body: bytearray) -> dict[str, Any]:
     try:
-        form = json.loads(body)
+        form = parse(bytes(body))
     except (ValueError, RecursionError):
         form = None
     if not isinstance(form, dict):

@@ -195,7 +195,7 @@ def _rounded(values: np.ndarray) -> Any:
 def _array(value: Any, name: str, shape: tuple[int, ...]) -> np.ndarray:
     try:
         array = np.asarray(value, float)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise UserError(f"{name} is {brief(value)}, which no calibration has") from error
     if array.shape != shape or not np.all(np.isfinite(array)):
         raise UserError(f"{name} has shape {array.shape} or is not finite; a calibration's has {shape}")

@@ -60,7 +60,7 @@ class Option(NamedTuple):
         elif self.holds is not None:
             try:
                 numbers = np.asarray(math.inf if value is None else value, float)
-            except (TypeError, ValueError) as error:
+            except (TypeError, ValueError, OverflowError) as error:
                 raise UserError(f"{self.name} is {brief(value)}; it must be {self.wanted}") from error
             if not np.all(self.holds(numbers)):
                 raise UserError(f"{self.name} is {numbers.tolist()}; it must be {self.wanted}")

@@ -15,6 +15,7 @@ from typing import Any
 
 from PIL import ExifTags, Image, PngImagePlugin
 
+from code_jax.documents import parse
 from code_jax.errors import UserError, brief
 from code_jax.pictures.loading import MOST_PIXELS, PictureError, bytes_and_name, in_words, load
 from code_jax.version import __version__
@@ -102,7 +103,7 @@ def read_facts(file: Any) -> dict[str, Any]:
     if not isinstance(text, str):
         raise NoFacts(f"{name} says nothing of its origin: it was not written by code_jax, or saved again by another program")
     try:
-        facts = json.loads(text)
+        facts = parse(text)
     except (ValueError, RecursionError):
         facts = None
     if not isinstance(facts, dict):

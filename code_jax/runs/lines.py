@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from code_jax.documents import parse
 from code_jax.durable import check_regular
 from code_jax.errors import UserError
 
@@ -36,7 +36,7 @@ def read_objects(path: Path) -> Iterator[Line]:
         with open(path, "rb") as file:
             while text := file.readline(_LONGEST):
                 try:
-                    line = json.loads(text)
+                    line = parse(text)
                 except (ValueError, RecursionError):
                     continue
                 if isinstance(line, dict):
@@ -68,7 +68,7 @@ def _is_whole(value: Any) -> bool:
 def _is_number(value: Any) -> bool:
     if not isinstance(value, int | float) or isinstance(value, bool):
         return False
-    return abs(value) < 1e300 or abs(value) == float("inf")  # JSON's whole numbers may be beyond a float; a PSNR is infinite
+    return abs(value) < 1e300 or abs(value) == float("inf")  # the PSNR of equal pictures
 
 
 def _is_number_or_null(value: Any) -> bool:

@@ -102,6 +102,7 @@ def test_other_weights_and_other_settings_are_refused_in_a_line(prior, calibrati
         ({"settings": {}}, "settings are"),
         ({"mean": [1, 2]}, "mean has shape"),
         ({"mean": "much"}, "mean is 'much'"),
+        ({"mean": [10**400] * 6}, "mean is"),
         ({"quantiles": {}}, "noise"),
         ({"inverse": [[float("nan")] * 6] * 6}, "not finite"),
     ],
