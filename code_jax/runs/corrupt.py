@@ -107,7 +107,7 @@ class _Manifest:
         self._out, self._path = out, out / "manifest.jsonl"
         self._lines: dict[Any, Line] = {}
         for line in read_objects(self._path):
-            if isinstance(line.get("input"), str) and isinstance(line.get("output"), str | None):
+            if isinstance(line.get("input"), str) and isinstance(line.get("output", 0), str | None):
                 self._hold(line)
 
     def __enter__(self) -> _Manifest:

@@ -1,10 +1,12 @@
-"""Mutates what folders, pictures and pages say (manifests, markers, records, provenance, forms); every reader of them reads it.
+"""Mutates what folders, pictures, pages and configs say, from manifests to calibrations; every reader of them reads it.
 
     python -m tests.benchmarks.document_fuzz [--documents 2500] [--seed 0] [--folder DIR]
 
-Six in ten are read by `info`; manifests and markers by `merge`, too, some by a `restore` that goes on from them. Two in ten are
-records of an evaluation, read as they were written or passed over; one in ten is a file of a training, which goes on from a state
-that was written, or says what is wrong; and one in ten a form of the page.
+Four in ten are read by `info`; manifests and markers by `merge`, too, some by a `restore` that goes on from them. Two in ten
+are read by `corrupt` and `sweep`, which go on from their folders, `statistics` (a calibration), `train` (a recipe, up to where
+it would begin) and `priors` (what lies in the cache). Two in ten are records of an evaluation, read as they were written or
+passed over; one in ten is a file of a training, which goes on from a state that was written, or says what is wrong; and one in
+ten a form of the page.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import copy
+import dataclasses
 import io
 import json
 import logging
@@ -20,23 +23,27 @@ import sys
 import tempfile
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 
+import code_jax
 from code_jax import UserError
+from code_jax.cache import cache_folder
 from code_jax.demo.events import KINDS, data_url
 from code_jax.demo.order import Offer, Pace
 from code_jax.evaluation.records import Records
 from code_jax.pictures.provenance import KEYWORD
 from code_jax.training.checkpoints import Checkpoints, check_description, set_damaged_aside
 from code_jax.training.log import Log
-from code_jax.training.recipe import Recipe
+from code_jax.training.recipe import NETWORKS, Recipe
 from code_jax.training.step import init_state
 from tests.benchmarks.batch_fuzz import mutated as mutated_bytes
 from tests.benchmarks.watch import Watch, exact
+from tests.conftest import tiny_prior
 from tests.runs.conftest import FAST, exact_prior, make_pictures
 
 VALUES = [
@@ -101,6 +108,38 @@ def read_documents(work: Path, count: int, kinds: list[str], rng: np.random.Gene
                 watch.command(f"{kind}: restore", *restore, str(out))
             watch.command(f"{kind}: merge", "merge", str(out))
         shutil.rmtree(out)
+
+
+def read_configs(work: Path, count: int, rng: np.random.Generator, watch: Watch) -> None:
+    """Mutated documents of the commands that have one of their own: a folder's marker or manifest, a config."""
+    picture, sound = work / "large.png", make_pictures(work / "sound", 31)
+    Image.new("RGB", (32, 32), "red").save(picture)
+    corrupt = ("corrupt", str(picture), "--corruption", "contrast", "--out", str(work / "corrupted"))
+    sweep = ("sweep", str(sound / "p00.png"), *FAST, "--out", str(work / "swept"))
+    statistics = ("statistics", str(sound / "p00.png"), "--calibration", str(work / "calibration.json"))
+    words = ("--out", str(work / "calibration.json"), "--num-steps", "2")
+    for first in (corrupt, sweep, ("calibrate", "exact", str(sound), *words), statistics):  # which compile
+        assert watch.command("first", *first, limit=600) == 0
+    network = {"network": NETWORKS["small"].to_diffusers(), "recipe": dataclasses.asdict(Recipe())}
+    (work / "recipe.json").write_text(json.dumps(network))
+    train = ("train", "--data", str(sound), "--out", str(work / "trained"), "--config", str(work / "recipe.json"))
+    cached = cache_folder() / "priors" / "org--name--0"
+    code_jax.save_prior(tiny_prior(), cached, format="orbax")
+    documents = [
+        (work / "corrupted" / "manifest.jsonl", corrupt),
+        (work / "corrupted" / ".manifest.json", corrupt),
+        (work / "swept" / ".manifest.json", sweep),
+        (work / "calibration.json", statistics),
+        (work / "recipe.json", train),
+        (cached / "prior.json", ("priors",)),
+    ]
+    with mock.patch("code_jax.training.loop.train", side_effect=UserError("it would begin")):
+        for number in range(count):
+            path, command = documents[number % len(documents)]
+            before = path.read_bytes()
+            path.write_text(mutated(json.loads(before), rng) + "\n", errors="surrogateescape")
+            watch.command(f"{path.name}: {command[0]}", *command)
+            path.write_bytes(before)
 
 
 def read_records(work: Path, count: int, rng: np.random.Generator, watch: Watch) -> None:
@@ -186,7 +225,8 @@ def main() -> None:
     logging.getLogger("absl").setLevel(logging.CRITICAL)  # where orbax writes what it raises as well
     with tempfile.TemporaryDirectory(dir=args.folder) as work, exact(Path(work)):
         watch = Watch(Path(work))
-        read_documents(Path(work), args.documents * 6 // 10, args.kinds.split(","), rng, watch)
+        read_documents(Path(work), args.documents * 4 // 10, args.kinds.split(","), rng, watch)
+        read_configs(Path(work), args.documents * 2 // 10, rng, watch)
         read_records(Path(work), args.documents * 2 // 10, rng, watch)
         read_trainings(Path(work), args.documents // 10, rng, watch)
         read_forms(args.documents // 10, rng, watch)

@@ -1,9 +1,10 @@
-"""Mutates pictures and archives and reads them as `info`, `corrupt`, `train`, `evaluate`, masks and `from_pil` do.
+"""Mutates pictures and archives and reads them as every command but `restore`, masks and `from_pil` do.
 
     python -m tests.benchmarks.pictures_fuzz [--files 2000] [--archives 200] [--seed 0] [--folder DIR]
 
-Each must be read, or refused in words. All are read by `info`, `corrupt` and the readers of the other commands; one in twenty by
-`evaluate` itself, and by `train`, for which one picture is too few.
+Each must be read, or refused in words. All are read by `info`, `corrupt` and the readers of the other commands; one in ten by
+`sweep`, `likelihood` and `statistics`, with an exact prior; one in twenty by `calibrate`, among sound ones, by `evaluate`
+itself, and by `train`, for which one picture is too few.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import tempfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -26,7 +28,8 @@ from code_jax.pictures.files import read_mask
 from code_jax.pictures.loading import PictureError
 from code_jax.pictures.provenance import exif_with, png_text
 from tests.benchmarks.batch_fuzz import mutated
-from tests.benchmarks.watch import Watch, cache_in
+from tests.benchmarks.watch import Watch, cache_in, with_prior
+from tests.runs.conftest import FAST, exact_prior, make_pictures
 from tests.runs.corpus import corpus, encoded, scene
 
 
@@ -47,6 +50,17 @@ def _pil(path: Path) -> object:
     except Exception:  # Pillow's own refusal, before from_pil is asked
         return None
     return from_pil(picture)
+
+
+def _measured(watch: Watch, path: Path, folder: Path, sound: Path, prior: Any, calibrated: bool, **limit: float) -> None:
+    """By the commands that ask a prior, as the only picture, and among sound ones."""
+    with with_prior(prior):
+        watch.command("sweep", "sweep", str(path), "--out", str(folder / f"swept-{path.name}"), *FAST, **limit)
+        watch.command("likelihood", "likelihood", str(path), "--ode-steps", "2", "--batch-size", "1", **limit)
+        watch.command("statistics", "statistics", str(path), "--batch-size", "1", **limit)
+        if calibrated:
+            words = ("--out", str(folder / "calibration.json"), "--num-steps", "2", "--batch-size", "16")
+            watch.command("calibrate", "calibrate", "exact", str(sound), str(path.parent), *words, **limit)
 
 
 def main() -> None:
@@ -78,6 +92,8 @@ def main() -> None:
         evaluate += ("--images", "1", "--bootstrap", "0")
         watch.command("first", "corrupt", str(folder / "sound.png"), *corrupt, str(folder / "warm"), limit=600)  # which compile
         watch.command("first", *evaluate, "--data", str(folder / "warm"), "--out", str(folder / "table"), limit=600)
+        sound, prior = make_pictures(folder / "sound", 31), exact_prior()
+        _measured(watch, sound / "p00.png", folder, sound, prior, True, limit=600)
         for i in range(args.files):
             name = list(originals)[rng.integers(len(originals))]
             path = one / f"{i:05}-{name}"
@@ -87,6 +103,8 @@ def main() -> None:
             if i % 20 == 0:
                 watch.command("train", "train", "--data", str(one), "--out", str(folder / f"train{i}"))
                 watch.command("evaluate", *evaluate, "--data", str(one), "--out", str(folder / f"table{i}"))
+            if i % 10 == 0:
+                _measured(watch, path, folder, sound, prior, i % 20 == 0)
             _read(watch, "data", lambda: read_pool(one, 16, ()))
             _read(watch, "mask", lambda path=path: read_mask(path, (16, 16, 3), "resize"))
             _read(watch, "from_pil", lambda path=path: _pil(path))
@@ -94,9 +112,9 @@ def main() -> None:
         for _ in range(args.archives):
             (folder / "a.zip").write_bytes(mutated(packed.getvalue(), rng)[1])
             _read(watch, "archive", lambda: read_pool(folder / "a.zip", 16, ()))
-        sound = watch.report()
+        nothing = watch.report()
     print(f"{args.files} mutated files, {args.archives} archives")
-    sys.exit(not sound)
+    sys.exit(not nothing)
 
 
 if __name__ == "__main__":

@@ -111,11 +111,15 @@ def cache_in(folder: Path) -> Any:
     return mock.patch.dict(os.environ, {"XDG_CACHE_HOME": str(folder / "cache")})
 
 
+def with_prior(prior: Any) -> Any:
+    """While entered, every prior is this one."""
+    return mock.patch("code_jax.priors.load.load_prior", lambda name, **options: prior)
+
+
 @contextlib.contextmanager
 def exact(folder: Path) -> Iterator[None]:
     """As `cache_in`, and every prior is one that computes in no time."""
-    prior = exact_prior()
-    with mock.patch("code_jax.priors.load.load_prior", lambda name, **options: prior), cache_in(folder):
+    with with_prior(exact_prior()), cache_in(folder):
         yield
 
 

@@ -127,6 +127,19 @@ def test_what_is_there_and_not_of_the_same_settings_stays(pictures, tmp_path, ca
     assert [line["output"] for line in lines] == ["a.png", "b.png"]
 
 
+@pytest.mark.parametrize("line", [{}, {"output": "p.png"}, {"output": 3}, {"output": None}, [], {"input": 3, "output": None}])
+def test_a_manifest_s_line_that_is_none_is_passed_over(line, pictures, tmp_path):
+    out = tmp_path / "out"
+    words = ["corrupt", str(pictures), "--out", str(out), "--corruption", "contrast"]
+    assert main(words) == 0
+    sound = (out / "manifest.jsonl").read_text()
+    damaged = {"input": str(tmp_path)} | line if isinstance(line, dict) else line
+    (out / "manifest.jsonl").write_text(f"{json.dumps(damaged)}\n{sound}")
+    assert main(words) == 0
+    kept = [json.loads(each) for each in (out / "manifest.jsonl").read_text().splitlines()]
+    assert [each for each in kept if each["input"] != str(tmp_path)] == [json.loads(each) for each in sound.splitlines()]
+
+
 def test_inputs_are_not_overwritten(pictures, capsys):
     assert main(["corrupt", str(pictures / "a.png"), "--out", str(pictures), "--corruption", "fog"]) == 2
     assert "overwrite" in capsys.readouterr().err
