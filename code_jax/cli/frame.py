@@ -7,12 +7,14 @@ import errno
 import io
 import os
 import re
+import signal
 import sys
 from collections.abc import Callable
 from typing import Any
 
 from code_jax.cli.runtime import INTERRUPTED, missing_device
 from code_jax.errors import UserError, printable
+from code_jax.interruption import SIGNALS, Ended, end, handled
 
 _REMEDIES = {
     errno.ENOSPC: "make room, or choose another folder",
@@ -20,27 +22,29 @@ _REMEDIES = {
     errno.EROFS: "choose a folder that can be written",
     errno.EACCES: "change its permissions, or choose another",
     errno.EMFILE: "allow more open files (ulimit -n)",
+    errno.EFBIG: "allow larger files (ulimit -f)",
 }
 
 _OBEYED = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 
 def framed(command: Callable[[], int]) -> int:
-    """Runs a command and returns its exit status: its own, 2 for what a user can mend, 130 interrupted.
+    """Runs a command and returns its exit status: its own, 2 for what a user can mend, 128 and the signal's number.
 
     What is raised besides is a defect.
     """
     _prepare_streams()
     try:
         try:
-            return command()
+            with handled(end, SIGNALS[1:]):  # Python raises an interrupt itself
+                return command()
         finally:
             sys.stdout.flush()
     except UserError as error:
         return _say(str(error))
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         print(INTERRUPTED, file=sys.stderr)
-        return 130
+        return 128 + (error.signal if isinstance(error, Ended) else signal.SIGINT)
     except OSError as error:
         _silence(sys.stdout)  # which may be what cannot be written: Python would try again as it ends
         return _say(_words(error))

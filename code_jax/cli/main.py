@@ -58,7 +58,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs a command line and returns its exit status: 0 all done, 1 some inputs failed, 2 wrong usage, 130 interrupted."""
+    """Runs a command line; its exit status: 0 all done, 1 some inputs failed, 2 wrong usage, 128 + n ended by signal n."""
     return framed(lambda: _run(argv))
 
 

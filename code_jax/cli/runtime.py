@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
-import signal
 import sys
-import threading
+
+from code_jax.interruption import handled
 
 INTERRUPTED = "code-jax: interrupted; what was written so far is whole"
 _SLOW_TO_IMPORT = ("jax", "flax.linen", "diffrax", "safetensors.numpy", "PIL.Image")
@@ -27,22 +27,19 @@ _FLAGS = {  # those that change a run's bytes, or stop it, as they are by defaul
 
 
 def import_libraries() -> None:
-    """Imports what takes long; an interrupt ends the process meanwhile.
+    """Imports what takes long; a signal ends the process meanwhile.
 
     Raised within an import it may be swallowed, or leave the import's lock held for ever.
     """
 
-    def leave(*_: object) -> None:
+    def leave(number: int, _: object) -> None:
         os.write(2, f"{INTERRUPTED}\n".encode())
-        os._exit(130)
+        os._exit(128 + number)
 
-    main = threading.current_thread() is threading.main_thread()  # elsewhere there are no signals
-    before = signal.signal(signal.SIGINT, leave) if main else None
-    for name in _SLOW_TO_IMPORT:
-        importlib.import_module(name)
-    importlib.import_module("PIL.Image").init()
-    if main:
-        signal.signal(signal.SIGINT, before)
+    with handled(leave):
+        for name in _SLOW_TO_IMPORT:
+            importlib.import_module(name)
+        importlib.import_module("PIL.Image").init()
 
 
 def set_flags() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
-import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -21,6 +20,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from code_jax.diffusion.levels import timesteps_of
 from code_jax.durable import check_utf8
 from code_jax.errors import UserError
+from code_jax.interruption import Ended, handled
 from code_jax.models.config import UNet2DConfig
 from code_jax.models.unet import UNet2DModel
 from code_jax.pictures.files import write_picture
@@ -210,20 +210,16 @@ class Pace:
 
 @contextmanager
 def _signals() -> Iterator[list[int]]:
-    """SIGINT and SIGTERM, caught while the training runs: the step is finished and a checkpoint left; the second one ends it."""
+    """Signals caught while the training runs: the step is finished and a checkpoint left; the second one ends it."""
     caught: list[int] = []
 
     def note(number: int, frame: object) -> None:
         if caught:
-            raise KeyboardInterrupt
+            raise Ended(number)
         caught.append(number)
 
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
+    with handled(note):
         yield caught
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @jax.jit

@@ -2,6 +2,7 @@
 
 import io
 import os
+import signal
 import subprocess
 import sys
 
@@ -11,8 +12,10 @@ from PIL import Image
 
 from code_jax.cli import frame
 from code_jax.cli.main import main
+from code_jax.cli.runtime import INTERRUPTED
 from code_jax.durable import write_durably
 from code_jax.errors import UserError
+from code_jax.interruption import SIGNALS
 
 
 def run(words, before="", after="", **environment):
@@ -92,6 +95,27 @@ def test_each_kind_of_end_is_one_line(error, line, capsys):
     assert frame.framed(fail) == 2
     shown = capsys.readouterr().err
     assert line in shown and shown.startswith("code-jax: error: ") and shown.count("\n") == 1
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_is_a_line_and_its_number_and_nothing_half_made_stays(number, tiny_folder, tmp_path, capsys, monkeypatch):
+    def write(contents, folder):
+        (folder / "half").write_text("")
+        signal.raise_signal(number)
+
+    monkeypatch.setattr("checkpoints_convert.checkpoint.write_checkpoint", write)
+    before = [signal.getsignal(each) for each in SIGNALS]
+    assert main(["convert", tiny_folder, str(tmp_path / "out")]) == 128 + number
+    assert capsys.readouterr().err == f"{INTERRUPTED}\n" and not list((tmp_path / "out").iterdir())
+    assert [signal.getsignal(each) for each in SIGNALS] == before
+
+
+def test_a_hang_up_that_is_ignored_stays_so():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        assert frame.framed(lambda: signal.raise_signal(signal.SIGHUP) or 0) == 0
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_a_defect_stays_a_traceback():

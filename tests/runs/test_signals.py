@@ -69,7 +69,7 @@ def test_processes_killed_at_random_moments_lose_nothing(undisturbed, tmp_path, 
     assert_complete(out, expected, failed=1)
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_a_signal_ends_after_the_batch_in_flight_with_the_summary(number, status, undisturbed, tmp_path, restore, capsys):
     folder, expected = undisturbed
     out = tmp_path / "out"
