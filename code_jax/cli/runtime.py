@@ -7,6 +7,7 @@ import importlib
 import os
 import sys
 
+from code_jax.errors import UserError
 from code_jax.interruption import handled
 
 INTERRUPTED = "code-jax: interrupted; what was written so far is whole"
@@ -74,7 +75,7 @@ def keep_compiled() -> None:
     try:
         folder = cache_folder() / "xla"
         folder.mkdir(parents=True, exist_ok=True)
-    except (OSError, RuntimeError) as error:  # it cannot be made, or there is no home
+    except (OSError, UserError) as error:  # it cannot be made, or there is no home
         print(f"code-jax: warning: compiled programs are not kept: {error}", file=sys.stderr)
         return
     jax.config.update("jax_compilation_cache_dir", str(folder))

@@ -12,7 +12,7 @@ from PIL import Image
 
 from code_jax.cli import frame
 from code_jax.cli.main import main
-from code_jax.cli.runtime import INTERRUPTED
+from code_jax.cli.runtime import INTERRUPTED, keep_compiled
 from code_jax.durable import write_durably
 from code_jax.errors import UserError
 from code_jax.interruption import SIGNALS
@@ -116,6 +116,16 @@ def test_a_hang_up_that_is_ignored_stays_so():
         assert frame.framed(lambda: signal.raise_signal(signal.SIGHUP) or 0) == 0
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+def test_without_a_home_nothing_is_kept_and_the_remedy_is_named(capsys, monkeypatch):
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr("os.path.expanduser", lambda path: path)  # as for a user whom the system does not list
+    assert main(["priors"]) == 2
+    keep_compiled()
+    error, warning = capsys.readouterr().err.splitlines()
+    assert error.startswith("code-jax: error: this user has no home") and error.endswith("set XDG_CACHE_HOME to a folder")
+    assert warning.startswith("code-jax: warning: compiled programs are not kept: this user has no home")
 
 
 def test_a_defect_stays_a_traceback():
