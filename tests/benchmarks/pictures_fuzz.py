@@ -3,8 +3,8 @@
     python -m tests.benchmarks.pictures_fuzz [--files 2000] [--archives 200] [--seed 0] [--folder DIR]
 
 Each must be read, or refused in words. All are read by `info`, `corrupt` and the readers of the other commands; one in ten by
-`sweep`, `likelihood` and `statistics`, with an exact prior; one in twenty by `calibrate`, among sound ones, by `evaluate`
-itself, and by `train`, for which one picture is too few.
+`sweep`, `likelihood` and `statistics`, with an exact prior, and by `train`, for which one picture is too few; one in twenty by
+`calibrate`, among sound ones; and one in fifty by `evaluate` itself.
 """
 
 from __future__ import annotations
@@ -98,12 +98,13 @@ def main() -> None:
             name = list(originals)[rng.integers(len(originals))]
             path = one / f"{i:05}-{name}"
             path.write_bytes(mutated(originals[name], rng)[1])
-            watch.command("info", "info", str(path))
+            with with_prior(prior):
+                watch.command("info", "info", str(path))
             watch.command("corrupt", "corrupt", str(path), *corrupt, str(folder / f"out{i}"))
-            if i % 20 == 0:
-                watch.command("train", "train", "--data", str(one), "--out", str(folder / f"train{i}"))
+            if i % 50 == 0:
                 watch.command("evaluate", *evaluate, "--data", str(one), "--out", str(folder / f"table{i}"))
             if i % 10 == 0:
+                watch.command("train", "train", "--data", str(one), "--out", str(folder / f"train{i}"))
                 _measured(watch, path, folder, sound, prior, i % 20 == 0)
             _read(watch, "data", lambda: read_pool(one, 16, ()))
             _read(watch, "mask", lambda path=path: read_mask(path, (16, 16, 3), "resize"))
