@@ -49,8 +49,8 @@ def restore_files(
 ) -> Summary:
     """Restores the pictures of a share into `out`, which exists; what earlier runs of the same settings made is kept.
 
-    A picture that fails is named on stderr and stops nothing. SIGINT or SIGTERM stops after the batch in flight, a second one
-    within it.
+    A picture that fails is named on stderr and stops nothing. SIGINT, SIGTERM or SIGHUP stops after the batch in flight, a second
+    one within it.
 
     Raises:
         UserError: if `out` holds results of other settings, another process is at work in it, or it cannot be written any more.
