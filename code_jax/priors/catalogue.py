@@ -79,7 +79,7 @@ def _known(place: str, licence: str, *rows: tuple[str, str, int, tuple[int, floa
 # Parameters, GFLOP and MB, which are computed, not measured: `tests/benchmarks/compile_priors.py`.
 KNOWN = (
     *_known("hub", "Apache-2.0",
-        ("google/ddpm-cifar10-32", "CIFAR-10", 32, (35_746_307, 10.8, None)),
+        ("google/ddpm-cifar10-32", "CIFAR-10", 32, (35_746_307, 10.8, 18)),
         *((name, domain, 256, _LARGE) for name, domain in _LARGE_NAMES),
         *((f"google/ncsnpp-{name}-256", domain, 256, _NCSNPP)
           for name, domain in (("celebahq", "faces"), ("ffhq", "faces"), ("church", "churches"), ("bedroom", "bedrooms"))),

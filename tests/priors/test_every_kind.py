@@ -48,6 +48,7 @@ def edited(prior, images, config=CONFIG):
     return code_jax.edit(KEYS, prior, images, config, mask_of(prior.image_shape), condition=labels(prior)).images
 
 
+@pytest.mark.slow
 def test_a_neighbour_changes_nothing_and_outside_a_mask_nothing_changes(prior):
     images, others = pictures(prior, 1), pictures(prior, 2)
     result = np.asarray(edited(prior, images))
@@ -59,6 +60,7 @@ def test_a_neighbour_changes_nothing_and_outside_a_mask_nothing_changes(prior):
     assert np.abs(result[:, ~outside] - np.asarray(images)[:, ~outside]).max() > 1e-3
 
 
+@pytest.mark.slow
 @some
 def test_the_gradient_of_an_edit_is_the_difference_quotient(prior):
     images, mask = pictures(prior, 1), mask_of(prior.image_shape)[..., None]
@@ -71,6 +73,7 @@ def test_the_gradient_of_an_edit_is_the_difference_quotient(prior):
     np.testing.assert_allclose(jax.grad(brightness)(jnp.float32(1.5)), quotient, rtol=5e-2, atol=1e-3)
 
 
+@pytest.mark.slow
 @some
 def test_a_sweep_is_its_edits(prior):
     images = pictures(prior, 1)
@@ -81,6 +84,7 @@ def test_a_sweep_is_its_edits(prior):
         np.testing.assert_allclose(made, alone, atol=1e-4)
 
 
+@pytest.mark.slow
 @some
 def test_one_window_is_the_picture_itself(prior):
     images = pictures(prior, 1)
@@ -90,6 +94,7 @@ def test_one_window_is_the_picture_itself(prior):
     np.testing.assert_allclose(result, whole, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_the_gradient_of_every_network_is_the_difference_quotient(prior):
     z, step = jax.random.normal(jax.random.key(4), (2, *latent_shape(prior))), 1e-2
     along = jax.random.normal(jax.random.key(5), z.shape)

@@ -223,6 +223,7 @@ def test_what_is_missing_mixed_or_not_whole_is_one_line(request, tmp_path, capsy
     assert "this one is of pixels" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [ldm, dit, stable_diffusion])
 def test_without_any_of_its_files_or_with_half_of_one_a_pipeline_is_one_line(make, request, tmp_path):
     whole, _ = make(request.config.rootpath, tmp_path / "whole")
