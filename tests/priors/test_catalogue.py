@@ -92,5 +92,5 @@ def test_bundled_cached_and_known_are_listed_without_a_network(cache, tiny, monk
     assert listed["google/ddpm-church-256"].seconds == (1.36, True) and shown["google/ddpm-church-256"][4:6] == ["1.4", "s"]
     assert shown["google/ddpm-cifar10-32"][4:6] == ["~32", "ms"]  # 10.8 of 465 GFLOP, of 1.36 s
     for entry in KNOWN:
-        weights, (memory, time) = 4 * entry.parameters / 1e6, shown[entry.name][3:5]
+        weights, (memory, time) = 4 * listed[entry.name].parameters / 1e6, shown[entry.name][3:5]
         assert float(time.removeprefix("~")) > 0 and (memory == "?" or float(memory) > weights)
