@@ -15,6 +15,7 @@ CHECKED = ("diffusion", "editing", "metrics", "priors", "training", "pictures.ar
 install_import_hook([f"code_jax.{room}" for room in CHECKED], "tests.typechecker.after_the_call")
 
 import code_jax  # noqa: E402
+from code_jax import progress  # noqa: E402
 from code_jax.models.config import UNet2DConfig  # noqa: E402
 from code_jax.models.unet import UNet2DModel  # noqa: E402
 from code_jax.priors.weights import expected_params  # noqa: E402
@@ -74,9 +75,10 @@ def folder(tiny, tmp_path):
 
 @pytest.fixture(scope="session", autouse=True)
 def patient():
-    """How long a program compiles is the machine's affair: no line explains it, but in tests of that line."""
+    """How long anything takes is the machine's affair: no line tells of it, but in tests of those lines."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("code_jax.progress._PATIENCE", 600.0)
+        patch.setattr(progress, "_PATIENCE", 600.0)
+        patch.setitem(progress._PAUSES, "plain", 600.0)
         yield
 
 

@@ -3,7 +3,9 @@
 import inspect
 import typing
 
-from beartype import beartype
+from beartype import BeartypeConf, beartype
+
+_check = beartype(conf=BeartypeConf(is_pep484_tower=True))  # an int is a float, as for mypy
 
 
 def _has_protocol(hint):
@@ -21,4 +23,4 @@ def after_the_call(function):
         return function
     hints = function.__annotations__.items()
     function.__annotations__ = {name: typing.Any if _has_protocol(hint) else hint for name, hint in hints}
-    return beartype(function)
+    return _check(function)

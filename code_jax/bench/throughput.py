@@ -67,7 +67,7 @@ def throughput(
         devices = len(shared.mesh.devices)
         rate = flops(prior, batch) * nfe / seconds / devices
         share = "its peak is unknown" if peak is None else f"{rate / peak:.3g}"
-        memory = f"{working_memory(prior, config, batch) / 2**20:.1f}"
+        memory = f"{working_memory(prior, config, batch) / 2**20:.3g}"
         yield (
             *(name, f"{devices} × {kind}", precision, str(batch), f"{batch / seconds:.3g}", str(nfe), f"{rate / 1e12:.3g}"),
             *(share, memory, f"{worst:.1e}", made),

@@ -149,8 +149,8 @@ def test_a_mutated_config_is_refused_in_one_line_or_describes_a_network(data):
 @pytest.mark.parametrize(
     ("option", "named"),
     [
-        ({"block_out_channels": [10**9, 10**9]}, "block_out_channels is 1000000000"),
-        ({"block_out_channels": [32, -64]}, "block_out_channels is -64"),
+        ({"block_out_channels": [10**9]}, "block_out_channels is 1000000000"),
+        ({"block_out_channels": [-64]}, "block_out_channels is -64"),
         ({"in_channels": 10**9}, "in_channels is 1000000000"),
         ({"out_channels": -3}, "out_channels is -3"),
         ({"layers_per_block": 10**9}, "layers_per_block is 1000000000"),
@@ -177,7 +177,7 @@ def test_hostile_sizes_are_named_before_anything_is_allocated(option, named, fol
         ('{"a":' * 10**5 + "1" + "}" * 10**5, "cannot be read"),
         ('{"a":' * 100 + "1" + "}" * 100, "nested deeper"),
         ('{"sample_size": ' + "9" * 5000 + "}", "cannot be read"),
-        ('{"sample_size": ' + "9" * 4000 + "}", "sample_size"),
+        ('{"sample_size": ' + "9" * 4000 + "}", "a number has 4000 digits"),
         ("[]", "no JSON object"),
         ("NaN", "no JSON object"),
         (" " * (1 << 22) + " {}", "larger than"),

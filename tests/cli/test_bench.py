@@ -89,8 +89,9 @@ def test_the_sweeps_have_steps_that_a_user_would_try(points):
         assert 0.0049 < min(relative) <= max(relative) < 0.41
 
 
-def test_flops_are_twice_the_multiplications_of_the_convolutions_and_products(tiny):
+def test_flops_are_twice_the_multiplications_of_the_convolutions_and_products():
     """A lower bound by hand: kernels times the pixels they meet; activations, norms and attention add less than half again."""
+    tiny = tiny_prior()
     network = tiny.function.network.config
     assert network.block_out_channels == (8, 16) and network.layers_per_block == 1
     fine = 3 * 8 + 8 * 8 * 2 + 24 * 8 + 8 * 8 + 16 * 8 + 8 * 8 + 8 * 3  # 3×3 at 8×8: in, down, up twice, out

@@ -109,10 +109,10 @@ def test_the_sheet_holds_every_cell_in_its_place(tiny_folder, pictures, tmp_path
 
 def test_what_is_not_finite_and_what_is_no_picture_is_said(tiny_folder, pictures, tmp_path, capsys):
     (pictures / "cut.png").write_bytes((pictures / "p0.png").read_bytes()[:60])
-    argv = ["--langevin", "unadjusted", "--langevin-steps", "9", "--relative-step", "0.05,1e20", "--ode-steps", "2"]
+    argv = ["--langevin", "unadjusted", "--langevin-steps", "9", "--relative-step", "0.05,1e25", "--ode-steps", "2"]
     assert main(["sweep", str(pictures), "--out", str(tmp_path / "out"), "--prior", tiny_folder, *argv]) == 1
     shown = capsys.readouterr()
-    assert "cut.png" in shown.err and "of 2 points, at some: relative step 1e+20 is beyond the limit" in shown.err
+    assert "cut.png" in shown.err and "of 2 points, at some: relative step 1e+25 is beyond the limit" in shown.err
     assert "not finite 2, failed 1" in shown.out
     rows = table(tmp_path / "out")
     assert [row["finite"] for row in rows] == ["True", "False"] * 2

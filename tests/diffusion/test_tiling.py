@@ -11,6 +11,8 @@ from code_jax.editing.memory import program_memory
 from tests import oracles
 from tests.seams import border_ratio, pasted
 
+pytestmark = pytest.mark.usefixtures("quickly_compiled")
+
 SIZE = (19, 33)
 
 

@@ -20,6 +20,8 @@ from code_jax.runs.result import write_result
 from tests import oracles
 from tests.runs.results import files
 
+pytestmark = pytest.mark.usefixtures("quickly_compiled")
+
 PROGRAMS = ("begin", "advance", "ended")  # of an edit; `advance` alone holds the network
 MOST_PIXELS = 2 * Image.MAX_IMAGE_PIXELS  # what Pillow refuses beyond
 
