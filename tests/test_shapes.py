@@ -10,7 +10,9 @@ from jaxtyping import TypeCheckError, jaxtyped
 
 import code_jax
 from code_jax import metrics
+from code_jax.editing import methods
 from tests.oracles import gaussian
+from tests.priors.linear_codec import Blocks
 
 PRIOR = gaussian(jnp.zeros((4, 4, 3)), jnp.ones((4, 4, 3)))
 KEY, IMAGES = jax.random.key(0), jnp.zeros((2, 4, 4, 3))
@@ -28,6 +30,32 @@ KEY, IMAGES = jax.random.key(0), jnp.zeros((2, 4, 4, 3))
 def test_a_wrong_shape_is_caught(call):
     with pytest.raises(TypeCheckError):
         call()
+
+
+def of_pixels(shape):
+    return gaussian(jnp.zeros(shape), jnp.ones(shape))
+
+
+PRIORS = {
+    "pixels": of_pixels((4, 4, 3)),
+    "tiles": code_jax.tiled(of_pixels((4, 4, 3)), (5, 7), chunk=2),
+    "latents": of_pixels((2, 2, 12)).with_codec(Blocks.of((4, 4, 3)), (4, 4, 3)).replace(data_range=(1.0,) * 12),
+}
+
+
+@pytest.mark.parametrize("name", methods.names())
+@pytest.mark.parametrize("kind", PRIORS)
+def test_every_method_has_the_shapes_that_it_says(name, kind):
+    """Traced, not compiled: shapes are known by then."""
+    method, prior = methods.find(name), PRIORS[kind]
+    if kind == "tiles" and not method.tiles:
+        pytest.skip("it takes no tiles")
+    few = {"num_steps": 3, "langevin_steps": 4, "iterations": 2, "least_iterations": 1}
+    settings = method.configure({option: value for option, value in few.items() if option in method.options})
+    mask = jnp.ones(prior.image_shape[:2], bool) if method.masks else None
+    images = jax.ShapeDtypeStruct((2, *prior.image_shape), jnp.float32)
+    found = jax.eval_shape(lambda key, images: code_jax.edit(key, prior, images, settings, mask), KEY, images)
+    assert found.images.shape == images.shape and found.info.nfe.shape == (2,)
 
 
 def test_a_users_mistake_gets_its_own_line():

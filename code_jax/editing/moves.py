@@ -39,8 +39,8 @@ def start_move(sigma: Scalar, solver: str) -> Route:
     return moves(AFFINE, sigmas, sigmas, solver)
 
 
-def langevin_moves(sigma: Scalar, relative_steps: Moves, kind: str, solver: str) -> Route:
-    """Langevin steps of dimensionless sizes h/(1 − ᾱ) [n] at noise level σ []."""
+def langevin_moves(sigma: Scalar | Moves, relative_steps: Moves, kind: str, solver: str) -> Route:
+    """Langevin steps of dimensionless sizes h/(1 − ᾱ) [n] at noise level σ, [] or of each [n]."""
     a, b = langevin_coefficients(kind, relative_steps)
     sigmas = jnp.broadcast_to(sigma, relative_steps.shape)
     return moves(AFFINE, sigmas, sigmas, solver, sigma * a, sigma * b).replace(averaged=kind == "averaged")

@@ -69,7 +69,7 @@ def finish(state: State, denoiser: Denoiser, region: Composite | None = None) ->
 @functools.partial(jax.jit, static_argnums=3)
 def ended(
     state: State, latent: Denoiser | None, region: Composite | None, data_range: float | tuple[float, ...]
-) -> tuple[Images, PerImage, Bool[Array, " batch"], Bool[Array, "batch height width"]]:
+) -> tuple[Images, PerImage, Bool[Array, " batch"], Bool[Array, "batch rows columns"]]:
     """Pictures (of x_t of the last level, whose σ is 0 unless a method has it otherwise), clipped share, finite, clipped."""
     finite = jnp.all(jnp.isfinite(state.z), axis=(1, 2, 3))
     where, bound = state.projected["clip"], jnp.asarray(data_range, state.z.dtype)
