@@ -8,6 +8,7 @@ import os
 import re
 import stat
 import uuid
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from code_jax.errors import UserError
@@ -15,7 +16,7 @@ from code_jax.errors import UserError
 _TEMPORARY = re.compile(r"\.[0-9a-f]{32}\.tmp")
 
 
-def write_durably(path: Path, data: bytes | str) -> None:
+def write_durably(path: Path, data: bytes | str | Iterable[bytes]) -> None:
     """Makes `path` hold `data`; a kill or a power cut at any moment leaves the old file, or the new one.
 
     Text is written as UTF-8, names of files in it that are none byte for byte.
@@ -27,13 +28,34 @@ def write_durably(path: Path, data: bytes | str) -> None:
         OSError: names `path`, if it cannot be written; nothing is left behind.
     """
     check_regular(path)
+    if isinstance(data, str):
+        data = data.encode(errors="surrogateescape")
+    _put_in_place(path, [data] if isinstance(data, bytes) else data, os.replace)
+
+
+def create_durably(path: Path, data: bytes) -> bool:
+    """As `write_durably`, unless there is something of this name; whether it was made."""
+    try:
+        _put_in_place(path, [data], _link)
+    except FileExistsError:
+        return False
+    return True
+
+
+def _link(temporary: Path, path: Path) -> None:
+    os.link(temporary, path)
+    temporary.unlink()
+
+
+def _put_in_place(path: Path, parts: Iterable[bytes], place: Callable[[Path, Path], None]) -> None:
+    """Writes a temporary file, which `place` makes the file of this name."""
     temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")
     try:
         with open(temporary, "xb") as file:
-            file.write(data if isinstance(data, bytes) else data.encode(errors="surrogateescape"))
+            file.writelines(parts)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
+        place(temporary, path)
         _sync_folder(path.parent)
     except BaseException as error:
         with contextlib.suppress(OSError):  # where writing fails, so may this

@@ -60,25 +60,32 @@ class Progress:
     """Counts units of work, and says how long the rest takes.
 
     Args:
-        total: units of work.
+        total: units of work; None is not known before `expect` says.
         things: what people count, if they count anything else: so many of `noun`, each of as many units as another.
         noun: their plural.
         preparing: what to say where the first advance takes long; None is nothing.
     """
 
     def __init__(
-        self, total: int, things: int | None = None, noun: str = "pictures", preparing: str | None = PREPARING
+        self, total: int | None, things: int | None = None, noun: str = "pictures", preparing: str | None = PREPARING
     ) -> None:  # fmt: skip
-        self._total, self._done = max(total, 1), 0
-        self._things, self._noun = (total, "evaluations") if things is None else (things, noun)
-        self._estimate = Estimate(self._total, time.monotonic)
+        self._done, self._noun = 0, noun
+        self._estimate: Estimate | None = None
+        if total is not None:
+            self.expect(total, things)
         self._form = _form if _form != "auto" else "place" if sys.stderr.isatty() else "plain"
         self._said, self._width = time.monotonic(), 0
         self._estimated = self._form != "plain"
-        if total and preparing is not None and self._form in ("place", "plain"):
+        if total != 0 and preparing is not None and self._form in ("place", "plain"):
             silence = threading.Timer(_PATIENCE, _explain, [weakref.ref(self), preparing])
             silence.daemon = True
             silence.start()
+
+    def expect(self, total: int, things: int | None = None) -> None:
+        """Says how much work there is in all, what is done included; may be called from any thread."""
+        self._total = max(total, 1)
+        self._things, self._noun = (total, "evaluations") if things is None else (things, self._noun)
+        self._estimate = Estimate(self._total, time.monotonic)
 
     @property
     def advanced(self) -> bool:
@@ -88,7 +95,7 @@ class Progress:
     def advance(self, units: int) -> None:
         """Notes units of work as done, and says how long the rest will take."""
         self._done += units
-        left, now = self._estimate.left(self._done), time.monotonic()
+        left, now = None if self._estimate is None else self._estimate.left(self._done), time.monotonic()
         if left is None or self._form == "none":
             return
         if not self._estimated:

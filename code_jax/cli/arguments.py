@@ -14,6 +14,7 @@ from code_jax.editing import options
 from code_jax.errors import UserError
 from code_jax.pictures.fits import FITS
 from code_jax.runs.shards import Shard
+from code_jax.storage.address import Address, Place, place
 
 MOST_AT_A_TIME = 10_000
 _PICTURE = 64 * 64 * 3 * 4  # bytes of the bundled prior's
@@ -79,8 +80,15 @@ def side(text: str) -> int:
     return value
 
 
+def at(text: str) -> Place:
+    """The name of a file or folder, or an address."""
+    return typed(place)(text) if "://" in text else path(text)
+
+
 def folder(text: str) -> Path:
     """A folder to write into, which may be a new one."""
+    if isinstance(at(text), Address):
+        raise argparse.ArgumentTypeError(f"{text!r} is an address, and this command writes to a disk; give a folder")
     if os.path.exists(text) and not os.path.isdir(text):
         raise argparse.ArgumentTypeError(f"{text!r} is a file; choose a folder, which may be a new one")
     return path(text)
@@ -89,6 +97,14 @@ def folder(text: str) -> Path:
 def label(text: str) -> int | None:
     """A whole number, or none."""
     return None if text == "none" else count(text)
+
+
+def folder_or_address(text: str) -> Place:
+    """A folder, or an address, to write into."""
+    where = at(text)
+    if isinstance(where, Address) and not where.is_of_bucket:
+        raise argparse.ArgumentTypeError(f"{text!r} is to be read from; results go to a folder, gs:// or s3://")
+    return where if isinstance(where, Address) else folder(text)
 
 
 def shard(text: str) -> Shard:

@@ -7,8 +7,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from code_jax.cli.arguments import path
+from code_jax.cli.arguments import at
 from code_jax.priors import DEFAULT
+from code_jax.storage.address import Place
 
 _EPILOG = """examples:
   code-jax info photo.png                              # what would be done
@@ -25,8 +26,8 @@ def add_to(commands: Any) -> None:
         help="tell of a picture, a result or a folder of results",
         epilog=_EPILOG,
     )
-    parser.add_argument("path", type=path, metavar="PATH", help="a picture, before or after, or a folder of results")
-    parser.add_argument("--input", type=path, metavar="PICTURE", help="what a result was made from, checked by its hash")
+    parser.add_argument("path", type=at, metavar="PATH", help="a picture, before or after, or a folder of results")
+    parser.add_argument("--input", type=at, metavar="PICTURE", help="what a result was made from, checked by its hash")
     parser.add_argument("--prior", default=DEFAULT, help=f"that would restore a picture (default: {DEFAULT})")
     parser.set_defaults(run=run)
 
@@ -35,7 +36,7 @@ def run(args: argparse.Namespace) -> int:
     """Prints a line for each fact, and of a picture the command."""
     from code_jax.pictures.provenance import NoFacts, read_facts
 
-    if args.path.is_dir():
+    if args.path.is_dir() if isinstance(args.path, Path) else args.path.find() is None:
         from code_jax.runs.account import account_of
 
         return _tell(account_of(args.path))
@@ -74,7 +75,7 @@ def _tell(facts: Iterable[tuple[str, str]], command: str | None = None) -> int:
     return 0
 
 
-def _is_of(picture: Path, result: Path, facts: dict[str, Any]) -> bool:
+def _is_of(picture: Place, result: Place, facts: dict[str, Any]) -> bool:
     """Whether a result's facts tell of these pixels, as a prior of any number of channels sees them."""
     import hashlib
     import itertools

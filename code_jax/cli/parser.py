@@ -12,7 +12,7 @@ from code_jax.progress import FORMS
 from code_jax.renamed import OPTIONS
 
 _METAVARS = {"int": "N", "count": "N", "float": "X", "number": "X", "numbers": "X,X", "eta": "X|none"}
-_METAVARS |= {"path": "PATH", "folder": "PATH"}
+_METAVARS |= dict.fromkeys(("path", "at", "folder", "folder_or_address"), "PATH")
 
 
 class Parser(argparse.ArgumentParser):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -14,6 +13,7 @@ from code_jax.cli.runtime import keep_compiled, use_cores
 from code_jax.errors import printable
 from code_jax.priors import DEFAULT
 from code_jax.progress import Progress, use
+from code_jax.storage.address import absolute
 
 if TYPE_CHECKING:
     from code_jax.priors.prior import Prior
@@ -89,7 +89,7 @@ def _lines(readings: Iterable[Reading], total: int, form: Form) -> Iterator[Fact
     progress = Progress(total, total)
     for reading in readings:
         facts = None if reading.failure is not None else form.facts(reading.values)
-        line: Facts = {"input": os.path.abspath(reading.source.path)}
+        line: Facts = {"input": absolute(reading.source.path)}
         if facts is None:
             line |= {"status": "failed", "error": reading.failure or form.broken}
             print(printable(f"code-jax: failed {str(reading.source.path)!r}: {line['error']}"), file=sys.stderr)

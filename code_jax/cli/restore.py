@@ -5,19 +5,18 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from code_jax.cli.arguments import (
     add_fit,
+    at,
     batch_size,
     check_batch_size,
     check_results,
     check_seed,
     count,
-    folder,
+    folder_or_address,
     label,
-    path,
     shard,
 )
 from code_jax.cli.runtime import keep_compiled, use_cores
@@ -25,6 +24,7 @@ from code_jax.cli.settings import add_settings, settings_of, warn_of_precision
 from code_jax.errors import UserError
 from code_jax.priors import DEFAULT
 from code_jax.runs.shards import WHOLE
+from code_jax.storage.address import Place
 
 _DESCRIPTION = "Makes likely pictures near the inputs, which are damaged, strokes or composites."
 _EPILOG = """examples:
@@ -42,10 +42,10 @@ def add_to(commands: Any) -> None:
     """Adds the command to the parser."""
     parser = commands.add_parser("restore", help="restore or edit pictures", description=_DESCRIPTION, epilog=_EPILOG)
     add = parser.add_argument
-    add("inputs", nargs="+", metavar="INPUT", help="pictures and folders of pictures")
-    add("--out", type=folder, required=True, help="folder for results and manifest.jsonl")
-    add("--prior", default=DEFAULT, help=f"name, hub id, folder, file (default: {DEFAULT})")
-    add("--mask", type=path, help="picture, bright where the inputs may change")
+    add("inputs", nargs="+", metavar="INPUT", help="pictures and folders of pictures, or addresses of them")
+    add("--out", type=folder_or_address, required=True, help="folder, or address, for results and manifest")
+    add("--prior", default=DEFAULT, help=f"name, hub id, folder, file, address (default: {DEFAULT})")
+    add("--mask", type=at, help="picture, bright where the inputs may change")
     add("--samples", type=count, default=1, help="results a picture; their diversity is reported")
     add("--seed", type=count, default=0, help="default: 0")
     add("--keep-size", action="store_true", help="bring results back to their originals' sizes")
@@ -57,7 +57,7 @@ def add_to(commands: Any) -> None:
     add_fit(parser, files)
     add = files.add_argument
     add("--label", type=label, metavar="N|none", help="class of the pictures, of a prior with classes")
-    add("--reference", type=path, help="folder of clean sources with the inputs' names")
+    add("--reference", type=at, help="folder of clean sources with the inputs' names")
     add("--format", choices=("png", "same", "webp", "jpeg"), default="png", help="of the results (default: png)")
     add("--quality", type=count, help="1..100 of lossy formats (JPEG: 95, WebP: lossless)")
     add("--suffix", default="", metavar="TEXT", help="added to the results' names")
@@ -81,14 +81,13 @@ def add_to(commands: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Restores; 1 if some inputs failed."""
     from code_jax.pictures.encode import possible_endings
-    from code_jax.runs.manifest import names_given
-    from code_jax.runs.sources import check_output, find_sources, without_partner
+    from code_jax.runs.sources import check_output, sources_of, without_partner
 
     check_counts(args)
     _check_places(args)
-    sources = find_sources(args.inputs, args.out, args.reference, suffix=args.suffix, names=names_given(args.out))
+    sources = sources_of(args.inputs, args.out, args.reference, suffix=args.suffix)
     check_output(args.out, sources, "restore", possible_endings(args.format), args.samples)
-    if args.reference is not None and (alone := without_partner(sources)):
+    if args.reference is not None and isinstance(sources, list) and (alone := without_partner(sources)):
         print(f"code-jax: warning: {alone} in {str(args.reference)!r}", file=sys.stderr)
 
     from code_jax.editing.conditions import labelled
@@ -118,7 +117,8 @@ def run(args: argparse.Namespace) -> int:
     if size is None:
         size = recorded(args.out) or default_micro_batch()
     elif size == "auto":
-        size = recorded(args.out) or largest_fitting(prior, config, args.devices, len(sources) * args.samples)
+        results = len(sources) * args.samples if isinstance(sources, list) else None
+        size = recorded(args.out) or largest_fitting(prior, config, args.devices, results)
     job = Job(
         args.samples, args.seed, size, args.fit, larger_fit(prior, config.method), args.max_side, args.compare or args.report,
         args.report, noted, mask, overwrite=args.overwrite, retry_failed=args.retry_failed, likelihood=args.likelihood,
@@ -133,7 +133,7 @@ def run(args: argparse.Namespace) -> int:
     return 128 + summary.signal if summary.signal else 1 if summary.failed else 0
 
 
-def _print_summary(summary: Any, out: Path) -> None:
+def _print_summary(summary: Any, out: Place) -> None:
     kept = f", done before {summary.kept}" if summary.kept else ""
     print(f"restored {summary.done}{kept}, failed {summary.failed}; results are in {str(out)!r}")
     print(f"{summary.nfe} evaluations an image, {summary.seconds:.1f} s, {summary.waited:.1%} of it waiting for files")
@@ -160,7 +160,7 @@ def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values)
 
 
-def _mask(path: Path, shape: tuple[int, int, int], fit: str) -> Any:
+def _mask(path: Place, shape: tuple[int, int, int], fit: str) -> Any:
     from code_jax.pictures.files import read_mask
     from code_jax.pictures.loading import PictureError
 

@@ -107,8 +107,7 @@ def _sweep(args: argparse.Namespace, sources: Sequence[Any]) -> int:
     job = Job(fit=args.fit, larger=larger_fit(prior, settings.method), max_side=args.max_side)
     for source in sources:
         try:
-            name = source.output.relative_to(args.out).as_posix()
-            work = work_of(open_picture(source.path), source, name, prior.image_shape, job)
+            work = work_of(open_picture(source.path), source, prior.image_shape, job)
             clean = source.reference and read_picture(source.reference, prior.image_shape, work.fit, args.max_side)
             if clean is not None and clean.shape[:2] != work.pixels.shape[:2]:
                 (height, width), sides = work.pixels.shape[:2], clean.shape

@@ -25,8 +25,8 @@ from code_jax.pictures.loading import PictureError
 from code_jax.pictures.metadata import Metadata
 from code_jax.priors.load import bundled_samples
 from code_jax.runs.job import Job, check_fit, larger_fit
+from code_jax.runs.listing import Source
 from code_jax.runs.micro_batch import default_micro_batch
-from code_jax.runs.sources import Source
 from code_jax.runs.tasks import work_of
 
 MOST_SAMPLES = 16
@@ -67,7 +67,7 @@ def read_order(form: Mapping[str, Any], offers: Mapping[str, Offer]) -> Order:
     if picture.pixels.shape[:2] == shape[:2]:
         job = dataclasses.replace(job, fit="resize")  # it needs no windows
     try:
-        work = work_of(picture, Source(Path("picture"), Path("picture"), None), "picture", shape, job)
+        work = work_of(picture, Source(Path("picture"), "picture", None), shape, job)
     except PictureError as error:
         raise UserError(f"the picture cannot be used: {error}") from error
     pixels = eight_bits(work.pixels, shape[2])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,6 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 from code_jax.errors import printable
 from code_jax.pictures.arrays import picture_of
 from code_jax.pictures.files import write_picture
+from code_jax.storage.address import Place
 
 _LEAST, _MOST, _CROP = 160, 320, 192  # pixels of a side: enlarged up to, shrunk down to, and cut out of what is shrunk
 _GAP, _CAPTION = 8, 18
@@ -34,7 +34,7 @@ def is_sheet(stem: str) -> bool:
     return _NAME.fullmatch(stem) is not None
 
 
-def write_sheets(sheets: Iterable[Image.Image], out: Path) -> None:
+def write_sheets(sheets: Iterable[Image.Image], out: Place) -> None:
     """Writes ``contact_sheet.png``, and the further pages as ``contact_sheet_2.png`` and so on."""
     for number, sheet in enumerate(sheets, 1):
         write_picture(sheet, out / ("contact_sheet.png" if number == 1 else f"contact_sheet_{number}.png"))

@@ -10,14 +10,15 @@ import numpy as np
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from code_jax.durable import write_durably
 from code_jax.pictures.decode import Picture, decode_picture
 from code_jax.pictures.fitting import eight_bits, fitted, with_alpha, within
 from code_jax.pictures.loading import MOST_PIXELS, PictureError, bytes_and_name
+from code_jax.storage.address import Place
+from code_jax.storage.whole import write
 
 
 def read_picture(
-    path: str | Path | IO[bytes], shape: tuple[int, int, int] | None, fit: str, max_side: int | None = None
+    path: str | Place | IO[bytes], shape: tuple[int, int, int] | None, fit: str, max_side: int | None = None
 ) -> np.ndarray:
     """A picture as uint8 [H, W, C] as a prior of `shape` [H, W, C] sees it, upright, `fitted` after it is brought `within`.
 
@@ -42,12 +43,12 @@ def size_of(path: Path) -> tuple[int, int] | None:
         return None
 
 
-def open_picture(path: str | Path | IO[bytes], most_pixels: int = MOST_PIXELS) -> Picture:
+def open_picture(path: str | Place | IO[bytes], most_pixels: int = MOST_PIXELS) -> Picture:
     """A file's picture; errors as `read_picture`."""
     return decode_picture(*bytes_and_name(path), most_pixels=most_pixels)
 
 
-def read_mask(path: str | Path | IO[bytes], shape: tuple[int, int, int], fit: str, most_pixels: int = MOST_PIXELS) -> np.ndarray:
+def read_mask(path: str | Place | IO[bytes], shape: tuple[int, int, int], fit: str, most_pixels: int = MOST_PIXELS) -> np.ndarray:
     """The `fitted_mask` of a file; errors as of `read_picture`, too."""
     return fitted_mask(open_picture(path, most_pixels), shape, fit)
 
@@ -86,9 +87,9 @@ def _marks(values: np.ndarray, alpha: np.ndarray | None) -> np.ndarray:
     return np.where(marked, 255, 0).astype(np.uint8)
 
 
-def write_picture(picture: Image.Image, path: Path, text: PngInfo | None = None) -> None:
+def write_picture(picture: Image.Image, path: Place, text: PngInfo | None = None) -> None:
     """Writes a PNG, with text if there is any, making its folder: there is never half a picture."""
     file = io.BytesIO()
     picture.save(file, "PNG", pnginfo=text)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_durably(path, file.getvalue())
+    write(path, file.getvalue())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import re
@@ -17,6 +18,8 @@ from PIL.TiffImagePlugin import MAX_SAMPLESPERPIXEL, ImageFileDirectory_v2
 
 from code_jax.documents import open_regular
 from code_jax.errors import UserError
+from code_jax.storage.address import Address, Place, place
+from code_jax.storage.storage import Content
 
 MOST_PIXELS = 11_000**2  # a tile of Sentinel-2 has 10 980²
 _MOST_BYTES = 2**30
@@ -48,24 +51,36 @@ class PictureError(ValueError):
     """A file that is no whole picture, or a picture that cannot be written; the message says why."""
 
 
-def read_bytes(path: Path) -> bytes:
-    """A regular file's bytes.
+def read_bytes(place: Place) -> bytes:
+    """A regular file's bytes, or an object's; errors as `read_content`."""
+    return read_content(place).data
+
+
+def read_content(place: Place) -> Content:
+    """A regular file's bytes, or an object's with their version.
 
     Raises:
         PictureError: if it cannot be read; the message says why.
+        OSError: if a bucket cannot be read at all.
     """
     try:
-        with open_regular(path) as file:  # a pipe would be waited for, a device read for ever
+        if isinstance(place, Address):
+            return place.get(_MOST_BYTES)
+        with open_regular(place) as file:  # a pipe would be waited for, a device read for ever
             size = os.fstat(file.fileno()).st_size
             if size > _MOST_BYTES:
-                raise PictureError(f"it is larger than {_MOST_BYTES >> 30} GiB")
-            return file.read(size)  # what the system makes up while it is read has no size
+                raise OSError(errno.EFBIG, "")
+            return Content(file.read(size), None)  # what the system makes up while it is read has no size
     except PictureError:
         raise
     except UserError as error:
         raise PictureError("it is no regular file") from error
     except (OSError, ValueError) as error:  # a name may hold what no file's does
-        raise PictureError(getattr(error, "strerror", None) or str(error)) from error
+        reason = getattr(error, "errno", None)
+        if isinstance(place, Address) and place.is_of_bucket and reason in (errno.ETIMEDOUT, errno.EIO, errno.EPERM):
+            raise
+        text = f"it is larger than {_MOST_BYTES >> 30} GiB" if reason == errno.EFBIG else getattr(error, "strerror", None)
+        raise PictureError(text or str(error)) from error
 
 
 @contextmanager
@@ -132,10 +147,10 @@ def load_opened(picture: Image.Image) -> None:
     picture.load()
 
 
-def bytes_and_name(file: str | Path | IO[bytes]) -> tuple[bytes, str]:
+def bytes_and_name(file: str | Place | IO[bytes]) -> tuple[bytes, str]:
     """The bytes and the name of a regular file; of an open one its bytes from the start, and no name. Raises PictureError."""
-    if isinstance(file, (str, Path)):
-        return read_bytes(Path(file)), Path(file).name
+    if isinstance(file, (str, Path, Address)):
+        return read_bytes(place(file)), place(file).name
     file.seek(0)
     return file.read(), ""
 

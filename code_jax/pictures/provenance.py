@@ -18,6 +18,7 @@ from PIL import ExifTags, Image, PngImagePlugin
 from code_jax.documents import parse
 from code_jax.errors import UserError, brief
 from code_jax.pictures.loading import MOST_PIXELS, PictureError, bytes_and_name, in_words, load
+from code_jax.storage.address import Address
 from code_jax.version import __version__
 
 KEYWORD = "code_jax"  # of the PNG's text chunk
@@ -93,7 +94,7 @@ def read_facts(file: Any) -> dict[str, Any]:
         Traceback (most recent call last):
         code_jax.pictures.provenance.NoFacts: the picture says nothing of its origin: ...
     """
-    name = repr(str(file)) if isinstance(file, (str, Path)) else "the picture"
+    name = repr(str(file)) if isinstance(file, (str, Path, Address)) else "the picture"
     try:
         picture, _ = load(*bytes_and_name(file), warnings=[])
         with in_words():

@@ -9,9 +9,11 @@ from typing import Any
 
 from code_jax.errors import UserError, brief, nearest
 from code_jax.priors import DEFAULT
+from code_jax.priors.fetched import fetched
 from code_jax.priors.hub import HUB_ID, download, fetch
 from code_jax.priors.prior import Prior
 from code_jax.priors.read import read_prior, with_prompt
+from code_jax.storage.address import Address, Place, place
 
 PRECISIONS = ("float32", "bfloat16")
 
@@ -40,14 +42,15 @@ def bundled_samples(*, clean: bool = False) -> tuple[Path, ...]:
     return tuple(sorted((_bundle() / "samples" / ("clean" if clean else "")).glob("*.png")))
 
 
-def load_prior(name: str | Path = DEFAULT, *, revision: str | None = None, precision: str = "float32", **facts: Any) -> Prior:
+def load_prior(name: str | Place = DEFAULT, *, revision: str | None = None, precision: str = "float32", **facts: Any) -> Prior:
     """Loads a prior.
 
     Args:
         name: a bundled name ("eurosat-64"), a local folder (diffusers' layout, or a checkpoint of ours), a file of weights
-            (score_sde, EDM and EDM2, guided-diffusion, DiT), or a hub id such as "google/ddpm-ema-celebahq-256", which is
-            downloaded and converted once, then kept in the cache. Weights are read from safetensors, or from pickles where there
-            are none; no code in either is ever run. Of a network that also predicts the variance, the mean half is taken.
+            (score_sde, EDM and EDM2, guided-diffusion, DiT), a hub id such as "google/ddpm-ema-celebahq-256", or a folder's
+            address ("gs://bucket/folder"); what is downloaded is kept in the cache. Weights are read from safetensors, or from
+            pickles where there are none; no code in either is ever run. Of a network that also predicts the variance, the mean
+            half is taken.
         revision: branch, tag or commit of a hub id.
         precision: "float32" or "bfloat16", of the network's convolutions and products; weights stay float32.
         facts: what a file's weights do not tell, such as ``sde="vp", image_size=32`` of score_sde's, or ``codec``, the folder or
@@ -74,6 +77,8 @@ def load_prior(name: str | Path = DEFAULT, *, revision: str | None = None, preci
     if name in bundled_priors():
         with resources.as_file(_bundle() / name) as folder:
             prior = read_prior(folder, prompt=prompt)
+    elif isinstance(where := place(name), Address):
+        prior = read_prior(fetched(where), prompt=prompt)
     elif os.path.isdir(name) or os.path.isfile(name):
         codec = str(facts.get("codec", ""))
         if HUB_ID.fullmatch(codec) and not os.path.isdir(codec):

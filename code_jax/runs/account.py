@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 from code_jax.editing.options import OPTIONS
@@ -13,6 +12,7 @@ from code_jax.runs.folder import made_by
 from code_jax.runs.lines import Line, read_objects
 from code_jax.runs.manifest import joined_lines
 from code_jax.runs.shards import WHOLE
+from code_jax.storage.address import Place
 
 _FAILURES = 20  # that are named
 _WORDS = {  # of what is noted beside settings
@@ -24,7 +24,7 @@ _WORDS = {  # of what is noted beside settings
 }
 
 
-def account_of(out: Path) -> Iterator[tuple[str, str]]:
+def account_of(out: Place) -> Iterator[tuple[str, str]]:
     """Names and values, as people read them, of what made a folder, what came of it and with which settings.
 
     Raises:
@@ -36,7 +36,7 @@ def account_of(out: Path) -> Iterator[tuple[str, str]]:
     yield "made by", f"code-jax {made['command']}"
     settings = made.get("settings", {})
     if made["command"] == "restore":
-        lines = joined_lines(out)
+        lines = list(joined_lines(out))
         yield from _restored(lines)
         settings = dict(lines[0]["settings"]) if lines else {}
         settings |= {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,8 +14,10 @@ from code_jax.pictures.fitting import region, resized
 from code_jax.pictures.loading import PictureError
 from code_jax.runs.job import Job
 from code_jax.runs.lines import Line
+from code_jax.runs.listing import Source
 from code_jax.runs.slider_page import Slide, write_page
-from code_jax.runs.sources import Source, result_names
+from code_jax.runs.sources import result_names
+from code_jax.storage.address import Place
 
 _SAMPLES = 8  # of a picture that are shown
 _NOT_SHOWN = ("schema",)
@@ -43,7 +44,7 @@ class Compared(NamedTuple):
 
 
 def write_comparison(
-    sources: Iterable[Source], done: Mapping[str, Samples], out: Path, image_shape: tuple[int, int, int], job: Job
+    sources: Iterable[Source], done: Mapping[str, Samples], out: Place, image_shape: tuple[int, int, int], job: Job
 ) -> None:
     """Writes the contact sheets, and the page where the job asks for a report.
 
@@ -56,7 +57,7 @@ def write_comparison(
 
     def compared() -> Iterator[Compared]:
         for source in sources:
-            lines = done.get(source.output.relative_to(out).as_posix())
+            lines = done.get(source.name)
             found = lines and _compared(source, lines, out, image_shape, job.fit, samples)
             if found:
                 yield found
@@ -86,7 +87,7 @@ def caption_of(line: Mapping[str, Any]) -> str:
 
 
 def _compared(
-    source: Source, lines: Samples, out: Path, image_shape: tuple[int, int, int], fit: str, samples: int
+    source: Source, lines: Samples, out: Place, image_shape: tuple[int, int, int], fit: str, samples: int
 ) -> Compared | None:
     try:
         before = _shown_part(source.path, image_shape, fit)
@@ -109,20 +110,20 @@ def _compared(
     )
 
 
-def _shown_part(path: Path, image_shape: tuple[int, int, int], fit: str) -> np.ndarray:
+def _shown_part(path: Place, image_shape: tuple[int, int, int], fit: str) -> np.ndarray:
     pixels = read_picture(path, None, fit)
     left, top, right, bottom = region(pixels.shape, image_shape, fit)
     return pixels[top:bottom, left:right]
 
 
-def _result(out: Path, line: Line | None) -> tuple[np.ndarray | None, str]:
+def _result(out: Place, line: Line | None) -> tuple[np.ndarray | None, str]:
     try:
         return (None, "") if line is None else (read_picture(out / line["output"], None, "resize"), caption_of(line))
     except PictureError:
         return None, ""
 
 
-def _clean(path: Path, image_shape: tuple[int, int, int], fit: str) -> np.ndarray | None:
+def _clean(path: Place, image_shape: tuple[int, int, int], fit: str) -> np.ndarray | None:
     try:
         return _shown_part(path, image_shape, fit)
     except PictureError:

@@ -26,7 +26,9 @@ from code_jax.pictures.provenance import png_text
 from code_jax.progress import Progress
 from code_jax.runs.folder import claimed
 from code_jax.runs.lines import Line, read_objects
-from code_jax.runs.sources import Source, check_output
+from code_jax.runs.listing import Source
+from code_jax.runs.sources import check_output
+from code_jax.storage.address import absolute
 
 _SHEETS = 8  # pictures that are shown
 _CELL, _COLUMNS = 256, 8  # pixels of a picture on a sheet at most, and pictures in a row
@@ -52,9 +54,13 @@ def corrupt_files(
         UserError: before anything is written, if that would replace what this command did not make of the same inputs.
     """
     folders = {name: out / name if len(names) > 1 else out for name in names}
-    places = [{name: folder / source.output.relative_to(out) for name, folder in folders.items()} for source in sources]
+    places = [{name: folder / source.name for name, folder in folders.items()} for source in sources]
     settings = {"corruption": list(names), "severity": severity, "seed": seed}
-    results = [source._replace(output=path) for source, paths in zip(sources, places, strict=True) for path in paths.values()]
+    results = [
+        source._replace(name=path.relative_to(out).as_posix())
+        for source, paths in zip(sources, places, strict=True)
+        for path in paths.values()
+    ]
     check_output(out, results, "corrupt", settings=settings)
     shown: list[_Damaged] = []
     done = 0
@@ -120,14 +126,14 @@ class _Manifest:
 
     def check(self, result: Source) -> None:
         """Raises UserError if a result of another input, which is still there, has the place of this one."""
-        path, mine = Path(f"{result.output}.png"), os.path.abspath(result.path)
-        owner = self._lines.get(path.relative_to(self._out).as_posix(), {}).get("input", mine)
+        name, mine = f"{result.name}.png", absolute(result.path)
+        owner = self._lines.get(name, {}).get("input", mine)
         if owner != mine and os.path.exists(owner):
-            raise UserError(f"{str(path)!r} is made of {owner!r}, not of {mine!r}; choose another --out")
+            raise UserError(f"{str(self._out / name)!r} is made of {owner!r}, not of {mine!r}; choose another --out")
 
     def add(self, source: Source, facts: Mapping[str, Any]) -> None:
         """Adds a line, at once."""
-        line = {"input": os.path.abspath(source.path), **facts}
+        line = {"input": absolute(source.path), **facts}
         self._hold(line)
         self._file.write(json.dumps(line) + "\n")
         self._file.flush()

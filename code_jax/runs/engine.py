@@ -6,8 +6,8 @@ import dataclasses
 import functools
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
 import jax
 import numpy as np
@@ -26,18 +26,10 @@ from code_jax.priors.prior import Prior
 from code_jax.runs.canvas import Placed, place, pyramid_of, sizes_of, taken, windows_of
 from code_jax.runs.gauge import Gauge
 from code_jax.runs.job import Job
-from code_jax.runs.result import psnr_of_codec, seen_pixels
+from code_jax.runs.result import Restored, psnr_of_codec, seen_pixels
 from code_jax.runs.tasks import Work
 
 _SEGMENTS = 10
-
-
-class Restored(NamedTuple):
-    """A work's result: floats [H, W, C] in [−1, 1] as the prior saw the picture, whether finite, and facts for the manifest."""
-
-    image: np.ndarray
-    finite: bool
-    facts: dict[str, Any]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -180,15 +172,3 @@ class Engine:
         if self.prior.codec is not None:
             facts["psnr_codec"] = psnr_of_codec(float(info.codec_error[i]) * math.prod(image.shape[:2]) / math.prod(size))
         return Restored(taken(image, size), bool(info.finite[i]), facts)
-
-
-def why_not_finite(prior: Prior, config: Settings, noted: Mapping[str, Any]) -> str:
-    """What is likely to have made a result not finite, and the remedy, of settings and what is noted of them."""
-    warnings = config.method.warn(config, prior)
-    if warnings:
-        return "; ".join(warnings)
-    if noted.get("precision") == "bfloat16":
-        return "try --precision float32"
-    if noted.get("eta") == "none":
-        return "try a smaller noise level or step size, or clipping (--eta 2)"
-    return "try a smaller noise level or step size; if that does not help, the prior's weights are broken"

@@ -16,7 +16,7 @@ from code_jax.pictures.fitting import as_floats
 from code_jax.pictures.loading import PictureError
 from code_jax.priors.prior import Prior
 from code_jax.runs.job import Job
-from code_jax.runs.sources import Source
+from code_jax.runs.listing import Source
 from code_jax.runs.tasks import Work, read_work
 
 _SAMPLE = 2**32 - 1  # of the keys: a number that no result's sample has

@@ -1,18 +1,28 @@
-"""A line of a manifest, as a file that anybody may have written holds it."""
+"""A line of a manifest, as a file or an object that anybody may have written holds it."""
 
 from __future__ import annotations
 
+import contextlib
+import io
+import json
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, BinaryIO
 
 from code_jax.documents import parse
 from code_jax.durable import check_regular
 from code_jax.errors import UserError
+from code_jax.storage.address import Address, Place
 
 Line = dict[str, Any]
+
 _LONGEST = 2**20  # bytes
+
+
+def encoded(line: Line) -> bytes:
+    """A line as a manifest has it."""
+    return (json.dumps(line) + "\n").encode()
 
 
 def read_lines(path: Path) -> Iterator[Line]:
@@ -24,25 +34,36 @@ def read_lines(path: Path) -> Iterator[Line]:
     return filter(is_line, read_objects(path))
 
 
-def read_objects(path: Path) -> Iterator[Line]:
+def read_objects(place: Place) -> Iterator[Line]:
     """The JSON objects that are lines of a file, if it is there; what a kill or a full disk left of one is passed over.
 
     Raises:
         UserError: if the file cannot be read.
     """
     try:
-        if not check_regular(path):
-            return
-        with open(path, "rb") as file:
-            while text := file.readline(_LONGEST):
-                try:
-                    line = parse(text)
-                except (ValueError, RecursionError):
-                    continue
-                if isinstance(line, dict):
-                    yield line
+        if isinstance(place, Address):
+            with contextlib.suppress(FileNotFoundError):
+                yield from objects_in(place.get().data)
+        elif check_regular(place):
+            with open(place, "rb") as file:
+                yield from _objects(file)
     except OSError as error:
-        raise UserError(f"{str(path)!r} cannot be read: {error.strerror}") from error
+        raise UserError(f"{str(place)!r} cannot be read: {error.strerror}") from error
+
+
+def objects_in(data: bytes) -> Iterator[Line]:
+    """The JSON objects that are lines of these bytes, as `read_objects` gives them."""
+    return _objects(io.BytesIO(data))
+
+
+def _objects(file: BinaryIO) -> Iterator[Line]:
+    while text := file.readline(_LONGEST):
+        try:
+            line = parse(text)
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(line, dict):
+            yield line
 
 
 def is_inside(value: Any) -> bool:
@@ -94,6 +115,8 @@ _OPTIONAL: dict[str, Callable[[Any], bool]] = {
     "bits_error": lambda value: value is None or _is_pair(value),
     "micro_batch": lambda value: _is_whole(value) and value > 0,
     "nfe": _is_whole,
+    "input_version": _is_text,
+    "output_version": _is_text,
 } | dict.fromkeys(("psnr_input", "psnr_codec", "diversity", "squared_score", "clipped", "seconds"), _is_number_or_null)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 from code_jax.editing.edit import number_of_moves
 from code_jax.editing.presets import preset
@@ -15,9 +14,10 @@ from code_jax.priors.load import load_prior
 from code_jax.runs.account import plural
 from code_jax.runs.canvas import sizes_of, windows_of
 from code_jax.runs.job import larger_fit
+from code_jax.storage.address import Place
 
 
-def outlook_of(path: Path, name: str) -> Iterator[tuple[str, str]]:
+def outlook_of(path: Place, name: str) -> Iterator[tuple[str, str]]:
     """Names and values, as people read them, of a picture and of what ``code-jax restore`` would do to it by default.
 
     Args:

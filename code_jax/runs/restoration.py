@@ -30,12 +30,13 @@ from code_jax.priors.load import load_prior
 from code_jax.priors.prior import Prior
 from code_jax.progress import Progress
 from code_jax.runs.comparison import caption_of
-from code_jax.runs.engine import Engine, Restored, why_not_finite
+from code_jax.runs.engine import Engine
 from code_jax.runs.job import Job, check_fit, larger_fit
+from code_jax.runs.listing import Source
 from code_jax.runs.micro_batch import default_micro_batch
-from code_jax.runs.result import brought_back, psnr_to_input, seen_pixels
+from code_jax.runs.result import Restored, brought_back, psnr_to_input, seen_pixels, why_not_finite
 from code_jax.runs.slider_page import Slide, slide_html, styled
-from code_jax.runs.sources import Source, find_sources
+from code_jax.runs.sources import find_sources
 from code_jax.runs.survey import Survey
 from code_jax.runs.tasks import Work, work_of
 
@@ -220,7 +221,7 @@ def _mask(mask: Any, prior: Prior, fit: str) -> np.ndarray | None:
 def _works(number: int, name: str, picture: Picture, prior: Prior, job: Job) -> list[Work]:
     """What there is to do of the picture of a number, which stands for its output's name."""
     try:
-        work = work_of(picture, Source(Path(name), Path(name), None), str(number), prior.image_shape, job)
+        work = work_of(picture, Source(Path(name), str(number), None), prior.image_shape, job)
     except PictureError as error:
         raise UserError(f"{name} cannot be restored: {error}") from error
     return [work._replace(sample=sample) for sample in range(job.samples)]
@@ -234,7 +235,7 @@ def _computed(engine: Engine, works: list[Work], survey: Survey, config: Setting
             if not restored.finite:
                 reason = why_not_finite(engine.prior, config, engine.job.settings)
                 raise UserError(f"the result of {work.source.path} is not finite: {reason}")
-            done[int(work.name), work.sample] = _result(restored, work, engine)
+            done[int(work.source.name), work.sample] = _result(restored, work, engine)
     return [done[key] for key in sorted(done)]
 
 

@@ -3,21 +3,33 @@
 from __future__ import annotations
 
 import hashlib
-from pathlib import Path
+from collections.abc import Mapping
+from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from code_jax.durable import write_durably
+from code_jax.editing.settings import Settings
 from code_jax.pictures.arrays import quantized
 from code_jax.pictures.encode import encode_picture
 from code_jax.pictures.files import read_picture
 from code_jax.pictures.fitting import eight_bits, luminance, resized
 from code_jax.pictures.loading import PictureError
+from code_jax.priors.prior import Prior
 from code_jax.runs.job import Job
-from code_jax.runs.manifest import Line
+from code_jax.runs.lines import Line
 from code_jax.runs.sources import result_names
 from code_jax.runs.tasks import Work
+from code_jax.storage.address import Place
+from code_jax.storage.whole import write
+
+
+class Restored(NamedTuple):
+    """A work's result: floats [H, W, C] in [−1, 1] as the prior saw the picture, whether finite, and facts for the manifest."""
+
+    image: np.ndarray
+    finite: bool
+    facts: dict[str, Any]
 
 
 class Written(NamedTuple):
@@ -28,26 +40,30 @@ class Written(NamedTuple):
 
 
 def write_result(
-    image: np.ndarray, work: Work, out: Path, image_shape: tuple[int, int, int], job: Job, weights: str, facts: dict[str, Any]
-) -> Written:
+    restored: Restored, work: Work, out: Place, prior: Prior, config: Settings, job: Job, weights: str, seconds: float
+) -> Written:  # fmt: skip
     """Writes a result and says so.
 
     Args:
-        image: floats [H, W, C] in [−1, 1], as the prior saw the picture.
+        restored: what the prior made.
         work: what it is the result of.
         weights: the prior's hash.
-        facts: what the line says of the result besides.
+        seconds: what it took.
 
     Raises:
         OSError: if it cannot be written, which will be so for all others.
     """
-    pixels = seen_pixels(image, work)
+    if not restored.finite:
+        reason = why_not_finite(prior, config, job.settings)
+        return _failed(line_of(work), f"the result is not finite: {reason}", [])
+    image_shape = prior.image_shape
+    pixels = seen_pixels(restored.image, work)
     origin = job.facts(work.digest, work.sample, weights)
     if job.keep_size:
         origin["size"] = list(image_shape[:2])
-    if "bits" in facts:
-        origin["bits"] = facts["bits"]
-    line = line_of(work) | facts
+    if "bits" in restored.facts:
+        origin["bits"] = restored.facts["bits"]
+    line = line_of(work) | restored.facts | {"seconds": seconds}
     line["psnr_input"] = psnr_to_input(pixels, work, image_shape[2])
     psnr, warnings = _psnr(pixels, work, image_shape, job)
     try:
@@ -56,23 +72,30 @@ def write_result(
             work.alpha, work.kind, work.metadata, quality=job.quality, facts=origin,
         )  # fmt: skip
     except PictureError as error:
-        return Written(line | {"output": None, "status": "failed", "error": str(error)}, warnings)
-    name = result_names(Path(work.name).name, job.samples)[work.sample] + work.ending
-    output = Path(work.name).with_name(name)
-    write_durably(out / output, data)
+        return _failed(line, str(error), warnings)
+    name = result_names(PurePosixPath(work.source.name).name, job.samples)[work.sample] + work.ending
+    output = PurePosixPath(work.source.name).with_name(name)
+    version = write(out / output, data)
     line |= {"output": output.as_posix(), "status": "done", "output_hash": hashlib.sha256(data).hexdigest()} | psnr
+    if version is not None:
+        line["output_version"] = version
     return Written(line, warnings + more)
+
+
+def _failed(line: Line, reason: str, warnings: list[str]) -> Written:
+    return Written(line | {"output": None, "status": "failed", "error": reason}, warnings)
 
 
 def line_of(work: Work) -> Line:
     """What every line of the manifest says of a work."""
-    return {
+    line = {
         "input": str(work.source.path.absolute()),
-        "name": work.name,
+        "name": work.source.name,
         "sample": work.sample,
         "file_hash": work.file_hash,
         "hash": work.digest,
     }
+    return line if work.source.version is None else line | {"input_version": work.source.version}
 
 
 def seen_pixels(image: np.ndarray, work: Work) -> np.ndarray:
@@ -117,3 +140,15 @@ def _psnr(pixels: np.ndarray, work: Work, image_shape: tuple[int, int, int], job
         return {}, [f"the clean source {str(work.source.reference)!r} cannot be used: {error}"]
     before, after = (psnr_to(clean, eight_bits(each, clean.shape[2])) for each in (work.pixels, pixels))
     return {"psnr": [before, after]}, []
+
+
+def why_not_finite(prior: Prior, config: Settings, noted: Mapping[str, Any]) -> str:
+    """What is likely to have made a result not finite, and the remedy, of settings and what is noted of them."""
+    warnings = config.method.warn(config, prior)
+    if warnings:
+        return "; ".join(warnings)
+    if noted.get("precision") == "bfloat16":
+        return "try --precision float32"
+    if noted.get("eta") == "none":
+        return "try a smaller noise level or step size, or clipping (--eta 2)"
+    return "try a smaller noise level or step size; if that does not help, the prior's weights are broken"

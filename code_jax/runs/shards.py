@@ -11,6 +11,7 @@ from pathlib import Path
 
 from code_jax.errors import UserError
 from code_jax.runs.lock import locked
+from code_jax.storage.address import Address, Place
 
 _WHOLE = "manifest.jsonl"
 LOCK = f".{_WHOLE}.lock"
@@ -48,13 +49,18 @@ class Shard:
         return int.from_bytes(hashlib.sha256(os.fsencode(name)).digest()[:8]) % self.count == self.index - 1
 
     @contextlib.contextmanager
-    def locked(self, out: Path) -> Iterator[None]:
+    def locked(self, out: Place) -> Iterator[None]:
         """Holds its part of an output folder: shares work side by side, the whole and each share by itself alone.
+
+        Below an address nothing needs to be held (`code_jax.runs.parts`).
 
         Raises:
             UserError: names the process that holds it.
         """
         with contextlib.ExitStack() as stack:
+            if isinstance(out, Address):
+                yield
+                return
             stack.enter_context(locked(out / LOCK, shared=not self.is_whole))
             if not self.is_whole:
                 stack.enter_context(locked(out / f".{self.manifest}.lock"))

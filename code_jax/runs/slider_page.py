@@ -6,14 +6,14 @@ import base64
 import html
 import io
 from collections.abc import Iterable
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from code_jax.durable import write_durably
 from code_jax.errors import printable
 from code_jax.pictures.arrays import picture_of
+from code_jax.storage.address import Place
+from code_jax.storage.whole import write
 
 _LEAST = 320  # pixels of a shown side: small pictures are enlarged by whole factors
 _LOSSLESS = 2**18  # pixels, beyond which a picture is kept with little loss, so that the page stays small
@@ -46,7 +46,7 @@ class Slide(NamedTuple):
     caption: str
 
 
-def write_page(slides: Iterable[Slide], path: Path, foot: str) -> None:
+def write_page(slides: Iterable[Slide], path: Place, foot: str) -> None:
     """Writes the page; what would make it too large for a browser is left out and said."""
     parts: list[str] = []
     size = left_out = 0
@@ -57,7 +57,7 @@ def write_page(slides: Iterable[Slide], path: Path, foot: str) -> None:
     if left_out:
         parts.append(f"<p>{left_out} more are not shown: the page would be too large.</p>\n")
     page = _PAGE.format(style=_STYLE, slides="".join(parts), foot=html.escape(printable(foot)))
-    write_durably(path, page.encode())
+    write(path, page.encode())
 
 
 def slide_html(slide: Slide) -> str:

@@ -2,37 +2,47 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import uuid
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path, PurePath
+from typing import Any
 
 from code_jax.durable import check_regular
 from code_jax.errors import UserError, nearest
 from code_jax.pictures.collection import EXTENSIONS, find_pictures, held_instead
-from code_jax.pictures.contact_sheet import is_sheet
 from code_jax.pictures.provenance import read_facts
-from code_jax.runs.folder import check_folder
+from code_jax.runs.folder import check_folder, made_by
 from code_jax.runs.lines import read_objects
+from code_jax.runs.listing import Listing, Source, is_reserved, listed, with_stem
+from code_jax.runs.manifest import names_given
 from code_jax.runs.shards import manifests
+from code_jax.storage.address import Address, Place, absolute, place
 
-_LONGEST_NAME = 240  # bytes, which leaves room for a sample's number and an ending within the file systems' 255
 
+def sources_of(
+    inputs: Sequence[str | Place], out: Place, reference: Place | None = None, *, suffix: str = ""
+) -> list[Source] | Listing:  # fmt: skip
+    """The pictures of files and folders, as `find_sources`; those of one address alone as a listing, which is not held.
 
-class Source(NamedTuple):
-    """A picture to restore: its path, its output's path without ending, its clean source if there is one, or why it cannot be."""
-
-    path: Path
-    output: Path
-    reference: Path | None
-    problem: str | None = None
+    Raises:
+        UserError: as `find_sources`.
+    """
+    given = _places(inputs)
+    for each in given:
+        if isinstance(each, Address) and isinstance(out, Address) and each.is_relative_to(out):
+            raise UserError(f"--out {str(out)!r} is or holds the input {str(each)!r}; choose another, which may be below it")
+    if len(given) > 1 or not isinstance(given[0], Address):
+        return find_sources(given, out, reference, suffix=suffix, names=names_given(out))
+    listing = Listing(given[0], out, reference, suffix)
+    if next(iter(listing), None) is None:
+        raise _nothing_in(given)
+    return listing
 
 
 def find_sources(
-    inputs: Sequence[str | Path], out: Path, reference: Path | None = None, *, suffix: str = "",
+    inputs: Sequence[str | Place], out: Place, reference: Place | None = None, *, suffix: str = "",
     names: Mapping[str, str] | None = None,
 ) -> list[Source]:  # fmt: skip
     """The pictures of files and folders (searched in depth, sub-folders mirrored in the output), sorted within each.
@@ -41,59 +51,79 @@ def find_sources(
     source has an output of its own, whatever the inputs' names and the file system's idea of case.
 
     Args:
-        inputs: files and folders.
+        inputs: files and folders, or addresses of them.
         out: the output folder; inside an input it is passed over.
-        reference: folder of clean sources, each with its input's sub-folder and name; endings and case may differ.
+        reference: folder of clean sources, each with its input's sub-folder and name; on a disk endings and case may differ.
         suffix: added to the outputs' names.
         names: outputs (relative, without ending) that inputs (absolute paths) were given before; they keep them.
 
     Raises:
         UserError: if an input or the reference does not exist, or there is no picture at all.
     """
-    if reference is not None and not reference.is_dir():
+    entries = _places(inputs)
+    if isinstance(reference, Path) and not reference.is_dir():
         raise UserError(f"the reference {str(reference)!r} is no folder; give one of clean sources")
-    found: list[tuple[Path, Path, Path | None, str | None]] = []
-    given = None if reference is None else _Partners(reference)
-    if not all(map(str, inputs)):
-        raise UserError("the name of an input is empty")  # which as a path would be the folder one is in
-    for entry in map(Path, inputs):
-        if os.path.isdir(entry):
-            if entry.resolve() == out.resolve():
-                raise UserError(f"--out {str(out)!r} is an input folder; choose another, which may be inside it")
-            partners = given or _own_references(entry)
-            passed_over = {folder.resolve() for folder in (out, *([partners.folder] if partners else ()))}
-            for path, problem in find_pictures(entry, passed_over):
-                inside = path.relative_to(entry) if path != entry else Path(path.absolute().name or "folder")
-                found.append((path, inside, partners.of(inside) if partners else None, problem))
-        elif os.path.lexists(entry):
-            inside = Path(entry.name)
-            found.append((entry, inside, given.of(inside) if given else None, None))
-        else:
-            raise UserError(f"input {str(entry)!r} does not exist{_near(entry)}")
+    given = None if reference is None else _Beside(reference) if isinstance(reference, Address) else _Partners(reference)
+    found = [each for entry in entries for each in _found(entry, out, given)]
     if not found:
-        names_of = ", ".join(repr(str(entry)) for entry in inputs)
-        raise UserError(f"no picture in {names_of}: {held_instead(map(Path, inputs))}")
-    wanted = [_shortened(inside.with_name(inside.stem + suffix)) for _, inside, _, _ in found]
+        raise _nothing_in(entries)
+    wanted = [with_stem(inside, inside.stem + suffix) for inside, _ in found]
     clashes = Counter(map(_folded, wanted))
     names = names or {}
     others = {_folded(Path(name)) for owner, name in names.items() if os.path.exists(owner)}
     used: set[str] = set()
     numbers: Counter[str] = Counter()  # of each name, how many were tried
     sources = []
-    for (path, inside, clean_path, problem), output in zip(found, wanted, strict=True):
-        before = names.get(os.path.abspath(path))
+    for (inside, source), output in zip(found, wanted, strict=True):
+        before = names.get(absolute(source.path))
         if before is not None and _folded(Path(before)) not in used:
             output = Path(before)
         else:
-            if clashes[_folded(output)] > 1 or (output.parent == Path() and is_sheet(output.name)):
-                output = _shortened(inside.with_name(inside.name + suffix))
+            if clashes[_folded(output)] > 1 or is_reserved(output):
+                output = with_stem(inside, inside.name + suffix)
             plain = output
             while _folded(output) in used or _folded(output) in others:
                 numbers[_folded(plain)] += 1
                 output = plain.with_name(f"{plain.name}_{numbers[_folded(plain)] + 1}")
         used.add(_folded(output))
-        sources.append(Source(path, out / output, clean_path, problem))
+        sources.append(source._replace(name=output.as_posix()))
     return sources
+
+
+def _places(inputs: Sequence[str | Place]) -> list[Place]:
+    if not all(map(str, inputs)):
+        raise UserError("the name of an input is empty")  # which as a path would be the folder one is in
+    return [place(each) for each in inputs]
+
+
+def _found(entry: Place, out: Place, given: _Partners | _Beside | None) -> Iterator[tuple[PurePath, Source]]:
+    """The pictures of an input, each with its path within it; their results' names are not yet known."""
+    if isinstance(entry, Address):
+        for each in listed(entry, out):
+            yield each.inside, Source(each.path, "", given.of(each.inside) if given else None, version=each.version)
+    elif os.path.isdir(entry):
+        passed_over = set()
+        if isinstance(out, Path):
+            if entry.resolve() == out.resolve():
+                raise UserError(f"--out {str(out)!r} is an input folder; choose another, which may be inside it")
+            passed_over.add(out.resolve())
+        partners = given or _own_references(entry)
+        if isinstance(partners, _Partners):
+            passed_over.add(partners.folder.resolve())
+        for path, problem in find_pictures(entry, passed_over):
+            within = path.relative_to(entry) if path != entry else Path(path.absolute().name or "folder")
+            yield within, Source(path, "", partners.of(within) if partners else None, problem)
+    elif os.path.lexists(entry):
+        yield Path(entry.name), Source(entry, "", given.of(Path(entry.name)) if given else None)
+    else:
+        raise UserError(f"input {str(entry)!r} does not exist{_near(entry)}")
+
+
+def _nothing_in(inputs: Sequence[Place]) -> UserError:
+    names_of = ", ".join(repr(str(entry)) for entry in inputs)
+    folders = [entry for entry in inputs if isinstance(entry, Path)]
+    held = held_instead(folders) if folders else f"pictures end in {', '.join(sorted(EXTENSIONS))}"
+    return UserError(f"no picture in {names_of}: {held}")
 
 
 def _near(path: Path) -> str:
@@ -112,10 +142,13 @@ def without_partner(sources: Sequence[Source]) -> str:
 
 
 def check_output(
-    out: Path, sources: Sequence[Source], command: str, endings: Sequence[str] = (".png",), samples: int = 1,
+    out: Place, sources: Sequence[Source] | Listing, command: str, endings: Sequence[str] = (".png",), samples: int = 1,
     settings: Mapping[str, Any] | None = None,
 ) -> None:  # fmt: skip
     """Makes the output folders, unless something would be lost by what the command writes into them.
+
+    Results in a bucket, and those of a listing, which come as they are called, go where there is nothing but what the same
+    command made.
 
     Args:
         out: the output folder.
@@ -130,8 +163,14 @@ def check_output(
     """
     try:
         check_folder(out, command, settings)
-        _check_results(out, sources, endings, samples)
-        for folder in {out, *(source.output.parent for source in sources)}:
+        if isinstance(out, Address):
+            return
+        if isinstance(sources, Listing):
+            if made_by(out) is None and out.is_dir() and any(out.iterdir()):
+                raise UserError(f"{str(out)!r} holds files, and code-jax {command} did not make them; choose another --out")
+        else:
+            _check_results(out, sources, endings, samples)
+        for folder in {out, *((out / source.name).parent for source in sources if not isinstance(sources, Listing))}:
             folder.mkdir(parents=True, exist_ok=True)
         probe = out / f".{uuid.uuid4().hex}.tmp"
         probe.touch()
@@ -142,16 +181,16 @@ def check_output(
 
 def _check_results(out: Path, sources: Sequence[Source], endings: Sequence[str], samples: int) -> None:
     read = [path for source in sources for path in (source.path, source.reference) if path is not None]
-    inputs = {os.path.realpath(path).casefold(): path for path in read}
+    inputs = {os.path.realpath(path).casefold(): path for path in read if isinstance(path, Path)}
     real: dict[Path, str] = {}
-    listed: set[str] | None = None
+    told: set[str] | None = None
     for source in sources:
-        folder = source.output.parent
+        folder = (out / source.name).parent
         if folder not in real:
             real[folder] = os.path.realpath(folder)
             if real[folder] != os.path.normpath(os.path.join(os.path.realpath(out), folder.relative_to(out))):
                 raise UserError(f"{str(folder)!r} is a link to {real[folder]!r}, outside of --out; choose another folder")
-        for name in (name + ending for name in result_names(source.output.name, samples) for ending in endings):
+        for name in (name + ending for name in result_names(PurePath(source.name).name, samples) for ending in endings):
             path = folder / name
             there = os.path.lexists(path)
             where = os.path.realpath(path) if there else os.path.join(real[folder], name)
@@ -159,8 +198,8 @@ def _check_results(out: Path, sources: Sequence[Source], endings: Sequence[str],
                 overwritten = str(inputs[where.casefold()])
                 raise UserError(f"--out {str(out)!r} would overwrite the input {overwritten!r}; choose another folder")
             if there:
-                listed = _outputs(out) if listed is None else listed
-                if check_regular(path) and path.relative_to(out).as_posix() not in listed and not _is_ours(path):
+                told = _outputs(out) if told is None else told
+                if check_regular(path) and path.relative_to(out).as_posix() not in told and not _is_ours(path):
                     raise UserError(f"{str(path)!r} is there already, and is none of our results; choose another --out")
 
 
@@ -184,6 +223,17 @@ def result_names(name: str, samples: int) -> list[str]:
     return [name] if samples == 1 else [f"{name}_{sample + 1}" for sample in range(samples)]
 
 
+class _Beside:
+    """Clean sources below an address: each is taken to be of its input's path there."""
+
+    def __init__(self, folder: Address) -> None:
+        self.folder = folder
+
+    def of(self, inside: PurePath) -> Address:
+        """The clean source of an input."""
+        return self.folder / inside.as_posix()
+
+
 class _Partners:
     """A folder of clean sources: each is found by its sub-folder and name, or without ending and case if it is the only one."""
 
@@ -194,7 +244,7 @@ class _Partners:
             if problem is None and os.path.isfile(path):
                 self._by_stem.setdefault(_folded(path.relative_to(folder).with_suffix("")), []).append(path)
 
-    def of(self, inside: Path) -> Path | None:
+    def of(self, inside: PurePath) -> Path | None:
         """The clean source of an input, of which this is the path within its folder; None if there is none, or several."""
         if os.path.isfile(self.folder / inside):
             return self.folder / inside
@@ -214,13 +264,5 @@ def _own_references(folder: Path) -> _Partners | None:
     return partners if all(partners.of(Path(path.name)) for path in pictures) else None
 
 
-def _shortened(path: Path) -> Path:
-    name = os.fsencode(path.name)
-    if len(name) <= _LONGEST_NAME:
-        return path
-    kept = name[: _LONGEST_NAME - 9].decode("utf-8", "ignore")
-    return path.with_name(f"{kept}-{hashlib.sha256(name).hexdigest()[:8]}")
-
-
-def _folded(path: Path) -> str:
+def _folded(path: PurePath) -> str:
     return path.as_posix().casefold()

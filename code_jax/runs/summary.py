@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
 from code_jax.pictures.files import read_picture
 from code_jax.pictures.loading import PictureError
-from code_jax.runs.manifest import Line
+from code_jax.runs.lines import Line
+from code_jax.storage.address import Place
 
 
 @dataclasses.dataclass
@@ -61,7 +61,7 @@ class Summary:
             self.codec.append(line["psnr_codec"])
 
 
-def diversity_of(lines: Sequence[Line], out: Path) -> float | None:
+def diversity_of(lines: Sequence[Line], out: Place) -> float | None:
     """`code_jax.metrics.diversity` of an input's samples as their files have them; None if one has gone.
 
     Computed on the host, so that no size compiles anything.

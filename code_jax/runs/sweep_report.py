@@ -23,6 +23,7 @@ from code_jax.pictures.provenance import png_text
 from code_jax.pictures.scatter_plot import scatter_plot
 from code_jax.runs.commands import command_of
 from code_jax.runs.result import psnr_of_codec
+from code_jax.storage.address import Place
 
 
 class Swept(NamedTuple):
@@ -38,7 +39,7 @@ class Swept(NamedTuple):
         info: arrays [P].
     """
 
-    path: Path
+    path: Place
     name: str
     pixels: np.ndarray
     digest: str

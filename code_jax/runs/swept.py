@@ -150,4 +150,4 @@ def _one(info: EditInfo, i: int) -> EditInfo:
 def _swept(work: Work, clean: np.ndarray | None, images: np.ndarray, info: EditInfo) -> Swept:
     made = to_uint8(taken(images, work.pixels.shape[:2]))
     seen = eight_bits(work.pixels, images.shape[-1])
-    return Swept(work.source.path, work.name, seen, work.digest, clean, made, info)
+    return Swept(work.source.path, work.source.name, seen, work.digest, clean, made, info)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -13,11 +12,13 @@ from code_jax.pictures.encode import output_format
 from code_jax.pictures.files import open_picture
 from code_jax.pictures.fits import OWN_SIZE
 from code_jax.pictures.fitting import eight_bits, fitted, region, resized, with_alpha, within
-from code_jax.pictures.loading import PictureError, read_bytes
+from code_jax.pictures.loading import PictureError, read_content
 from code_jax.pictures.metadata import Metadata
 from code_jax.runs.job import Job
-from code_jax.runs.manifest import Line, Manifest, is_intact
-from code_jax.runs.sources import Source
+from code_jax.runs.lines import Line
+from code_jax.runs.listing import Source
+from code_jax.runs.manifest import Told, found, is_intact
+from code_jax.storage.address import Place, absolute
 
 
 class Work(NamedTuple):
@@ -25,7 +26,6 @@ class Work(NamedTuple):
 
     Attributes:
         source: of which picture.
-        name: of its outputs, relative to the output folder and without ending.
         sample: the how-manyeth result.
         file_hash: SHA-256 of the file.
         digest: SHA-256 of the picture as the prior sees it, uint8 [H, W, C].
@@ -40,7 +40,6 @@ class Work(NamedTuple):
     """
 
     source: Source
-    name: str
     sample: int
     file_hash: str
     digest: str
@@ -59,7 +58,6 @@ class Prepared(NamedTuple):
     """An input looked at: results to make, lines of the manifest that hold, why it failed, and what to warn of."""
 
     source: Source
-    name: str
     file_hash: str | None
     todo: tuple[Work, ...] = ()
     earlier: tuple[Line, ...] = ()
@@ -67,36 +65,49 @@ class Prepared(NamedTuple):
     warnings: tuple[str, ...] = ()
 
 
-def prepare(source: Source, out: Path, image_shape: tuple[int, int, int], job: Job, manifest: Manifest) -> Prepared:
-    """Reads an input, unless all of its results are there and whole, or it failed before and is not to be tried again."""
-    prepared = Prepared(source, source.output.relative_to(out).as_posix(), None)
+def prepare(source: Source, told: Told, out: Place, image_shape: tuple[int, int, int], job: Job) -> Prepared:
+    """Reads an input, unless all of its results are there and whole, or it failed before and is not to be tried again.
+
+    told: what the manifest tells of it; an object whose version it tells of is not read to know what it is.
+    """
+    prepared = Prepared(source, None)
+    versions = {line["file_hash"] for line in told.values() if source.version and line.get("input_version") == source.version}
+    for file_hash in versions:
+        prepared, missing = _kept(prepared, file_hash, told, out, job)
+        if not missing:
+            return prepared
     try:
         if source.problem is not None:
             raise PictureError(source.problem)
-        data = read_bytes(source.path)
+        data, version = read_content(source.path)
     except PictureError as error:
-        return _failed(prepared, str(error), job, manifest)
-    prepared = prepared._replace(file_hash=hashlib.sha256(data).hexdigest())
-    lines = [manifest.find(prepared.name, sample, prepared.file_hash) for sample in range(job.samples)]
-    holding = {sample: line for sample, line in enumerate(lines) if line is not None and _holds(line, out, job)}
-    earlier = {id(line): line for line in holding.values()}  # one line may be of all the samples
-    prepared = prepared._replace(earlier=tuple(earlier.values()))
-    missing = [sample for sample in range(job.samples) if sample not in holding]
+        return _failed(Prepared(source, None), str(error), told, job)
+    prepared = prepared._replace(source=source._replace(version=version))
+    prepared, missing = _kept(prepared, hashlib.sha256(data).hexdigest(), told, out, job)
     if not missing:
         return prepared
     try:
         return _decoded(prepared, data, missing, image_shape, job)
     except PictureError as error:
-        return _failed(prepared, str(error), job, manifest)
+        return _failed(prepared, str(error), told, job)
+
+
+def _kept(prepared: Prepared, file_hash: str, told: Told, out: Place, job: Job) -> tuple[Prepared, list[int]]:
+    """An input of this content with the lines that hold, and the samples that are missing."""
+    lines = [found(told, sample, file_hash) for sample in range(job.samples)]
+    holding = {sample: line for sample, line in enumerate(lines) if line is not None and _holds(line, out, job)}
+    earlier = {id(line): line for line in holding.values()}  # one line may be of all the samples
+    missing = [sample for sample in range(job.samples) if sample not in holding]
+    return prepared._replace(file_hash=file_hash, earlier=tuple(earlier.values())), missing
 
 
 def _decoded(prepared: Prepared, data: bytes, samples: list[int], image_shape: tuple[int, int, int], job: Job) -> Prepared:
     picture = decode_picture(data, prepared.source.path.name, animated=job.animated)
-    work = work_of(picture, prepared.source, prepared.name, image_shape, job)._replace(file_hash=prepared.file_hash or "")
+    work = work_of(picture, prepared.source, image_shape, job)._replace(file_hash=prepared.file_hash or "")
     return prepared._replace(todo=tuple(work._replace(sample=sample) for sample in samples), warnings=picture.warnings)
 
 
-def work_of(picture: Picture, source: Source, name: str, image_shape: tuple[int, int, int], job: Job) -> Work:
+def work_of(picture: Picture, source: Source, image_shape: tuple[int, int, int], job: Job) -> Work:
     """What there is to do of a picture for its first sample; its file's hash is left empty.
 
     Raises:
@@ -114,7 +125,7 @@ def work_of(picture: Picture, source: Source, name: str, image_shape: tuple[int,
     metadata = picture.metadata if size == picture.pixels.shape[:2] else picture.metadata._replace(dpi=None)
     digest = hashlib.sha256(eight_bits(seen, image_shape[2]).tobytes()).hexdigest()
     loss = _loss(picture.pixels.shape[:2], fit, image_shape, job)
-    return Work(source, name, 0, "", digest, seen, fit, shown, size, alpha, kind, ending, metadata, loss)
+    return Work(source, 0, "", digest, seen, fit, shown, size, alpha, kind, ending, metadata, loss)
 
 
 def _loss(size: tuple[int, ...], fit: str, image_shape: tuple[int, int, int], job: Job) -> str | None:
@@ -137,16 +148,21 @@ def read_work(source: Source, image_shape: tuple[int, int, int], job: Job) -> Wo
     """
     if source.problem is not None:
         raise PictureError(source.problem)
-    return work_of(open_picture(source.path), source, "", image_shape, job)
+    return work_of(open_picture(source.path), source, image_shape, job)
 
 
-def _failed(prepared: Prepared, reason: str, job: Job, manifest: Manifest) -> Prepared:
-    line = manifest.find(prepared.name, None, prepared.file_hash)
+def line_of_input(source: Source, file_hash: str | None) -> Line:
+    """What a line of the manifest says of an input as a whole."""
+    line = {"input": absolute(source.path), "name": source.name, "sample": None, "file_hash": file_hash}
+    return line if source.version is None else line | {"input_version": source.version}
+
+
+def _failed(prepared: Prepared, reason: str, told: Told, job: Job) -> Prepared:
+    line = found(told, None, prepared.file_hash)
     return prepared._replace(failure=reason, earlier=() if line is None or job.retry_failed else (line,))
 
 
-def _holds(line: Line, out: Path, job: Job) -> bool:
+def _holds(line: Line, out: Place, job: Job) -> bool:
     if line["status"] == "done":
-        told = "bits" in line or not job.likelihood
-        return told and is_intact(out / line["output"], line["output_hash"])
+        return ("bits" in line or not job.likelihood) and is_intact(out, line)
     return not job.retry_failed

@@ -81,7 +81,7 @@ def test_strange_names_and_bad_files_beside_good_ones(tmp_path, restore, capsys)
 
 
 def names_of(sources, out):
-    return {str(source.path): source.output.relative_to(out).as_posix() for source in sources}
+    return {str(source.path): source.name for source in sources}
 
 
 def test_no_two_inputs_share_a_result(tmp_path, restore):
@@ -107,7 +107,7 @@ def test_no_two_inputs_share_a_result(tmp_path, restore):
         Image.new("RGB", (8, 8), (20 * i, 0, 0)).save(folder / name, kinds[Path(name).suffix])
     sources = find_sources([folder, folder / "a.png", folder / "x"], out)
     assert len(sources) == len(names) + 3
-    folded = Counter(name.casefold() for name in (source.output.as_posix() for source in sources))
+    folded = Counter(name.casefold() for name in (source.name for source in sources))
     assert set(folded.values()) == {1}
     assert restore(folder, folder / "a.png", folder / "x", "--out", out, "--samples", "2", "--compare") == 0
     assert len(files(out)) == 2 * len(sources) + 1
@@ -131,7 +131,7 @@ def test_many_inputs_of_one_name_take_linear_time(tmp_path):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(Path, "as_posix", counted)
             sources = find_sources([tmp_path / "image.png"] * number, tmp_path / "out")
-        assert len({source.output for source in sources}) == number
+        assert len({source.name for source in sources}) == number
         counts.append(calls / number)
     assert counts[1] < 1.1 * counts[0]
 

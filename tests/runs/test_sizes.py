@@ -177,14 +177,14 @@ def test_what_is_in_memory_does_not_grow_with_the_number_of_files(tmp_path, rest
             nonlocal most
             result = decoded(prepared, *rest)
             with lock:
-                alive.add(prepared.name)
+                alive.add(prepared.source.name)
                 most = max(most, len(alive))
             return result
 
         def write(image, item, *rest, settled=settled, alive=alive, lock=lock):
             result = settled(image, item, *rest)
             with lock:
-                alive.discard(item.name)
+                alive.discard(item.source.name)
             return result
 
         with monkeypatch.context() as patch:
