@@ -87,8 +87,8 @@ def at(text: str) -> Place:
 
 def folder(text: str) -> Path:
     """A folder to write into, which may be a new one."""
-    if isinstance(at(text), Address):
-        raise argparse.ArgumentTypeError(f"{text!r} is an address, and this command writes to a disk; give a folder")
+    if isinstance(where := at(text), Address):
+        raise argparse.ArgumentTypeError(f"{str(where)!r} is an address, and this command writes to a disk; give a folder")
     if os.path.exists(text) and not os.path.isdir(text):
         raise argparse.ArgumentTypeError(f"{text!r} is a file; choose a folder, which may be a new one")
     return path(text)
@@ -103,7 +103,7 @@ def folder_or_address(text: str) -> Place:
     """A folder, or an address, to write into."""
     where = at(text)
     if isinstance(where, Address) and not where.is_of_bucket:
-        raise argparse.ArgumentTypeError(f"{text!r} is to be read from; results go to a folder, gs:// or s3://")
+        raise argparse.ArgumentTypeError(f"{str(where)!r} is to be read from; results go to a folder, gs:// or s3://")
     return where if isinstance(where, Address) else folder(text)
 
 
