@@ -107,6 +107,22 @@ def folder_or_address(text: str) -> Place:
     return where if isinstance(where, Address) else folder(text)
 
 
+def add_engine(group: Any) -> None:
+    """Adds the options of what a command runs on."""
+    group.add_argument("--engine", choices=("local", "ray"), default="local", help="this process, or workers of a cluster of Ray")
+    group.add_argument("--address", help="of a running cluster: auto, HOST:PORT (default: one on this machine)")
+    group.add_argument("--actors", type=count, metavar="N", help="workers (default: one a GPU, TPU host, or CPU)")
+
+
+def check_engine(args: Any) -> None:
+    """Raises UserError for options that are of another engine, or that it does not take."""
+    for name in ("address", "actors"):
+        if args.engine == "local" and getattr(args, name) is not None:
+            raise UserError(f"--{name} is of a cluster; give --engine ray, too")
+    if args.engine == "ray" and args.batch_size == "auto":
+        raise UserError("--batch-size auto looks at this process's devices, not a cluster's; give a number")
+
+
 def shard(text: str) -> Shard:
     """I/N, the I-th of N shares."""
     match = re.fullmatch(r"([0-9]{1,9})/([0-9]{1,9})", text)

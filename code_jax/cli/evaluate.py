@@ -9,8 +9,19 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from code_jax.cli.arguments import check_batch_size, check_results, check_seed, count, eta, folder, label, path
-from code_jax.cli.runtime import keep_compiled, use_cores
+from code_jax.cli.arguments import (
+    add_engine,
+    check_batch_size,
+    check_engine,
+    check_results,
+    check_seed,
+    count,
+    eta,
+    folder,
+    label,
+    path,
+)
+from code_jax.cli.runtime import engine_of
 from code_jax.editing.options import OPTIONS
 from code_jax.errors import UserError, choose
 from code_jax.priors import DEFAULT
@@ -74,6 +85,7 @@ def add_to(commands: Any) -> None:
     add("--seed", type=count, default=0, help="of pictures, corruptions, noise (default: 0)")
     add("--batch-size", type=count, help="pictures on a device at a time (default: 1 on a CPU, or 8)")
     add("--precision", default="float32", metavar="float32|bfloat16", help="inside the network")
+    add_engine(run_of)
     parser.add_progress(run_of)
     parser.set_defaults(run=run)
 
@@ -81,20 +93,23 @@ def add_to(commands: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Evaluates; 128 and the signal's number if interrupted."""
     from code_jax.evaluation.protocol import PROTOCOLS
-    from code_jax.runs.sources import check_output
 
     order = _order(args)
     _check(args, order)
+    check_engine(args)
     if unknown := set(order.protocols) - set(PROTOCOLS):
         raise UserError(f"protocol {sorted(unknown)[0]!r} is unknown; choose from {', '.join(PROTOCOLS)}")
+    with engine_of(args) as cluster:
+        return _evaluate(args, order, cluster)
 
+
+def _evaluate(args: argparse.Namespace, order: Any, cluster: Any) -> int:
     from code_jax.editing.conditions import labelled
     from code_jax.evaluation.entry import entry_of, read_values
     from code_jax.evaluation.run import Plan
     from code_jax.priors.load import load_prior
+    from code_jax.runs.sources import check_output
 
-    keep_compiled()
-    use_cores()
     prior, values = load_prior(args.prior, precision=args.precision), read_values(args.set)
     methods = tuple(
         entry_of(name, values, prior, words, leave=order.leave) for name, words in {"clean": (), **order.rows}.items()
@@ -120,7 +135,7 @@ def run(args: argparse.Namespace) -> int:
     from code_jax.runs.folder import claimed
     from code_jax.runs.micro_batch import default_micro_batch
 
-    micro_batch = args.batch_size or default_micro_batch()
+    micro_batch = args.batch_size or (cluster.micro_batch if cluster else default_micro_batch())
     yardstick = Yardstick(args.features, args.weights)
     side = _side(prior)
     data = read_pool(args.data, side, yardstick.classes)
@@ -129,7 +144,7 @@ def run(args: argparse.Namespace) -> int:
     )
     with claimed(args.out, "evaluate", _PROTOCOL), Interruption() as interruption:
         records = Records(args.out, resume=args.resume)
-        workshop = Workshop(prior, yardstick, records, args.seed, micro_batch, args.keep, args.label)
+        workshop = Workshop(prior, yardstick, records, args.seed, micro_batch, args.keep, args.label, cluster)
         results = evaluate(plan, workshop, data, tuning, interruption)
         if results is None:
             print("interrupted: the same command with --resume goes on from here")

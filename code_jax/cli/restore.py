@@ -8,10 +8,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from code_jax.cli.arguments import (
+    add_engine,
     add_fit,
     at,
     batch_size,
     check_batch_size,
+    check_engine,
     check_results,
     check_seed,
     count,
@@ -19,7 +21,7 @@ from code_jax.cli.arguments import (
     label,
     shard,
 )
-from code_jax.cli.runtime import keep_compiled, use_cores
+from code_jax.cli.runtime import engine_of
 from code_jax.cli.settings import add_settings, settings_of, warn_of_precision
 from code_jax.errors import UserError
 from code_jax.priors import DEFAULT
@@ -64,6 +66,7 @@ def add_to(commands: Any) -> None:
     add("--animated", choices=("first", "refuse"), default="first", help="take the first of several frames, or none")
     add("--likelihood", action="store_true", help="tell bits per dimension before and after, for 45 times the cost")
     add("--overwrite", action="store_true", help="replace results of other settings in --out")
+    add("--dry-run", action="store_true", help="look at all that is given, say what there is to do, and make nothing")
     add("--retry-failed", action="store_true", help="try again what failed in an earlier run")
 
     run_of = parser.details("details of the run")
@@ -74,6 +77,7 @@ def add_to(commands: Any) -> None:
     share = run_of.add_mutually_exclusive_group()
     share.add_argument("--shard", type=shard, default=WHOLE, metavar="I/N", help="the I-th of N shares, for N runs into --out")
     share.add_argument("--distributed", action="store_true", help="the share of this process in jax.distributed")
+    add_engine(run_of)
     parser.add_progress(run_of)
     parser.set_defaults(run=run)
 
@@ -81,16 +85,31 @@ def add_to(commands: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Restores; 1 if some inputs failed."""
     from code_jax.pictures.encode import possible_endings
+    from code_jax.runs.folder import check_folder
     from code_jax.runs.sources import check_output, sources_of, without_partner
 
     check_counts(args)
+    check_engine(args)
     _check_places(args)
     sources = sources_of(args.inputs, args.out, args.reference, suffix=args.suffix)
-    check_output(args.out, sources, "restore", possible_endings(args.format), args.samples)
+    if args.dry_run:
+        check_folder(args.out, "restore")
+    else:
+        check_output(args.out, sources, "restore", possible_endings(args.format), args.samples)
     if args.reference is not None and isinstance(sources, list) and (alone := without_partner(sources)):
         print(f"code-jax: warning: {alone} in {str(args.reference)!r}", file=sys.stderr)
 
+    with engine_of(args) as cluster:
+        summary = _restore(args, sources, cluster)
+    if summary is None:
+        return 0
+    _print_summary(summary, args.out)
+    return 128 + summary.signal if summary.signal else 1 if summary.failed else 0
+
+
+def _restore(args: argparse.Namespace, sources: Any, cluster: Any) -> Any:
     from code_jax.editing.conditions import labelled
+    from code_jax.editing.edit import number_of_moves
     from code_jax.editing.settings import to_plain
     from code_jax.priors.load import load_prior
     from code_jax.runs.job import Job, check_fit, larger_fit
@@ -98,8 +117,6 @@ def run(args: argparse.Namespace) -> int:
     from code_jax.runs.restore import restore_files
     from code_jax.runs.shards import from_jax
 
-    keep_compiled()
-    use_cores()
     shard = from_jax() if args.distributed else args.shard
     prior = load_prior(args.prior, precision=args.precision)
     if args.likelihood and prior.codec is not None:
@@ -115,7 +132,7 @@ def run(args: argparse.Namespace) -> int:
     mask = None if args.mask is None else _mask(args.mask, prior.image_shape, args.fit)
     size = args.batch_size
     if size is None:
-        size = recorded(args.out) or default_micro_batch()
+        size = recorded(args.out) or (cluster.micro_batch if cluster else default_micro_batch())
     elif size == "auto":
         results = len(sources) * args.samples if isinstance(sources, list) else None
         size = recorded(args.out) or largest_fitting(prior, config, args.devices, results)
@@ -125,12 +142,16 @@ def run(args: argparse.Namespace) -> int:
         label=args.label, devices=args.devices, **places,
     )  # fmt: skip
 
-    def restore(job: Job) -> Any:
-        return restore_files(sources, args.out, prior, config, job, shard)
+    if args.dry_run:
+        results = f"{len(sources) * args.samples} results" if isinstance(sources, list) else f"what {sources.address} lists"
+        evaluations = number_of_moves(prior, config)[1]
+        print(f"{results}: {evaluations} evaluations an image or window, {size} at a time on a device; nothing was made")
+        return None
 
-    summary = halving(restore, job, args.out, given=size == args.batch_size)
-    _print_summary(summary, args.out)
-    return 128 + summary.signal if summary.signal else 1 if summary.failed else 0
+    def restore(job: Job) -> Any:
+        return restore_files(sources, args.out, prior, config, job, shard, cluster)
+
+    return halving(restore, job, args.out, given=size == args.batch_size)
 
 
 def _print_summary(summary: Any, out: Place) -> None:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import importlib
 import os
 import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from code_jax.errors import UserError
 from code_jax.interruption import handled
+
+if TYPE_CHECKING:
+    from code_jax.cluster.cluster import Cluster
 
 INTERRUPTED = "code-jax: interrupted; what was written so far is whole"
 _SLOW_TO_IMPORT = ("jax", "flax.linen", "diffrax", "safetensors.numpy", "PIL.Image")
@@ -80,6 +86,30 @@ def keep_compiled() -> None:
         return
     jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+
+
+@contextlib.contextmanager
+def engine_of(args: argparse.Namespace) -> Iterator[Cluster | None]:
+    """The cluster that a command is to run on, or None, and then this process is prepared to compute."""
+    if args.engine == "local" or args.dry_run:
+        keep_compiled()
+        use_cores()
+        yield None
+        return
+    import jax
+
+    from code_jax.cluster.cluster import Cluster
+
+    with contextlib.suppress(RuntimeError):  # JAX has begun: a caller in the same process computed before
+        jax.config.update("jax_platforms", "cpu")  # this machine's accelerators are its workers'
+    with Cluster(args.address, args.actors, prepare_worker) as cluster:
+        yield cluster
+
+
+def prepare_worker() -> None:
+    """What a worker of a cluster does first: what a command does, but for the cores, which it shares with other workers."""
+    set_flags()
+    keep_compiled()
 
 
 def use_cores() -> None:

@@ -13,10 +13,11 @@ import numpy as np
 from code_jax.corruptions.registry import NAMES
 from code_jax.errors import UserError
 from code_jax.evaluation.entry import Entry
+from code_jax.evaluation.piece import Piece
 from code_jax.evaluation.pool import Pool
 from code_jax.evaluation.protocol import PROTOCOLS, blind, folds, oracle
 from code_jax.evaluation.records import Record
-from code_jax.evaluation.workshop import Piece, Workshop
+from code_jax.evaluation.workshop import Workshop
 from code_jax.interruption import Dropped, Interruption
 from code_jax.progress import Progress
 
@@ -172,10 +173,9 @@ class _Run:
         return Results(cells, self._settings(), curve, {name: (both[0], both[-1]) for name, both in words.items()})
 
     def _do(self, pieces: Sequence[Piece]) -> bool:
-        for _ in self.workshop.do(pieces, self.progress.advance, self.interruption.checkpoint):
-            if self.interruption.signal is not None:
-                return False
-        return True
+        for _ in self.workshop.do(pieces, self.progress.advance, self.interruption):
+            pass
+        return self.interruption.signal is None
 
     def _tuning(self, method: Entry, corruption: str) -> list[Piece]:
         assert self.tuning is not None

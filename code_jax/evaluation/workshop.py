@@ -1,22 +1,27 @@
-"""Pieces of work: one method at its points on the pictures of one corruption; done once, recorded, read again."""
+"""Pieces of work (`code_jax.evaluation.piece`) done once, recorded, and read again."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
-import itertools
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Generator, Iterator, Sequence
+from pathlib import Path
+from typing import Any
 
+import jax
 import numpy as np
 
+from code_jax.cluster.cluster import Cluster
 from code_jax.devices.mesh import devices_for
-from code_jax.editing.memory import program_memory
+from code_jax.errors import UserError
 from code_jax.evaluation.columns import COLUMNS
-from code_jax.evaluation.entry import Entry, restored
+from code_jax.evaluation.entry import Entry
 from code_jax.evaluation.measures import Yardstick, clipping, nearest_is_own
-from code_jax.evaluation.pool import Pool, corrupted, picked
+from code_jax.evaluation.piece import Maker, Piece
+from code_jax.evaluation.pool import Pool, picked
 from code_jax.evaluation.records import Record, Records
+from code_jax.interruption import Interruption
 from code_jax.pictures.arrays import from_uint8
 from code_jax.priors.hash import prior_hash
 from code_jax.priors.prior import Prior
@@ -25,19 +30,7 @@ SHOWN = 2  # pictures of a piece that are kept for the contact sheet
 _BLOCK = 64  # pictures of a piece at most
 
 
-class Piece(NamedTuple):
-    """A method with the settings to run it at, a corruption and its severity, and which pictures of which pool."""
-
-    method: Entry
-    corruption: str
-    severity: int
-    pool: Pool
-    indices: np.ndarray
-
-    @property
-    def evaluations(self) -> int:
-        """Network evaluations in all, encodings not shared."""
-        return len(self.indices) * sum(choice.nfe for choice in self.method.choices)
+_Made = Generator[tuple[Piece, Record], None, None]
 
 
 @dataclasses.dataclass
@@ -52,6 +45,7 @@ class Workshop:
         seed: of corruptions, pictures and noise.
         micro_batch: images on a device at a time.
         label: of every picture, of a prior with classes; None is no class.
+        cluster: who restores; None is this process.
     """
 
     prior: Prior
@@ -61,10 +55,11 @@ class Workshop:
     micro_batch: int
     keep: bool = False
     label: int | None = None
+    cluster: Cluster | None = None
 
     def __post_init__(self) -> None:
         self._weights = prior_hash(self.prior)
-        self._memory: dict[str, int] = {}
+        self._maker = self.prior, self.seed, self.micro_batch, self.label
         self._galleries: dict[str, np.ndarray] = {}
 
     def pieces(self, method: Entry, corruption: str, severity: int, pool: Pool, count: int) -> list[Piece]:
@@ -81,24 +76,65 @@ class Workshop:
         devices = devices_for(self.prior, -(-len(piece.indices) // self.micro_batch))
         return -(-piece.evaluations // (self.micro_batch * len(devices)))
 
-    def do(self, pieces: Sequence[Piece], advance: Callable[[int], None], checkpoint: Callable[[], None]) -> Iterator[Piece]:
+    def do(self, pieces: Sequence[Piece], advance: Callable[[int], None], interruption: Interruption) -> Iterator[Piece]:
         """Does and records what is missing of the pieces; yields each that it did.
 
         advance: called with evaluations of a batch as they are done.
-        checkpoint: called often; an exception from it gives up the piece at hand.
+        interruption: looked at often: a first signal ends the work after the pieces at hand, a second within them.
         """
-        for piece in self.missing(pieces):
+        with contextlib.closing(self._made(self.missing(pieces), advance, interruption)) as made:
+            for piece, record in made:
+                self.records.write(self._path(piece), self._measured(piece, record))
+                yield piece
+
+    def _made(self, pieces: Sequence[Piece], advance: Callable[[int], None], interruption: Interruption) -> _Made:
+        """The restored pictures of pieces: those that were kept, then the others as they are made."""
+        afresh = []
+        for piece in pieces:
+            kept = self.records.read(self._kept_path(piece))
+            if kept is None:
+                afresh.append(piece)
+                continue
+            advance(self.batches(piece))
+            yield piece, kept
+            if interruption.signal is not None:
+                return
+        make = self._by_workers if self.cluster else self._by_itself
+        with contextlib.closing(make(afresh, advance, interruption)) as made:
+            for piece, record in made:
+                if self.keep:
+                    self.records.write(self._kept_path(piece), record)
+                yield piece, record
+
+    def _by_itself(self, pieces: Sequence[Piece], advance: Callable[[int], None], interruption: Interruption) -> _Made:
+        """Made by this process, one after another."""
+        maker = Maker(*self._maker)
+        for piece in pieces:
             total, told = self.batches(piece), [0]
 
             def after(share: float, total: int = total, told: list[int] = told) -> None:
-                checkpoint()
+                interruption.checkpoint()
                 now = round(share * total)
                 if now > told[0]:
                     advance(now - told[0])
                     told[0] = now
 
-            self.records.write(self._path(piece), self._measured(piece, after))
-            yield piece
+            yield piece, maker.make(piece, after)
+            if interruption.signal is not None:
+                return
+
+    def _by_workers(self, pieces: Sequence[Piece], advance: Callable[[int], None], interruption: Interruption) -> _Made:
+        """Made by a cluster's workers, as they come."""
+        assert self.cluster is not None
+        prior, *rest = self._maker
+        given = self.cluster.put(jax.tree.map(np.asarray, prior)), *rest
+        items = ((number, piece.alone) for number, piece in enumerate(pieces))
+        with contextlib.closing(self.cluster.do(Maker, given, items, interruption)) as made:
+            for (number, _), record in made:
+                if record is None:
+                    raise UserError(f"three workers died with {pieces[number].label}; what was recorded is whole")
+                advance(self.batches(pieces[number]))
+                yield pieces[number], record
 
     def read(self, pieces: Sequence[Piece]) -> Record:
         """The records of the pieces of one method and corruption, one after another; a missing one is a KeyError."""
@@ -111,10 +147,8 @@ class Workshop:
         joined = {name: np.concatenate([r[name] for r in records], axis=1) for name in records[0] if records[0][name].ndim > 1}
         return joined | {"shown": records[0]["shown"], "memory": records[0]["memory"]}
 
-    def _measured(self, piece: Piece, after: Callable[[float], None]) -> Record:
-        clean, labels = piece.pool.pixels[piece.indices], piece.pool.labels
-        given = corrupted(clean, piece.corruption, piece.severity, self.seed)
-        made = self._made(piece, clean if piece.method.name == "clean" else given, after)
+    def _measured(self, piece: Piece, made: Record) -> Record:
+        clean, labels, given = piece.pool.pixels[piece.indices], piece.pool.labels, piece.given(self.seed)
         images = np.where(made["finite"][..., None, None, None], np.asarray(from_uint8(made["pictures"])), np.nan)
         record = self.yardstick.measure(images, given, clean, None if labels is None else labels[piece.indices])
         record["rank1"] = nearest_is_own(self.yardstick.photo_features(images), self._gallery(piece.pool), piece.indices)
@@ -122,37 +156,16 @@ class Workshop:
         record["shown"] = made["pictures"][:, :SHOWN]
         return record | {name: made[name] for name in ("nfe", "seconds", "memory")}
 
-    def _made(self, piece: Piece, source: np.ndarray, after: Callable[[float], None]) -> Record:
-        """The restored pictures, made or as they were kept, of 8 bits as files hold them."""
-        path = self.records.path(f"pictures-{self._label(piece)}", self._facts(piece))
-        kept = self.records.read(path)
-        if kept is not None:
-            after(1.0)
-            return kept
-        if piece.method.name not in self._memory:
-            self._memory[piece.method.name] = self._program_memory(piece.method)
-        found = restored(piece.method, self.prior, source, self.seed, self.micro_batch, after, self.label)
-        made: Record = {name: value for name, value in found._asdict().items() if value is not None}
-        made["memory"] = np.array(self._memory[piece.method.name])
-        if self.keep:
-            self.records.write(path, made)
-        return made
-
-    def _program_memory(self, entry: Entry) -> int:
-        """Of the largest of the programs."""
-        firsts = [next(choices).whole for _, choices in itertools.groupby(entry.choices, lambda choice: choice.settings)]
-        return max((program_memory(self.prior, whole, self.micro_batch) for whole in firsts if whole is not None), default=0)
-
     def _gallery(self, pool: Pool) -> np.ndarray:
         """Features of all the pictures of a pool."""
         if pool.hash not in self._galleries:
             self._galleries[pool.hash] = self.yardstick.photo_features(np.asarray(from_uint8(pool.pixels))[None])[0]
         return self._galleries[pool.hash]
 
-    def _label(self, piece: Piece) -> str:
-        return f"{piece.method.name}-{piece.corruption}-{piece.severity}"
+    def _kept_path(self, piece: Piece) -> Path:
+        return self.records.path(f"pictures-{piece.label}", self._facts(piece))
 
-    def _path(self, piece: Piece) -> Any:
+    def _path(self, piece: Piece) -> Path:
         measured = {
             "labels": piece.pool.labels is not None,
             "columns": COLUMNS,
@@ -160,7 +173,7 @@ class Workshop:
             "absent": sorted(self.yardstick.absent),
             "gallery": piece.pool.hash,
         }
-        return self.records.path(self._label(piece), self._facts(piece) | measured)
+        return self.records.path(piece.label, self._facts(piece) | measured)
 
     def _facts(self, piece: Piece) -> dict[str, Any]:
         """What the restored pictures depend on."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from code_jax.errors import UserError
+from code_jax.progress import Progress
 from code_jax.runs.listing import Listing, Source
 from code_jax.runs.shards import Shard
 from code_jax.storage.address import Place
@@ -59,13 +60,19 @@ class Inputs:
         """Those of the share."""
         return (source for source in self.sources if self.shard.holds(source.name))
 
-    def count(self, then: Callable[[int], None]) -> None:
-        """Counts them in a thread of its own, and calls `then` with their number, if the listing ends."""
-        threading.Thread(target=self._count, args=(then,), daemon=True).start()
+    def progress(self, samples: int, done: int) -> Progress:
+        """A progress in results, of which `done` are there; a listing is counted by a thread of its own, meanwhile."""
+        progress = Progress(None)
 
-    def _count(self, then: Callable[[int], None]) -> None:
-        try:
-            number = sum(1 for _ in self.held())
-        except (OSError, UserError):  # what the run itself will meet, and say
-            return
-        then(number)
+        def count() -> None:
+            try:
+                left = max(sum(samples for _ in self.held()) - done, 0)
+            except (OSError, UserError):  # what the run itself will meet, and say
+                return
+            progress.expect(left, left)
+
+        if self.number is None:
+            threading.Thread(target=count, daemon=True).start()
+        else:
+            count()
+        return progress

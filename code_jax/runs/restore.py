@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
+from code_jax.cluster.cluster import Cluster
 from code_jax.editing.edit import number_of_moves
 from code_jax.editing.settings import Settings
 from code_jax.errors import UserError
@@ -32,6 +33,7 @@ from code_jax.runs.manifest import Manifest
 from code_jax.runs.prefetch import prefetch
 from code_jax.runs.result import Restored, Written, write_result
 from code_jax.runs.shards import WHOLE, Shard
+from code_jax.runs.spread import spread
 from code_jax.runs.summary import Summary
 from code_jax.runs.survey import Survey
 from code_jax.runs.tasks import Prepared, Work, prepare
@@ -44,8 +46,9 @@ _MANY = 2**31  # results of a listing, whose number is not known when it begins
 
 
 def restore_files(
-    sources: Sequence[Source] | Listing, out: Place, prior: Prior, config: Settings, job: Job, shard: Shard = WHOLE
-) -> Summary:
+    sources: Sequence[Source] | Listing, out: Place, prior: Prior, config: Settings, job: Job, shard: Shard = WHOLE,
+    cluster: Cluster | None = None,
+) -> Summary:  # fmt: skip
     """Restores the pictures of a share into `out`; what earlier runs of the same settings made is kept.
 
     A picture that fails is named on stderr and stops nothing. SIGINT, SIGTERM or SIGHUP stops after the batch in flight, a second
@@ -54,6 +57,7 @@ def restore_files(
     Args:
         sources: the pictures; a listing is gone through as it comes.
         out: a folder, which exists, or an address.
+        cluster: who restores; None is this process.
 
     Raises:
         UserError: if `out` holds results of other settings, another process is at work in it, or it cannot be written any more.
@@ -73,7 +77,10 @@ def restore_files(
             if shard.is_whole:
                 clean(out)
             ledger = Ledger(out, prior.image_shape, job, manifest, number_of_moves(prior, config)[1])
-            _Run(inputs, prior, config, job, weights, manifest, ledger, interruption, pool).run()
+            if cluster is None:
+                _Run(inputs, prior, config, job, weights, manifest, ledger, interruption, pool).run()
+            else:
+                spread(inputs, prior, config, job, weights, manifest, ledger, interruption, pool, cluster)
     except OSError as error:
         where = error.filename if isinstance(error.filename, str) else str(out)
         failed = f"{where!r} cannot be written" if isinstance(out, Path) and "://" not in where else repr(where)
@@ -144,13 +151,7 @@ class _Run:
         if self.survey is not None:
             self.survey.tell(self.engine, "--max-side {}")
             return Progress(self.survey.steps(self.engine), self._missing(self.inputs.number or 0))
-        progress = Progress(None)
-
-        def expect(number: int) -> None:
-            progress.expect(self._missing(number), self._missing(number))
-
-        self.inputs.count(expect)
-        return progress
+        return self.inputs.progress(self.job.samples, self.done_before)
 
     def _prepare(self, source: Source) -> Prepared:
         return prepare(source, self.manifest.of(source.name), self.out, self.shape, self.job)

@@ -24,6 +24,7 @@ from code_jax.evaluation.pool import read_pool
 from code_jax.evaluation.records import Records
 from code_jax.evaluation.statistics import moments_of, pooled_frechet
 from code_jax.evaluation.workshop import Workshop
+from code_jax.interruption import Interruption
 from code_jax.runs.micro_batch import default_micro_batch
 
 HELD_OUT = 1000
@@ -60,7 +61,7 @@ def main() -> None:
     print(f"| setting | NFE | Fréchet distance [95 %] | {' | '.join(COLUMNS)} |\n{'|---' * (len(COLUMNS) + 3)}|")
     for what, entry in (line for word in ("clean", "inputs", *args.words) for line in lines(word, prior)):
         pieces = [workshop.pieces(entry, name, args.severity, pool, args.images) for name in args.corruptions.split(",")]
-        for _ in workshop.do([piece for of in pieces for piece in of], lambda done: None, lambda: None):
+        for _ in workshop.do([piece for of in pieces for piece in of], lambda done: None, Interruption()):
             pass
         records = [workshop.read(of) for of in pieces]
         found = pooled_frechet(np.concatenate([record["features"][0] for record in records]), reference, 200, 0)
