@@ -2,8 +2,7 @@
 
 A block of commands runs in a folder of its own, line by line; what stands for a user's own file or for a download is replaced by
 `stand_ins`, and the evaluations are made few by `FEWER`. What cannot be run here is listed in `NOT_RUN`: anything else that
-these pages tell a user to type is run, and fails this test if it cannot be. Recipes for clusters and the commands beside the
-measured tables are parsed.
+these pages tell a user to type is run, and fails this test if it cannot be. The commands beside the measured tables are parsed.
 """
 
 import json
@@ -19,7 +18,6 @@ import code_jax
 from code_jax.cli.main import main, parse
 from code_jax.evaluation.entry import read_values
 from code_jax.priors import load as loading
-from code_jax.runs.shards import WHOLE
 from tests.conftest import ONE_LEVEL, tiny_prior
 
 ROOT = Path(__file__).parent.parent
@@ -43,7 +41,6 @@ FEWER = {
     "evaluate": ["--methods", "inputs,ddim", "--set", "num_steps=2", "--protocol", "oracle"],
 }
 LANGUAGES = {"sh", "python", "bibtex"}
-ASSIGNED = {"$SLURM_ARRAY_TASK_ID": "16", "$((JOB_COMPLETION_INDEX + 1))": "16"}  # by a cluster, to its last process
 HUB_ID = re.compile(r"google/ddpm-\S+")
 pytestmark = pytest.mark.usefixtures("quickly_compiled", "own_cache")
 
@@ -61,7 +58,6 @@ BLOCKS = [block for page in RUN for block in _blocks(page)]
 COMMANDS = [text for language, text in BLOCKS if language == "sh"]
 PYTHON = [text for language, text in BLOCKS if language == "python"]
 INLINE = [command for page in PAGES for command in re.findall(r"`(code-jax [^`]+)`", TEXT[page])]
-ON_CLUSTERS = [line for page in RECIPES for line in re.findall(r"code-jax \w+ [^\n\"]+", TEXT[page])]
 
 
 def _commands(text):
@@ -126,14 +122,6 @@ def test_commands_in_the_text_parse(command):
         assert callable(parsed.run) and isinstance(read_values(getattr(parsed, "set", [])), dict)
     except SystemExit as ended:  # --help
         assert ended.code == 0
-
-
-@pytest.mark.parametrize("command", ON_CLUSTERS)
-def test_commands_of_the_recipes_parse_with_what_a_cluster_assigns(command):
-    for name, value in ASSIGNED.items():
-        command = command.replace(name, value)
-    parsed = parse(shlex.split(command)[1:])
-    assert "$" not in command and (getattr(parsed, "shard", WHOLE) == WHOLE or parsed.shard.index <= parsed.shard.count)
 
 
 def test_benchmarks_that_are_named_exist():
