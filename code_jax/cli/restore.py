@@ -117,6 +117,7 @@ def _restore(args: argparse.Namespace, sources: Any, cluster: Any) -> Any:
     from code_jax.runs.restore import restore_files
     from code_jax.runs.shards import from_jax
 
+    shard = from_jax() if args.distributed and not args.dry_run else args.shard
     prior = load_prior(args.prior, precision=args.precision)
     if args.likelihood and prior.codec is not None:
         raise UserError("--likelihood is of pixels, and a latent prior's density is of latents; leave it out")
@@ -146,8 +147,6 @@ def _restore(args: argparse.Namespace, sources: Any, cluster: Any) -> Any:
         evaluations = number_of_moves(prior, config)[1]
         print(f"{results}: {evaluations} evaluations an image or window, {size} at a time on a device; nothing was made")
         return None
-
-    shard = from_jax() if args.distributed else args.shard
 
     def restore(job: Job) -> Any:
         return restore_files(sources, args.out, prior, config, job, shard, cluster)
