@@ -223,7 +223,7 @@ def test_kept_pictures_are_measured_anew_without_a_rerun(prior, folders, tmp_pat
     argv = words(prior, folders, tmp_path, "--protocol", "oracle", "--keep", "--features", "landcover")
     assert main(argv) == 0
     kept = {(row["method"], row["corruption"]): row["psnr_source"] for row in table(tmp_path)}
-    monkeypatch.setattr("code_jax.evaluation.workshop.restored", lambda *_: pytest.fail("the pictures were kept"))
+    monkeypatch.setattr("code_jax.evaluation.piece.restored", lambda *_: pytest.fail("the pictures were kept"))
     monkeypatch.setattr("code_jax.evaluation.workshop.COLUMNS", ("a_new_column",))  # as another program's records would have
     assert main([*argv, "--resume"]) == 0
     assert {(row["method"], row["corruption"]): row["psnr_source"] for row in table(tmp_path)} == kept

@@ -19,7 +19,7 @@ class Nodes:
 
     def __init__(self, cluster: Any) -> None:
         self._cluster = cluster
-        self._cluster.add_node(num_cpus=0, object_store_memory=100 * 2**20)
+        self._cluster.add_node(num_cpus=0, include_dashboard=False, object_store_memory=100 * 2**20)
         self.address = cluster.address
         self.others: list[Any] = []
 
