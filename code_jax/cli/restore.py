@@ -44,9 +44,9 @@ def add_to(commands: Any) -> None:
     """Adds the command to the parser."""
     parser = commands.add_parser("restore", help="restore or edit pictures", description=_DESCRIPTION, epilog=_EPILOG)
     add = parser.add_argument
-    add("inputs", nargs="+", metavar="INPUT", help="pictures and folders of pictures, or addresses of them")
+    add("inputs", nargs="+", metavar="INPUT", help="pictures, folders of pictures, or their addresses")
     add("--out", type=folder_or_address, required=True, help="folder, or address, for results and manifest")
-    add("--prior", default=DEFAULT, help=f"name, hub id, folder, file, address (default: {DEFAULT})")
+    add("--prior", default=DEFAULT, help=f"name, hub id, file, address (default: {DEFAULT})")
     add("--mask", type=at, help="picture, bright where the inputs may change")
     add("--samples", type=count, default=1, help="results a picture; their diversity is reported")
     add("--seed", type=count, default=0, help="default: 0")

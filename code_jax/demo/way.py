@@ -151,7 +151,7 @@ def _turns(
                 yield made
 
     before, began = 0, time.monotonic()
-    edit = segments(keys, placed.denoiser, placed.images, settings, bounds(), placed.mask, label)  # type: ignore[arg-type]
+    edit = segments(keys, placed.denoiser, placed.images, settings, bounds(), placed.mask, label)
     for state in edit:
         jax.block_until_ready(state)
         took = time.monotonic() - began

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import jax
@@ -201,7 +201,7 @@ def advance(
 
 
 def segments(
-    keys: KeyPerImage, denoiser: Denoiser, images: GivenImages, settings: Settings, bounds: Sequence[int] | np.ndarray,
+    keys: KeyPerImage, denoiser: Denoiser, images: GivenImages, settings: Settings, bounds: Iterable[int] | np.ndarray,
     mask: GivenMask | None = None, condition: Condition = None,
 ) -> Iterator[State]:  # fmt: skip
     """The state of an edit at every one of the `bounds`, numbers of moves made, increasing from 0 to all of them.

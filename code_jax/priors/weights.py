@@ -59,9 +59,9 @@ def expected_shapes(network: Network) -> dict[str, tuple[int, ...]]:
     return {name: tensor.shape for name, tensor in state_dict.to_state_dict(empty).items()}
 
 
-def _finite(name: str, tensor: np.ndarray, dtype: np.dtype[Any]) -> np.ndarray:
+def _finite(name: str, tensor: np.ndarray | np.generic, dtype: np.dtype[Any]) -> np.ndarray:
     with np.errstate(over="ignore"):
-        cast = tensor.astype(dtype, order="C", copy=False)
+        cast = np.asarray(tensor).astype(dtype, order="C", copy=False)
     if not np.isfinite(cast).all():
         if np.isfinite(tensor).all():
             raise UserError(f"{name} has values beyond the range of {dtype}")

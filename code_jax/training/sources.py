@@ -113,7 +113,7 @@ class Dataset:
         steps = draws(seed, self._shares, [len(side) for side in sides], size, start)
         for step, (chosen, positions) in enumerate(steps, start):
             rng = np.random.default_rng([seed, step])
-            yield np.stack([self._pictures[k].cut(sides[k][i], rng) for k, i in zip(chosen, positions, strict=True)])
+            yield np.stack([self._pictures[k].cut(int(sides[k][i]), rng) for k, i in zip(chosen, positions, strict=True)])
 
 
 class Kept:
