@@ -10,9 +10,10 @@ from jaxtyping import install_import_hook
 
 import tests.typechecker  # noqa: F401, for the hook
 
-# Every call of these rooms is held against its annotations, once it has returned.
+# With CHECK_SHAPES every call of these rooms is held against its annotations, once it has returned, which takes a sixth longer.
 CHECKED = ("diffusion", "editing", "metrics", "priors", "training", "pictures.arrays", "pictures.pil")
-install_import_hook([f"code_jax.{room}" for room in CHECKED], "tests.typechecker.after_the_call")
+if os.environ.get("CHECK_SHAPES"):
+    install_import_hook([f"code_jax.{room}" for room in CHECKED], "tests.typechecker.after_the_call")
 
 import code_jax  # noqa: E402
 from code_jax import progress  # noqa: E402

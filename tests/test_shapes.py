@@ -1,4 +1,4 @@
-"""The shapes in public signatures: every call of the tests is held against them (`tests/conftest.py`)."""
+"""The shapes in public signatures, against which every call is held here: ``CHECK_SHAPES=1 pytest -m shapes``."""
 
 import typing
 
@@ -13,6 +13,8 @@ from code_jax import metrics
 from code_jax.editing import methods
 from tests.oracles import gaussian
 from tests.priors.linear_codec import Blocks
+
+pytestmark = pytest.mark.shapes
 
 PRIOR = gaussian(jnp.zeros((4, 4, 3)), jnp.ones((4, 4, 3)))
 KEY, IMAGES = jax.random.key(0), jnp.zeros((2, 4, 4, 3))
