@@ -93,7 +93,7 @@ def test_a_label_goes_through_the_ode_alone():
     [
         ({}, 3, None, "label 3 is none of the prior's; they are from 0 to 2"),
         ({}, [0, -1, 2], None, "label -1 is none"),
-        ({}, [0, 1], None, r"labels are int32\[2\]; give whole numbers, one for each of 3 images"),
+        ({}, [0, 1], None, r"labels are int32[2]; give whole numbers, one for each of 3 images"),
         ({}, 1.0, None, "labels are float32"),
         ({}, None, 2.0, "guidance leads to a class, and no label is given"),
         ({"null_class": None}, None, None, "no picture without a class: give a label from 0 to 2"),
