@@ -37,8 +37,12 @@ def locked(path: Path, *, shared: bool = False) -> Iterator[None]:
                 holder = printable(os.pread(descriptor, 200, 0).decode(errors="replace").strip()) or "another process"
                 raise UserError(f"{holder} is at work in {str(path.parent)!r}; wait for it, or choose another --out") from None
             print(f"code-jax: warning: {str(path)!r} cannot be locked ({error.strerror}): run once at a time", file=sys.stderr)
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
+        try:
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
+        except OSError as error:  # a full disk, of which a descriptor tells no name
+            error.filename = str(path)
+            raise
         yield
     finally:
         os.close(descriptor)

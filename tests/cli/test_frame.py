@@ -1,5 +1,6 @@
 """What ends a command in the terminals, pipes and machines of others: one line and a status, whatever the command."""
 
+import errno
 import io
 import os
 import signal
@@ -31,6 +32,18 @@ def test_a_reader_that_goes_away_changes_no_status(buffered):
     status, said, shown = run(["priors"], after="| head -1; exit ${PIPESTATUS[0]}", PYTHONUNBUFFERED=buffered)
     assert (status, said, shown.count("\n")) == (0, "", 1)
     assert run(["--help"], after="| true; exit ${PIPESTATUS[0]}", PYTHONUNBUFFERED=buffered)[:2] == (0, "")
+
+
+def test_a_full_disk_is_told_with_the_name_of_what_did_not_fit(tmp_path, capsys, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    Image.new("RGB", (32, 32)).save(tmp_path / "a.png")
+    monkeypatch.setattr("os.pwrite", full)
+    assert main(["corrupt", str(tmp_path / "a.png"), "--out", str(tmp_path / "out"), "--corruption", "contrast"]) == 2
+    assert capsys.readouterr().err.endswith(
+        f"{str(tmp_path / 'out' / '.manifest.jsonl.lock')!r}: No space left on device; make room, or choose another folder\n"
+    )
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no full device")
