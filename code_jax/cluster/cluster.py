@@ -57,7 +57,7 @@ class Cluster:
                 self._ray.init(include_dashboard=False, **quiet)
             else:
                 self._ray.init(address=address, **quiet)
-        except (ConnectionError, ValueError, RuntimeError, OSError) as error:
+        except Exception as error:  # Ray raises its bare class, too, where its processes are slow to start
             reason = (str(error).strip().splitlines() or ["no answer"])[0]
             raise UserError(f"there is no cluster of Ray at {address or 'this machine'!r}: {reason}") from error
         self._options, units = _unit([node["Resources"] for node in self._ray.nodes() if node["Alive"]])

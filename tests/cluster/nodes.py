@@ -9,6 +9,8 @@ from typing import Any
 
 from code_jax.cluster.cluster import _ENVIRONMENT
 
+_SMALL = {"object_store_memory": 100 * 2**20, "include_log_monitor": False}
+
 
 class Nodes:
     """A running cluster: its head has no room for workers, so that every worker's node can go.
@@ -19,13 +21,13 @@ class Nodes:
 
     def __init__(self, cluster: Any) -> None:
         self._cluster = cluster
-        self._cluster.add_node(num_cpus=0, include_dashboard=False, object_store_memory=100 * 2**20)
+        self._cluster.add_node(num_cpus=0, include_dashboard=False, no_monitor=True, **_SMALL)
         self.address = cluster.address
         self.others: list[Any] = []
 
     def add(self, cpus: int) -> None:
         """Adds a node that so many workers find place on."""
-        self.others.append(self._cluster.add_node(num_cpus=cpus, object_store_memory=100 * 2**20))
+        self.others.append(self._cluster.add_node(num_cpus=cpus, **_SMALL))
 
     def remove(self) -> None:
         """Takes the oldest node away, with all that runs on it."""
