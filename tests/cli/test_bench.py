@@ -62,7 +62,8 @@ def test_a_table_of_devices_keeps_a_row_for_each(tmp_path, tiny, tiny_folder, ca
     assert [(row["precision"], row["batch"]) for row in rows] == [(p, b) for p in ("float32", "bfloat16") for b in "12"]
     for row in rows:
         batch, rate, images = int(row["batch"]), float(row["TFLOP a second and device"]), float(row["images a second"])
-        assert rate * 1e12 == pytest.approx(flops(tiny, batch) / batch * images * 4, rel=0.02)
+        casts = 0.05 if row["precision"] == "bfloat16" else 0  # are counted as well
+        assert rate * 1e12 == pytest.approx(flops(tiny, batch) / batch * images * 4, rel=0.01 + casts)
         assert row["evaluations of each"] == "4" and row["share of the bfloat16 peak"] == "its peak is unknown"
         assert float(row["MiB an image"]) > 0 and jax.__version__ in row["measured"]
         largest = float(row["largest difference of ε"])  # bfloat16 has 8 digits, of weights and sums
@@ -70,7 +71,7 @@ def test_a_table_of_devices_keeps_a_row_for_each(tmp_path, tiny, tiny_folder, ca
     # Another device's row stays, ours is replaced where it stands, and so does what follows.
     lines.insert(6, f"| {others} | 1 | 4 | 1 | 0.1 | 1 | 1 | then |")
     file.write_text("\n".join([*lines, "", "after"]))
-    monkeypatch.setitem(throughput._PEAKS, "cpu", 1e9)
+    monkeypatch.setitem(throughput._PEAKS, "", 1e9)  # of whatever device this is
     assert main(few) == 0
     again = file.read_text().splitlines()
     assert again[:7] == lines[:7] and again[11:] == ["", "after"] and len(again) == 13
