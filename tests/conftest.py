@@ -1,6 +1,7 @@
 import gc
 import math
 import os
+import signal
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +15,16 @@ import tests.typechecker  # noqa: F401, for the hook
 CHECKED = ("diffusion", "editing", "metrics", "priors", "training", "pictures.arrays", "pictures.pil")
 if os.environ.get("CHECK_SHAPES"):
     install_import_hook([f"code_jax.{room}" for room in CHECKED], "tests.typechecker.after_the_call")
+
+
+def _compile_quickly(quickly):
+    """Whether programs, of the processes that a test starts as well, are compiled with few optimizations: in half the time."""
+    os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = str(int(quickly))
+    jax.clear_caches()
+    jax.config.update("jax_disable_most_optimizations", quickly)
+
+
+_compile_quickly(True)
 
 import code_jax  # noqa: E402
 from code_jax import progress  # noqa: E402
@@ -95,18 +106,19 @@ def own_cache(tmp_path_factory, monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def quickly_compiled():
-    """Programs, of the processes that a test starts as well, are compiled with few optimizations: in half the time.
+def optimized():
+    """Programs are compiled as they are for people, with all optimizations: for what is about the compiler's work."""
+    _compile_quickly(False)
+    yield
+    _compile_quickly(True)
 
-    For modules about files, processes and formulae, not about what the compiler makes of a program.
-    """
-    jax.clear_caches()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
-        jax.config.update("jax_disable_most_optimizations", True)
-        yield
-    jax.config.update("jax_disable_most_optimizations", False)
-    jax.clear_caches()
+
+@pytest.fixture
+def heard():
+    """A hang-up is heard, also where the tests run under nohup."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
 
 
 @pytest.fixture

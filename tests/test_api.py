@@ -22,8 +22,6 @@ from code_jax.priors.hash import prior_hash
 from code_jax.runs.commands import command_of
 from code_jax.training.step import ema_update, loss, train_step
 
-pytestmark = pytest.mark.usefixtures("quickly_compiled")
-
 MODULES = [
     info.name
     for package in (code_jax, checkpoints_convert)

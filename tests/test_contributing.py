@@ -48,6 +48,7 @@ def test_there_are_five():
         assert len(lines(recipe)) == 1 and commands(recipe)
 
 
+@pytest.mark.slow
 def test_they_work(copy):
     for recipe in RECIPES.values():
         for path, content in files(recipe):

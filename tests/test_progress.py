@@ -49,6 +49,7 @@ def test_nothing_to_do_is_not_explained(shortly, capsys):
 def test_the_time_left_is_that_of_the_advances_after_the_first(monkeypatch, capsys):
     now = [0.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    monkeypatch.setitem(progress._PAUSES, "plain", 10.0)
     work = Progress(100)
     for now[0], units in ((50.0, 10), (60.0, 10), (75.0, 10)):  # the first compiles
         work.advance(units)

@@ -42,7 +42,7 @@ FEWER = {
 }
 LANGUAGES = {"sh", "python", "bibtex"}
 HUB_ID = re.compile(r"google/ddpm-\S+")
-pytestmark = pytest.mark.usefixtures("quickly_compiled", "own_cache")
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 def _blocks(page):

@@ -13,6 +13,7 @@ import numpy as np
 from jax.sharding import NamedSharding
 
 from code_jax.devices.mesh import local_devices, sharding
+from code_jax.devices.one_by_one import apart
 from code_jax.diffusion.denoiser import Denoiser
 from code_jax.diffusion.thresholding import DynamicThreshold
 from code_jax.editing.edit import edit, number_of_moves
@@ -77,6 +78,7 @@ def network_task(denoiser: Denoiser, image_shape: tuple[int, int, int], batch: i
         return jax.lax.fori_loop(0, calls, lambda _, z: 0.5 * (z + denoiser.eps_at(z, jnp.ones((), z.dtype))), x)
 
     x = jax.device_put(jax.random.normal(jax.random.key(0), (batch, *image_shape)), shared)
+    denoiser = apart(denoiser, x)  # as an edit does
     return lambda: evaluate(denoiser, x)
 
 

@@ -67,6 +67,13 @@ class Tiled(Wrapper):
         """The wrapped denoiser's, window by window."""
         return None if self.denoiser.codec is None else TiledCodec(self)
 
+    def apart(self, shards: int) -> Tiled:
+        """The same, whose denoiser answers for one window of each shard, or of each device of a chunk, at a time."""
+        if not hasattr(self.denoiser, "apart"):
+            return self
+        shards = shards if self.sharding is None else len(self.sharding.device_set)
+        return self.replace(denoiser=self.denoiser.apart(shards))
+
     def eps_at(self, z: Images, sigma: Level, condition: Condition = None) -> Images:
         """ε [B, H, W, C] at z and σ, [] or [B, 1, 1, 1]; 0 where the canvas is empty. A window has its picture's condition."""
         of_windows = lambda leaf: jnp.repeat(leaf, self.chunk, axis=0)  # noqa: E731

@@ -12,7 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import ScalarLike
 
+from code_jax.devices.compiler import jit
 from code_jax.devices.flags import own_flags
+from code_jax.devices.one_by_one import apart
 from code_jax.diffusion.codec import decoded, encoded
 from code_jax.diffusion.denoiser import Condition, Denoiser
 from code_jax.diffusion.guidance import guided
@@ -79,7 +81,7 @@ def edit(
     settings = preset() if config is None else config
     images, keys = check_range(prior, check_images(prior, images)), image_keys(key, images)
     settings, region = per_image(settings, prior, len(images)), region_of(settings, mask, images)
-    condition = check_condition(prior, condition, len(images))
+    condition, prior = check_condition(prior, condition, len(images)), apart(prior, images)
     return finish(_edit(keys, prior, images, settings, region, condition), prior, region)
 
 
@@ -171,7 +173,7 @@ def route_of(denoiser: Denoiser, settings: Settings) -> Route:
     return route
 
 
-@jax.jit
+@jit
 def begin(keys: KeyPerImage, denoiser: Denoiser, images: Images, settings: Settings, region: Composite | None = None) -> State:
     """The images, or their latents, with their first noise, before any move. The settings are `per_image`."""
     clean, dtype = encoded(denoiser, images), images.dtype
@@ -188,7 +190,7 @@ def begin(keys: KeyPerImage, denoiser: Denoiser, images: Images, settings: Setti
     return state.replace(codec_error=jnp.mean((decoded(denoiser, clean) - images) ** 2, axis=(1, 2, 3)))
 
 
-@functools.partial(jax.jit, donate_argnames="state")
+@functools.partial(jit, donate_argnames="state")
 def advance(
     keys: KeyPerImage, denoiser: Denoiser, state: State, settings: Settings, region: Composite | None,
     first: ScalarLike, last: ScalarLike, condition: Condition = None,
@@ -213,6 +215,7 @@ def segments(
     condition = check_condition(denoiser, condition, len(images))
     region = region if denoiser.codec is None else _latent_region(denoiser, region)
     settings, region = jax.device_put((settings, region), images.sharding)
+    denoiser = apart(denoiser, images)
     state = begin(keys, denoiser, images, settings, region)
     state = jax.device_put(state, images.sharding)  # constants come out on all devices: as they are, they would compile twice
     yield state
@@ -244,7 +247,7 @@ def _one_route(settings: Settings, denoiser: Denoiser) -> Route:
     return settings.method.route(settings.method.canonical(settings, denoiser), denoiser)
 
 
-@jax.jit
+@jit
 def _edit(
     keys: KeyPerImage, denoiser: Denoiser, images: Images, settings: Settings, region: Composite | None, condition: Condition
 ) -> State:

@@ -10,7 +10,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from code_jax.devices.compiler import jit
 from code_jax.devices.flags import own_flags
+from code_jax.devices.one_by_one import apart
 from code_jax.diffusion.codec import decoded, encoded, latent_shape
 from code_jax.diffusion.denoiser import Condition, Denoiser
 from code_jax.diffusion.levels import noise_levels
@@ -62,7 +64,8 @@ def encode(
         0.5
     """
     config = _settings(prior, solver, num_steps, grid, {"depth": depth, "sigma": sigma}, dynamic_threshold, eta)
-    return _encode(prior, check_range(prior, check_images(prior, x0)), config, check_condition(prior, condition, len(x0)))
+    x0 = check_range(prior, check_images(prior, x0))
+    return _encode(apart(prior, x0), x0, config, check_condition(prior, condition, len(x0)))
 
 
 @own_flags()
@@ -96,7 +99,7 @@ def decode(
     """
     config = _settings(prior, solver, num_steps, grid, {"depth": depth, "sigma": sigma}, dynamic_threshold)
     x_t = check_images(prior, x_t, latent_shape(prior))
-    return _decode(prior, x_t, config, check_condition(prior, condition, len(x_t)), final)
+    return _decode(apart(prior, x_t), x_t, config, check_condition(prior, condition, len(x_t)), final)
 
 
 @own_flags()
@@ -130,7 +133,8 @@ def round_trip(
         True
     """
     config = _settings(prior, solver, num_steps, grid, {"depth": depth, "sigma": sigma}, dynamic_threshold)
-    return _round_trip(prior, check_range(prior, check_images(prior, x0)), config, check_condition(prior, condition, len(x0)))
+    x0 = check_range(prior, check_images(prior, x0))
+    return _round_trip(apart(prior, x0), x0, config, check_condition(prior, condition, len(x0)))
 
 
 def _settings(
@@ -146,14 +150,14 @@ def _settings(
     return canonical(EditConfig(eta=eta, dynamic_threshold=threshold, program=program, **levels), prior)
 
 
-@jax.jit
+@jit
 def _encode(prior: Denoiser, x0: Images, config: EditConfig, condition: Condition) -> Latents:
     z = encoded(prior, x0)
     (state,) = _followed(prior, config, condition, way_up(config, prior), z, prior.sigma_range[0])
     return state.z * jax.lax.rsqrt(1 + state.sigma**2)
 
 
-@functools.partial(jax.jit, static_argnums=4)
+@functools.partial(jit, static_argnums=4)
 def _decode(prior: Denoiser, x_t: Latents, config: EditConfig, condition: Condition, final: bool) -> Images:
     sigma, solver = config.sigma[0], config.program.solver
     route = start_move(sigma, solver) + _way_down(config, prior)
@@ -162,7 +166,7 @@ def _decode(prior: Denoiser, x_t: Latents, config: EditConfig, condition: Condit
     return decoded(prior, state.z)
 
 
-@jax.jit
+@jit
 def _round_trip(prior: Denoiser, x0: Images, config: EditConfig, condition: Condition) -> tuple[Latents, Images]:
     up, z = way_up(config, prior), encoded(prior, x0)
     there, back = _followed(prior, config, condition, up + _way_down(config, prior), z, prior.sigma_range[0], len(up.kinds))

@@ -25,7 +25,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from code_jax.devices.compiler import jit
 from code_jax.devices.flags import own_flags
+from code_jax.devices.one_by_one import apart
 from code_jax.diffusion.denoiser import Condition, Denoiser
 from code_jax.diffusion.levels import noise_levels
 from code_jax.diffusion.solvers import Field, find_solver
@@ -105,10 +107,11 @@ def log_likelihood(
         raise UserError(f"images have {size} dimensions; the exact trace is of at most {_MOST_EXACT}: give probes")
     if probes is not None and (not isinstance(probes, int) or not 2 <= probes <= _MOST_PROBES):
         raise UserError(f"probes is {brief(probes)}; it must be a whole number from 2 to {_MOST_PROBES}, or None")
-    return _log_likelihood(image_keys(key, images), prior, images, condition, input_noise, num_steps, solver, grid, probes)
+    keys, prior = image_keys(key, images), apart(prior, images)
+    return _log_likelihood(keys, prior, images, condition, input_noise, num_steps, solver, grid, probes)
 
 
-@functools.partial(jax.jit, static_argnames=("num_steps", "solver", "grid", "probes"))
+@functools.partial(jit, static_argnames=("num_steps", "solver", "grid", "probes"))
 def _log_likelihood(
     keys: KeyPerImage, denoiser: Denoiser, images: Images, condition: Condition, input_noise: Number,
     num_steps: int, solver: str, grid: str, probes: int | None,

@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from code_jax.devices.one_by_one import apart
 from code_jax.diffusion.denoiser import Denoiser
 from code_jax.editing.edit import advance, begin, per_image
 from code_jax.editing.keys import image_keys
@@ -20,7 +21,7 @@ def memory_analysis(denoiser: Denoiser, settings: Settings, batch: int) -> tuple
     Of a latent prior's three programs (encode, edit, decode) it is that of the largest.
     """
     images = jnp.zeros((batch, *denoiser.image_shape))
-    keys, numbers = image_keys(jax.random.key(0), images), per_image(settings, denoiser, batch)
+    keys, numbers, denoiser = image_keys(jax.random.key(0), images), per_image(settings, denoiser, batch), apart(denoiser, images)
     labels = jnp.zeros(batch, jnp.int32) if denoiser.classes else None
     state = jax.eval_shape(begin, keys, denoiser, images, numbers)
     size = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state))

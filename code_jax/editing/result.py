@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from code_jax.devices.one_by_one import apart
 from code_jax.diffusion.codec import decoded
 from code_jax.diffusion.denoiser import Denoiser
 from code_jax.diffusion.projections import Composite
@@ -59,7 +60,7 @@ class EditResult(NamedTuple):
 
 def finish(state: State, denoiser: Denoiser, region: Composite | None = None) -> EditResult:
     """The result of a finished route; the region is that of pictures."""
-    latent = None if denoiser.codec is None else denoiser
+    latent = None if denoiser.codec is None else apart(denoiser, state.z)
     images, clipped, finite, pixels = ended(state, latent, region, denoiser.data_range)
     with jax.debug_nans(False):  # which here says that there is nothing to say
         squared = jnp.where(state.squared_eps < 0, jnp.nan, state.squared_eps)

@@ -20,7 +20,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from code_jax.devices.compiler import jit
 from code_jax.devices.flags import own_flags
+from code_jax.devices.one_by_one import apart
 from code_jax.diffusion.denoiser import Condition, Denoiser
 from code_jax.diffusion.levels import noise_levels
 from code_jax.editing.conditions import check_condition
@@ -111,10 +113,11 @@ def picture_statistics(
         raise UserError("a latent prior knows latents, and these are statistics of pixels; give a prior of pixels")
     images = check_images(prior, images)
     condition = check_condition(prior, condition, len(images))
-    return _statistics(image_keys(key, images), prior, images, condition, jnp.asarray(levels, images.dtype), num_steps, maps)
+    keys, sigmas = image_keys(key, images), jnp.asarray(levels, images.dtype)
+    return _statistics(keys, apart(prior, images), images, condition, sigmas, num_steps, maps)
 
 
-@functools.partial(jax.jit, static_argnames=("num_steps", "maps"))
+@functools.partial(jit, static_argnames=("num_steps", "maps"))
 def _statistics(
     keys: KeyPerImage,
     denoiser: Denoiser,

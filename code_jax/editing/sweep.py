@@ -21,6 +21,7 @@ from jaxtyping import Array, Float, Key
 from code_jax.devices.flags import own_flags
 from code_jax.devices.memory import out_of_memory
 from code_jax.devices.mesh import devices_for, sharding
+from code_jax.devices.one_by_one import apart
 from code_jax.diffusion.denoiser import Condition, Denoiser
 from code_jax.editing.conditions import check_condition
 from code_jax.editing.edit import advance, begin, field_of, route_of
@@ -174,16 +175,17 @@ class _Plan:
 
         def encode(rows: np.ndarray) -> Any:
             keys, settings, condition = operands(self.first[rows])
-            state = begin(keys, prior, jax.device_put(self.images[self.first[rows]], spread), settings)
-            state = jax.device_put(state, spread)  # as in `segments`
-            state = jax.device_get(advance(keys, prior, state, settings, None, jnp.int32(0), top, condition))
+            images = jax.device_put(self.images[self.first[rows]], spread)
+            denoiser = apart(prior, images)
+            state = jax.device_put(begin(keys, denoiser, images, settings), spread)  # as in `segments`
+            state = jax.device_get(advance(keys, denoiser, state, settings, None, jnp.int32(0), top, condition))
             after(self.up * chunk, total)
             return state
 
         def complete(rows: np.ndarray) -> Any:
             keys, settings, condition = operands(rows)
             state = jax.device_put(jax.tree.map(lambda leaf: leaf[self.encoding[rows]], encoded), spread)
-            result = finish(advance(keys, prior, state, settings, None, top, end, condition), prior)
+            result = finish(advance(keys, apart(prior, state.z), state, settings, None, top, end, condition), prior)
             restored = jax.device_get((result.images, tuple(result.info)))
             after(self.down * chunk, total)
             return restored

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from code_jax.devices.one_by_one import one_by_one
 from code_jax.diffusion.codec import decoded, encoded
 from code_jax.errors import UserError, brief
 from code_jax.models.networks import Autoencoder
@@ -28,19 +29,29 @@ class Autoencoding(flax.struct.PyTreeNode):
         params: the network's weights.
         network: an autoencoder of `code_jax.models`, static.
         latent_shape: (h, w, c) of one picture's latents, static.
+        shards: of a batch that it answers for one picture at a time (`code_jax.devices.one_by_one`), static.
     """
 
     params: Any
     network: Autoencoder = flax.struct.field(pytree_node=False)
     latent_shape: Shape = flax.struct.field(pytree_node=False)
+    shards: int = flax.struct.field(pytree_node=False, default=0)
+
+    def apart(self, shards: int) -> Autoencoding:
+        """The same codec, which answers for one picture of each shard at a time."""
+        return self.replace(shards=shards)
 
     def encode(self, images: Images) -> Latents:
         """Latents [B, h, w, c] of pictures [B, H, W, C] in [−1, 1]: the mean of their distribution, where they have one."""
-        return _apply(self.network, self.params, images, "encode")
+        return self._apply(images, "encode")
 
     def decode(self, latents: Latents) -> Images:
         """Pictures in [−1, 1] of latents."""
-        return jnp.clip(_apply(self.network, self.params, latents, "decode"), -1, 1)
+        return jnp.clip(self._apply(latents, "decode"), -1, 1)
+
+    def _apply(self, x: Images, method: str) -> Latents:
+        made: Any = one_by_one(lambda each: _apply(self.network, self.params, each, method), self.shards, x)
+        return made
 
     def shrink(self, mask: Float[Array, "batch height width 1"]) -> Float[Array, "batch rows columns 1"]:
         """The greatest share within each latent's pixels, [B, h, w, 1], of shares [B, H, W, 1]."""

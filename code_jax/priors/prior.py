@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Key, ScalarLike
 
+from code_jax.devices.one_by_one import one_by_one
 from code_jax.diffusion.codec import Codec
 from code_jax.diffusion.denoiser import Condition
 from code_jax.diffusion.scaling import Direct, Scaling, VariancePreserving
@@ -31,18 +32,23 @@ Function = Callable[..., Images]
 class NetworkOutput:
     """``(params, x, t, condition) -> output`` of a Flax network; equal networks are equal functions: nothing recompiles.
 
-    With `dropout_key` the output is that of training, dropout included.
+    With `dropout_key` the output is that of training, dropout included. Of so many `shards` of a batch it computes one image at
+    a time (`code_jax.devices.one_by_one`).
     """
 
     network: Denoising
+    shards: int = 0
 
     @functools.partial(jax.jit, static_argnums=0)  # a program that asks in several places traces the network once
     def __call__(
         self, params: Params, x: Images, t: PerImage, condition: Condition = None, dropout_key: Key[Array, ""] | None = None
     ) -> Images:
         rngs = None if dropout_key is None else {"dropout": dropout_key}
-        output: Any = self.network.apply({"params": params}, x, t, dropout_key is not None, condition, rngs=rngs)
-        return output
+
+        def output(x: Images, t: PerImage, condition: Condition) -> Any:
+            return self.network.apply({"params": params}, x, t, dropout_key is not None, condition, rngs=rngs)
+
+        return one_by_one(output, self.shards if dropout_key is None else 0, x, t, condition)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -206,12 +212,19 @@ class Prior(flax.struct.PyTreeNode):
             raise UserError(f"the prior's function gives {jnp.shape(output)} for images of {x.shape}; it must give their shape")
         return output
 
+    def apart(self, shards: int) -> Prior:
+        """The same prior, whose networks answer for one image of each shard at a time; own functions stay as they are."""
+        function = (
+            dataclasses.replace(self.function, shards=shards) if isinstance(self.function, NetworkOutput) else self.function
+        )
+        return self.replace(function=function, codec=self.codec.apart(shards) if hasattr(self.codec, "apart") else self.codec)
+
     def with_precision(self, precision: str) -> Prior:
         """The same prior computed in "float32" or "bfloat16" (inside the network alone); own functions stay as they are."""
         if not isinstance(self.function, NetworkOutput):
             return self
         network = self.function.network.clone(dtype=jnp.dtype(precision))
-        return self.replace(function=NetworkOutput(network))
+        return self.replace(function=dataclasses.replace(self.function, network=network))
 
 
 def _known_null(prior: Prior) -> int:

@@ -15,8 +15,6 @@ from code_jax.priors.weights import from_state_dict
 from tests.checkpoints_convert.layouts import LABELS, SIGMAS, images
 from tests.recorded import EITHER, is_live
 
-pytestmark = pytest.mark.usefixtures("quickly_compiled")
-
 
 @pytest.fixture(scope="module", params=EITHER)
 def folder(request, tmp_path_factory):

@@ -15,8 +15,6 @@ from code_jax.priors.weights import expected_shapes, from_state_dict
 from tests.models.architectures import weights
 from tests.models.networks import CLIP, CODECS, made, params
 
-pytestmark = pytest.mark.usefixtures("quickly_compiled")
-
 
 def write(folder, config, name, state):
     folder.mkdir(parents=True)

@@ -33,8 +33,6 @@ from tests.models.networks import DIT, made, noise_levels
 from tests.models.networks import images as image_batch
 from tests.recorded import EITHER
 
-pytestmark = pytest.mark.usefixtures("quickly_compiled")
-
 
 @pytest.fixture(params=EITHER)
 def golden(request):

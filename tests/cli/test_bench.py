@@ -13,8 +13,6 @@ from code_jax.bench.throughput import HEAD, flops
 from code_jax.cli.main import main
 from tests.conftest import ONE_LEVEL, tiny_prior
 
-pytestmark = pytest.mark.usefixtures("quickly_compiled")
-
 
 def test_tasks_are_timed_in_turn_after_a_first_run():
     order = []
@@ -29,6 +27,7 @@ def test_a_ratio_is_the_median_of_the_runs_own():
     assert ratio("x", [2.0], [1.0], 0.5).median == "1.000"
 
 
+@pytest.mark.slow
 def test_the_table_names_the_machine_and_counts_the_evaluations(tmp_path, capsys, monkeypatch):
     tiny = tiny_prior(**ONE_LEVEL, add_attention=False)
     monkeypatch.setattr("code_jax.bench.against_pytorch.obstacle", lambda precision: f"{precision} is too much")
@@ -50,6 +49,7 @@ def test_the_table_names_the_machine_and_counts_the_evaluations(tmp_path, capsys
     assert "cores, 1 of them devices; Python" in shown.out and "jax" in shown.out
 
 
+@pytest.mark.slow
 def test_a_table_of_devices_keeps_a_row_for_each(tmp_path, tiny, tiny_folder, capsys, monkeypatch):
     file, others = tmp_path / "tables.md", f"{tiny_folder} | 8 × TPU v9 | float32 | 2"
     file.write_text("# Tables\n\nbefore\n")
@@ -102,6 +102,7 @@ def test_flops_are_twice_the_multiplications_of_the_convolutions_and_products():
     assert flops(tiny, 4) == pytest.approx(4 * flops(tiny, 1), rel=0.01)
 
 
+@pytest.mark.slow
 def test_two_starts_are_timed_with_a_cache_of_their_own(tiny, tiny_folder):
     config = with_fewer_steps(code_jax.preset(), 1, 1)
     rows = start_up(tiny_folder, ["--ode-steps=1", "--langevin-steps=1"], tiny, config)

@@ -21,7 +21,7 @@ from code_jax.corruptions.registry import picture_seed
 from code_jax.editing.keys import fold_keys, image_key
 from tests.conftest import ONE_LEVEL, tiny_prior
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quickly_compiled", "own_cache")]
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("own_cache")]
 
 FAST = [
     "--set",

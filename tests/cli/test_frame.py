@@ -111,7 +111,7 @@ def test_each_kind_of_end_is_one_line(error, line, capsys):
 
 
 @pytest.mark.parametrize("number", SIGNALS)
-def test_a_signal_is_a_line_and_its_number_and_nothing_half_made_stays(number, tiny_folder, tmp_path, capsys, monkeypatch):
+def test_a_signal_is_a_line_and_its_number_and_nothing_half_made_stays(number, heard, tiny_folder, tmp_path, capsys, monkeypatch):
     def write(contents, folder):
         (folder / "half").write_text("")
         signal.raise_signal(number)

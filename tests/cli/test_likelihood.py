@@ -19,7 +19,7 @@ QUICK = {"solver": "heun", "num_steps": 3, "probes": 2}
 ARGV = ["--solver", "heun", "--ode-steps", "3"]
 FAST = ["--ode-steps", "2", "--langevin-steps", "2", "--batch-size", "2"]
 
-pytestmark = pytest.mark.usefixtures("quickly_compiled", "own_cache")
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from code_jax.editing.keys import fold_keys, image_key
 from code_jax.pictures.provenance import read_facts
 from code_jax.runs.commands import command_of
 
-pytestmark = pytest.mark.usefixtures("quickly_compiled", "own_cache")
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 FAST = ["--method", "official", "--ode-steps", "10", "--langevin-steps", "4", "--batch-size", "2"]
 

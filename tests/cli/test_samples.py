@@ -11,7 +11,7 @@ from code_jax.cli.main import main
 from code_jax.metrics import diversity, psnr
 from code_jax.pictures.arrays import from_uint8
 
-pytestmark = pytest.mark.usefixtures("quickly_compiled", "own_cache")
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 @pytest.fixture

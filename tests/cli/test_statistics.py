@@ -12,7 +12,7 @@ import code_jax
 from code_jax.cli.main import main
 from code_jax.editing.keys import digest_of, fold_keys, image_key
 
-pytestmark = pytest.mark.usefixtures("quickly_compiled", "own_cache")
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 def pixels_of(i):

@@ -43,6 +43,7 @@ def process(*words):
     return done.stdout
 
 
+@pytest.mark.slow
 def test_each_cells_command_gives_its_bytes_on_the_bundled_prior(tmp_path):
     out = tmp_path / "grid of points"  # a name that a shell would split
     axes = ["--relative-step", "0.01:0.2:2", "--depth", "0.15,0.5", "--eta", "1.3,none", "--seeds", "2", "--seed", "5"]
@@ -119,6 +120,7 @@ def test_what_is_not_finite_and_what_is_no_picture_is_said(tiny_folder, pictures
     assert [bool(row["output"]) for row in rows] == [True, False] * 2 and rows[1]["psnr_input"] == ""
 
 
+@pytest.mark.slow
 def test_a_cell_at_its_own_size_is_what_restoring_with_its_command_gives(tiny, tmp_path):
     """Coarse to fine: the coarsest level at all points together, the others point by point."""
     code_jax.save_prior(tiny.replace(patches=(1, 2)), tmp_path / "prior")

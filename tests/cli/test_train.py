@@ -26,7 +26,7 @@ from code_jax.training.step import init_state, train_step
 from code_jax.training.validation import SIGMAS
 from tests.conftest import ONE_LEVEL, tiny_prior
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quickly_compiled")]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ def restored(monkeypatch):
     """The run itself is another test's: here it notes what it was given, and finds the device done."""
     given = []
 
-    def noted(sources, out, prior, config, job, shard):
+    def noted(sources, out, prior, config, job, shard, cluster):
         given.append((sources, out, prior, job))
         return Summary(done=len(sources), signal=None)
 

@@ -30,7 +30,7 @@ from code_jax.priors.load import load_prior
 NOISE = np.random.default_rng(0).integers(0, 256, (8, 8, 3), np.uint8)
 FAST = {"ode-steps": "2", "langevin-steps": "2", "seed": "5"}
 
-pytestmark = pytest.mark.usefixtures("quickly_compiled", "own_cache")
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 @pytest.fixture(scope="module")

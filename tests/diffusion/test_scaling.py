@@ -9,7 +9,6 @@ import code_jax
 from code_jax.diffusion.scaling import FlowMatching, LinearSDE, Preconditioned, VarianceExploding, VariancePreserving
 
 MEAN, SPREAD = 0.3, 0.6
-pytestmark = pytest.mark.usefixtures("quickly_compiled")
 SIGMAS = (0.02, 0.05, 0.3, 0.9, 2.0, 7.0, 20.0, 60.0)
 SCHEDULE = code_jax.linear_schedule()
 

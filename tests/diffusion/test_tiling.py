@@ -11,8 +11,6 @@ from code_jax.editing.memory import program_memory
 from tests import oracles
 from tests.seams import border_ratio, pasted
 
-pytestmark = pytest.mark.usefixtures("quickly_compiled")
-
 SIZE = (19, 33)
 
 
@@ -78,6 +76,7 @@ def mosaic(prior, size, key):
     return whole[side // 2 :, side // 2 :][: size[0], : size[1]]
 
 
+@pytest.mark.slow
 def test_a_tiled_edit_shows_no_borders_and_pasted_edits_do():
     """500×333 with noise, of textures whose score is exact: what a window draws depends on all of its pixels."""
     prior, size, side = oracles.texture(16, 3.0), (500, 333), 16
@@ -109,6 +108,7 @@ def test_a_tiled_edit_in_float64_is_that_in_float32():
     np.testing.assert_allclose(single, double, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_images_of_a_batch_are_thresholded_and_masked_each_by_itself():
     wide = tiled(oracles.mixture(jnp.full((8, 8, 3), 0.4), 0.3), SIZE, chunk=3)
     images = jnp.array([0.2, 1.0])[:, None, None, None] * jax.random.uniform(jax.random.key(5), (2, *SIZE, 3), minval=-1)

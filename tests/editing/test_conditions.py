@@ -14,7 +14,6 @@ from code_jax.diffusion.tiling import tiled
 from tests.priors.folders import pipeline, state_of
 from tests.priors.trajectories import PLAIN
 
-pytestmark = pytest.mark.usefixtures("quickly_compiled")
 SHAPE, MEANS = (8, 8, 1), jnp.array([-0.5, 0.1, 0.6, 0.0])  # of three classes, and of none
 KEY = jax.random.key(0)
 

@@ -37,6 +37,7 @@ code_jax.log_likelihood(key, prior, images, **few, solver="ddim")
 """
 
 
+@pytest.mark.slow
 def test_everything_works_where_nans_ranks_and_transfers_are_watched():
     flags = {"JAX_DEBUG_NANS": "1", "JAX_NUMPY_RANK_PROMOTION": "raise", "JAX_TRANSFER_GUARD": "disallow"}
     environment = os.environ | flags | {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}

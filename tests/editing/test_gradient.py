@@ -9,8 +9,6 @@ import code_jax
 from code_jax.editing.edit import number_of_moves
 from tests.oracles import gaussian
 
-pytestmark = pytest.mark.usefixtures("quickly_compiled")
-
 
 @pytest.mark.parametrize(
     ("numbers", "program"),

@@ -11,7 +11,6 @@ import code_jax
 from code_jax.editing.likelihood import _log_likelihood
 from tests.oracles import gaussian, mixture
 
-pytestmark = pytest.mark.usefixtures("quickly_compiled")
 OFFSET = math.log2(127.5)
 MEAN, DEVIATION = np.linspace(-0.4, 0.4, 48).reshape(4, 4, 3), np.linspace(0.02, 1, 48).reshape(4, 4, 3)
 

@@ -64,6 +64,7 @@ def test_the_inside_is_brought_into_line_with_the_outside():
     assert np.abs(np.asarray(edited)[region] - conditional_mean).max() < 4 * 0.05
 
 
+@pytest.mark.slow
 def test_the_border_is_as_smooth_as_its_surroundings_where_naive_pasting_leaves_a_seam():
     prior = code_jax.load_prior("eurosat-64")
     images = code_jax.from_pil([Image.open(path) for path in bundled_samples()[:1] + bundled_samples()[-2:]])
@@ -99,6 +100,7 @@ def test_the_rim_is_the_distance_to_the_outside(mask):
     np.testing.assert_allclose(feather(jnp.asarray(mask), 3), distance / np.maximum(near, 1), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_another_mask_compiles_nothing_and_segments_give_the_bytes_of_one_call(tiny, caplog):
     images = jax.random.uniform(jax.random.key(7), (2, 8, 8, 3), minval=-1)
     config = code_jax.EditConfig(program=SMALL)

@@ -115,6 +115,7 @@ def test_it_restores_files_and_the_manifest_makes_them_again(picture, folder, tm
     assert main([*argv[:3], str(tmp_path / "other"), *argv[4:], "--eta", "1"]) == 2
 
 
+@pytest.mark.slow
 def test_it_is_swept_and_evaluated(picture, folder, tmp_path):
     base = ["--prior", folder, "--method", "resampling"]
     assert main(["sweep", str(picture), "--out", str(tmp_path / "grid"), *base, "--sigma", "0.3,0.6", "--seeds", "2"]) == 0

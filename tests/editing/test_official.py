@@ -14,8 +14,6 @@ from code_jax.editing.methods.official import PUBLISHED, QUIRKS, OfficialSetting
 from code_jax.editing.settings import from_plain, to_plain
 from tests.oracles import gaussian
 
-pytestmark = pytest.mark.usefixtures("quickly_compiled")
-
 SHAPE = (4, 4, 3)
 SETTINGS = OfficialSettings(num_steps=20, latent=20, further=(4,), langevin_steps=9, anneal_levels=4, step_size=2e-3, eta=0.9)
 RNG = np.random.default_rng(0)

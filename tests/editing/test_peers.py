@@ -25,8 +25,6 @@ from code_jax.editing.options import OPTIONS
 from code_jax.editing.settings import from_plain, to_plain
 from tests.oracles import gaussian, gaussian_flow, texture, texture_samples
 
-pytestmark = pytest.mark.usefixtures("quickly_compiled")
-
 SHAPE = (8, 8, 3)
 RNG = np.random.default_rng(0)
 MEAN, DEVIATION = RNG.uniform(-0.4, 0.4, SHAPE), RNG.uniform(0.1, 0.4, SHAPE)

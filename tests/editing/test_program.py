@@ -6,11 +6,14 @@ import re
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 import code_jax
 from code_jax.editing.edit import _edit, number_of_moves, per_image, run_in_segments
 from code_jax.editing.keys import image_keys
 from tests.editing.conftest import SMALL, images_of
+
+pytestmark = pytest.mark.usefixtures("optimized")
 
 
 def hlo(prior, config, count=2):

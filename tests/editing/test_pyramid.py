@@ -15,8 +15,6 @@ from code_jax.editing.masks import feather
 from code_jax.editing.pyramid import SHARE, Pyramid, level_sizes, regression, resampled
 from tests import oracles
 
-pytestmark = pytest.mark.usefixtures("quickly_compiled")
-
 FILTERS = {"lanczos": Image.Resampling.LANCZOS, "triangle": Image.Resampling.BILINEAR}
 FAST = code_jax.EditProgram(num_steps=2, langevin_steps=2)
 

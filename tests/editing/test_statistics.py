@@ -12,7 +12,6 @@ from code_jax.diffusion.levels import noise_levels
 from code_jax.editing.statistics import SIGMAS, band_means, picture_statistics, wavelet_noise
 from tests.oracles import gaussian
 
-pytestmark = pytest.mark.usefixtures("quickly_compiled")
 MEAN, DEVIATION = np.linspace(-0.4, 0.4, 192).reshape(8, 8, 3), np.linspace(0.2, 1, 192).reshape(8, 8, 3)
 
 

@@ -21,8 +21,6 @@ from code_jax.editing.methods.dps import PosteriorSampling
 from code_jax.editing.operators import OPERATORS, convolved, nearest
 from tests.oracles import gaussian, texture, texture_samples
 
-pytestmark = pytest.mark.usefixtures("quickly_compiled")
-
 SHAPE, COUNT = (8, 8, 2), 2
 RNG = np.random.default_rng(0)
 MEAN, DEVIATION = RNG.uniform(-0.4, 0.4, SHAPE), RNG.uniform(0.1, 0.4, SHAPE)

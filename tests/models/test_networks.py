@@ -15,7 +15,6 @@ from tests.models.networks import CODECS, DIT, EDM2, LABELS, SONG, TEXT, images,
 from tests.recorded import EITHER, answers
 
 NOISE_CONDITIONED = [*SONG, *EDM2, *DIT, *TEXT]
-pytestmark = pytest.mark.usefixtures("quickly_compiled")
 
 
 @pytest.fixture(params=EITHER)

@@ -97,7 +97,7 @@ MESSAGES = [
 ]
 
 
-@pytest.mark.usefixtures("quickly_compiled", "own_cache")
+@pytest.mark.usefixtures("own_cache")
 def test_every_message_is_what_the_program_prints(tmp_path, monkeypatch, capsys):
     """Each heading of the notebook, … standing for anything, in what its own cell prints; a heading that has none fails."""
     monkeypatch.chdir(tmp_path)

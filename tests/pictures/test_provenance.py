@@ -19,7 +19,7 @@ from code_jax.runs.commands import command_of
 
 FAST = ["--ode-steps", "2", "--langevin-steps", "2", "--batch-size", "2"]
 
-pytestmark = pytest.mark.usefixtures("quickly_compiled", "own_cache")
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 @pytest.fixture

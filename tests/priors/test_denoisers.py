@@ -50,6 +50,7 @@ def test_an_nnx_module_is_a_prior_whose_weights_are_arguments():
     assert jax.tree.structure(again) == jax.tree.structure(prior)  # another module of the kind compiles nothing
 
 
+@pytest.mark.slow
 def test_each_image_has_its_own_condition_in_tiles_too():
     prior = code_jax.Prior.from_denoiser(unit, (), SHAPE, RANGE)
     means, images = jnp.array([-0.6, 0.1, 0.7]), images_of(3)

@@ -11,7 +11,6 @@ from code_jax.editing.edit import advance, begin, image_keys, per_image
 from tests.benchmarks.compile_priors import products
 from tests.priors.test_trajectories import KINDS
 
-pytestmark = pytest.mark.usefixtures("quickly_compiled")
 PROGRAM = code_jax.EditProgram(num_steps=2, langevin_steps=1, grid="geometric")
 CONFIG = code_jax.EditConfig(sigma=1.5, relative_step=0.1, eta=None, program=PROGRAM)
 KEYS = jax.random.split(jax.random.key(0), 2)

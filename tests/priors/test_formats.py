@@ -16,8 +16,6 @@ from tests.models.networks import SONG
 from tests.priors.folders import FILES, pipeline, save, shapes_of, state_of
 from tests.priors.trajectories import PLAIN
 
-pytestmark = pytest.mark.usefixtures("quickly_compiled")
-
 
 def diffusers(network, scheduler):
     return lambda root, tmp: (pipeline(tmp / "pipeline", network, scheduler, state_of(network)), {})

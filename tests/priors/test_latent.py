@@ -14,7 +14,6 @@ from code_jax.runs.canvas import canvas_side, taken
 from tests.priors.linear_codec import Blocks
 
 SHAPE = (8, 8, 3)
-pytestmark = pytest.mark.usefixtures("quickly_compiled")
 
 
 def unit(params, z, sigma):

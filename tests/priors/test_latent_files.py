@@ -18,8 +18,6 @@ from tests.models.networks import CLIP, CODECS, params
 from tests.priors.folders import LINEAR, codec_folder, index, pipeline, save, state_of
 from tests.priors.trajectories import LDM, TEXT
 
-pytestmark = pytest.mark.usefixtures("quickly_compiled")
-
 
 def pictures(*shape):
     return 0.8 * jax.random.uniform(jax.random.key(3), shape, minval=-1)
@@ -96,6 +94,7 @@ LATENT = {
 
 
 @pytest.mark.parametrize("name", LATENT)
+@pytest.mark.slow
 def test_a_latent_pipeline_becomes_a_restored_picture_and_a_folder(name, request, tmp_path, own_cache, capsys):
     make, shape, classes, null = LATENT[name]
     path, facts = make(request.config.rootpath, tmp_path / "given")

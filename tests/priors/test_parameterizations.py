@@ -13,7 +13,6 @@ from tests.diffusion.test_scaling import KINDS, MEAN, SPREAD, expected_eps
 from tests.priors.linear_codec import Blocks
 
 SHAPE, START = (8, 8, 1), float(code_jax.linear_schedule().sigma(0.0))
-pytestmark = pytest.mark.usefixtures("quickly_compiled")
 
 
 @dataclasses.dataclass(frozen=True)

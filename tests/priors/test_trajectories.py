@@ -12,8 +12,6 @@ from tests.priors.folders import FILES, LINEAR, codec_folder, index, pipeline, s
 from tests.priors.trajectories import LABELS, LDM, PLAIN, SIGMA, STEPS, TEXT, images_of
 from tests.recorded import EITHER, answers
 
-pytestmark = pytest.mark.usefixtures("quickly_compiled")
-
 
 def reference_layout(name, **facts):
     return lambda root, tmp: (save(weights(shapes_of(root, name)), tmp / "weights.safetensors"), facts)

@@ -23,7 +23,6 @@ from tests.runs.conftest import exact_prior, make_pictures
 from tests.runs.results import files, lines
 from tests.storage.conftest import google, hurried  # noqa: F401
 
-pytestmark = pytest.mark.usefixtures("quickly_compiled")
 _OF_PLACE = ("input", "seconds", "input_version", "output_version")
 
 

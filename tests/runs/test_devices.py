@@ -51,6 +51,7 @@ def test_a_compiled_edit_holds_no_communication():
     assert edit == "0 True" and mean != "0 True"  # the mean does communicate: the search finds what is there
 
 
+@pytest.mark.slow
 def test_four_of_five_devices_give_the_bytes_of_one(tiny_folder, tmp_path):
     for i in range(5):
         pixels = np.random.default_rng(i).integers(0, 256, (8, 8, 3), np.uint8)

@@ -17,8 +17,6 @@ from code_jax.progress import PREPARING
 from tests.runs.conftest import exact_prior, make_pictures
 from tests.runs.results import assert_complete, assert_whole, files, lines
 
-pytestmark = pytest.mark.usefixtures("quickly_compiled")
-
 
 @pytest.fixture
 def many(tmp_path):
@@ -50,6 +48,7 @@ def assert_one_line(shown, *named):
     assert all(word in said[0] for word in named) and "what was written is whole" in said[0]
 
 
+@pytest.mark.slow
 def test_a_file_that_may_not_grow_stops_the_run_and_no_line_is_half(many, tmp_path, restore):
     """The kernel's limit on the size of a file (RLIMIT_FSIZE), which cuts a write short as a full disk does."""
     assert restore(many, "--out", tmp_path / "undisturbed") == 0

@@ -16,7 +16,7 @@ FLAGS = [
 ]
 
 
-@pytest.mark.usefixtures("quickly_compiled", "own_cache")
+@pytest.mark.usefixtures("own_cache")
 def test_flags_change_no_byte_of_a_run(tiny_folder, tmp_path):
     for i in range(2):
         Image.fromarray(np.random.default_rng(i).integers(0, 256, (8, 8, 3), np.uint8)).save(tmp_path / f"p{i}.png")

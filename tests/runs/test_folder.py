@@ -13,8 +13,6 @@ from code_jax.evaluation.records import Records
 from code_jax.runs.folder import check_folder, claim, claimed
 from tests.runs.results import assert_complete, files, lines
 
-pytestmark = pytest.mark.usefixtures("quickly_compiled")
-
 
 def everything(folder):
     return {path.relative_to(folder): path.is_file() and path.read_bytes() for path in folder.rglob("*")}

@@ -15,7 +15,7 @@ from code_jax.runs import micro_batch
 
 FAST = ["--ode-steps", "2", "--langevin-steps", "2"]
 
-pytestmark = pytest.mark.usefixtures("quickly_compiled", "own_cache")
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from code_jax.runs.shards import Shard
 FAST = ["--ode-steps", "2", "--langevin-steps", "2", "--batch-size", "2"]
 PICTURES = 24
 
-pytestmark = pytest.mark.usefixtures("quickly_compiled", "own_cache")
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +77,7 @@ def test_shares_are_disjoint_complete_and_do_not_move_when_an_input_is_added():
         assert owners == [[1 + int(hashlib.sha256(name.encode()).hexdigest()[:16], 16) % count] for name in names]
 
 
+@pytest.mark.slow
 def test_a_killed_share_is_picked_up_by_runs_of_any_other_number(pictures, tiny_folder, expected, tmp_path, capsys):
     out = tmp_path / "out"
     killed = start(command(pictures, tiny_folder, out, "--shard", "1/2"))
@@ -103,6 +104,7 @@ def test_a_killed_share_is_picked_up_by_runs_of_any_other_number(pictures, tiny_
     assert f"restored 0, done before {PICTURES}" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_process_of_jax_distributed_outlives_its_killed_coordinator(pictures, tiny_folder, expected, tmp_path):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

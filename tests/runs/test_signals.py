@@ -15,8 +15,6 @@ from tests.runs.conftest import make_pictures
 from tests.runs.driver import run
 from tests.runs.results import assert_complete, assert_whole, files, lines
 
-pytestmark = pytest.mark.usefixtures("quickly_compiled")
-
 COUNT = 64
 
 
@@ -50,6 +48,7 @@ def wait_for_lines(process, out, count):
         time.sleep(0.002)
 
 
+@pytest.mark.slow
 def test_processes_killed_at_random_moments_lose_nothing(undisturbed, tmp_path, restore, capsys):
     folder, expected = undisturbed
     out, moments = tmp_path / "out", np.random.default_rng(5)
@@ -70,7 +69,7 @@ def test_processes_killed_at_random_moments_lose_nothing(undisturbed, tmp_path, 
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
-def test_a_signal_ends_after_the_batch_in_flight_with_the_summary(number, status, undisturbed, tmp_path, restore, capsys):
+def test_a_signal_ends_after_the_batch_in_flight_with_the_summary(number, status, heard, undisturbed, tmp_path, restore, capsys):
     folder, expected = undisturbed
     out = tmp_path / "out"
     with running(folder, out, 0.02) as process:

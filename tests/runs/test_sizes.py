@@ -20,8 +20,6 @@ from code_jax.runs.result import write_result
 from tests import oracles
 from tests.runs.results import files
 
-pytestmark = pytest.mark.usefixtures("quickly_compiled")
-
 PROGRAMS = ("begin", "advance", "ended")  # of an edit; `advance` alone holds the network
 MOST_PIXELS = 2 * Image.MAX_IMAGE_PIXELS  # what Pillow refuses beyond
 
@@ -70,6 +68,7 @@ def different_sizes(folder, count, rng):
 
 
 @pytest.mark.parametrize(("fit", "side", "programs"), [("resize", 10, 1), ("tile", 20, 2), ("auto", 5, 3)])  # shapes of their own
+@pytest.mark.slow
 def test_different_sizes_compile_few_programs(fit, side, programs, tmp_path, restore, compiled):
     """Forty sizes, of all that there may be in two of the seven canvases, at all levels; smaller ones are fitted."""
     rng = np.random.default_rng(7)

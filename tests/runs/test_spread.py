@@ -9,8 +9,6 @@ from PIL import Image
 
 from tests.runs.results import files, lines
 
-pytestmark = pytest.mark.usefixtures("quickly_compiled")
-
 
 class Here:
     """One worker, which dies of the picture that it is told; all that goes to it and comes back is pickled."""

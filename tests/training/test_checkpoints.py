@@ -13,8 +13,6 @@ from code_jax.training.checkpoints import Checkpoints, set_damaged_aside
 from code_jax.training.recipe import Recipe
 from code_jax.training.step import init_state
 
-pytestmark = pytest.mark.usefixtures("quickly_compiled")
-
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory):

@@ -15,7 +15,7 @@ from code_jax.training.step import loss, optimizer
 from code_jax.training.validation import SIGMAS, losses_by_level
 from tests.conftest import tiny_prior
 
-pytestmark = [pytest.mark.parity, pytest.mark.usefixtures("quickly_compiled")]
+pytestmark = pytest.mark.parity
 
 
 @pytest.fixture(scope="module")

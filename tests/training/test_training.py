@@ -23,8 +23,6 @@ from code_jax.training.step import augment, ema_update, init_state, learning_rat
 from tests.conftest import ONE_LEVEL, tiny_prior
 from tests.runs.corpus import encoded, exif, scene
 
-pytestmark = pytest.mark.usefixtures("quickly_compiled")
-
 
 @pytest.mark.parametrize("kind", ["epsilon", "v_prediction", "sample"])
 def test_the_loss_of_a_network_that_says_nothing_is_the_targets_power(kind):

@@ -14,7 +14,6 @@ from code_jax.training.step import loss
 from code_jax.training.validation import SIGMAS, levels, losses_by_level
 from tests.conftest import ONE_LEVEL, tiny_prior
 
-pytestmark = pytest.mark.usefixtures("quickly_compiled")
 SCHEDULE = code_jax.linear_schedule()
 
 

@@ -1,0 +1,47 @@
+"""Batches that are computed image by image on CPUs, so that no image's rounding depends on its place among others.
+
+A CPU's convolutions take the pixels of a batch as one row and cut it into pieces; the last pixels of the row are summed in
+another order than the rest. An image by itself is always cut alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import jax
+
+_Denoiser = TypeVar("_Denoiser")
+
+
+def apart(denoiser: _Denoiser, images: jax.Array) -> _Denoiser:
+    """A denoiser for images that lie on devices: on CPUs its networks answer for one image of each device's at a time.
+
+    What has a method ``apart(shards)`` is asked for it, with the number of devices; functions of one's own stay as they are, and
+    so does everything where images are being traced.
+    """
+    if isinstance(images, jax.core.Tracer) or not images.size:
+        return denoiser
+    sharding = images.sharding
+    device: Any = next(iter(sharding.device_set))
+    if device.platform != "cpu":
+        return denoiser
+    shards = len(images) // sharding.shard_shape(images.shape)[0]
+    has = lambda part: hasattr(part, "apart")  # noqa: E731
+    return jax.tree.map(lambda part: part.apart(shards) if has(part) else part, denoiser, is_leaf=has)
+
+
+def one_by_one(call: Callable[..., Any], shards: int, *batched: Any) -> Any:
+    """``call(*batched)`` with one image of each of the shards at a time; as a whole where there are no more, or shards is 0.
+
+    Args:
+        call: of pytrees with a leading axis [B], each image by itself.
+        shards: into which the batch is cut, in its order, each on a device of its own.
+        batched: pytrees of arrays [B, ...].
+    """
+    count = len(jax.tree.leaves(batched)[0])
+    if not shards or count <= shards or count % shards:
+        return call(*batched)
+    rows = jax.tree.map(lambda leaf: leaf.reshape(shards, -1, *leaf.shape[1:]).swapaxes(0, 1), batched)
+    made = jax.lax.map(lambda row: call(*row), rows)
+    return jax.tree.map(lambda leaf: leaf.swapaxes(0, 1).reshape(count, *leaf.shape[2:]), made)
