@@ -76,10 +76,12 @@ class Progress:
         self._form = _form if _form != "auto" else "place" if sys.stderr.isatty() else "plain"
         self._said, self._width = time.monotonic(), 0
         self._estimated = self._form != "plain"
+        self._begin: Callable[[], object] = lambda: None  # of the work: silence is over
         if total != 0 and preparing is not None and self._form in ("place", "plain"):
             silence = threading.Timer(_PATIENCE, _explain, [weakref.ref(self), preparing])
             silence.daemon = True
             silence.start()
+            self._begin = weakref.finalize(self, silence.cancel)
 
     def expect(self, total: int, things: int | None = None) -> None:
         """Says how much work there is in all, what is done included; may be called from any thread."""
@@ -95,6 +97,7 @@ class Progress:
     def advance(self, units: int) -> None:
         """Notes units of work as done, and says how long the rest will take."""
         self._done += units
+        self._begin()
         left, now = None if self._estimate is None else self._estimate.left(self._done), time.monotonic()
         if left is None or self._form == "none":
             return

@@ -105,6 +105,13 @@ def own_cache(tmp_path_factory, monkeypatch):
     jax.config.update("jax_compilation_cache_dir", None)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def forgotten():
+    """What was compiled for a module is given up after it: all of them would take gigabytes."""
+    yield
+    jax.clear_caches()
+
+
 @pytest.fixture(scope="module")
 def optimized():
     """Programs are compiled as they are for people, with all optimizations: for what is about the compiler's work."""

@@ -54,6 +54,12 @@ class _Program:
     def lower(self, *args: Any, **kwargs: Any) -> Any:
         return self._here((args, kwargs)).lower(*args, **kwargs)
 
+    def trace(self, *args: Any, **kwargs: Any) -> Any:
+        return self._here((args, kwargs)).trace(*args, **kwargs)
+
+    def _cache_size(self) -> int:
+        return int(self._plain._cache_size() + self._told._cache_size())
+
 
 def jit(function: Callable[..., Any], **options: Any) -> Any:
     """`jax.jit` with `compiler_options`, except where it is called within another program.
