@@ -37,7 +37,7 @@ class _Program:
     def __init__(self, function: Callable[..., Any], options: dict[str, Any]) -> None:
         functools.update_wrapper(self, function)
         self._function, self._options = function, options
-        self._plain = jax.jit(function, **options)
+        self._plain: Any = jax.jit(function, **options)
 
     @functools.cached_property
     def _told(self) -> Any:
