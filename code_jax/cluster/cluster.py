@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import sys
 import time
 from collections import Counter
@@ -15,6 +16,7 @@ from code_jax.interruption import Interruption
 
 Item = TypeVar("Item")
 
+_SECONDS_TO_ANSWER = 10.0  # of a cluster that one gives the address of
 _PATIENCE = 60.0  # seconds without a worker before that is said
 _STARTS = 3  # of a worker, after which one that died each time before its first work is given up
 _MOMENT = 0.2  # seconds that are waited before one looks whether to stop
@@ -56,6 +58,7 @@ class Cluster:
             if address is None:
                 self._ray.init(include_dashboard=False, **quiet)
             else:
+                _reach(address)
                 self._ray.init(address=address, **quiet)
         except Exception as error:  # Ray raises its bare class, too, where its processes are slow to start
             reason = (str(error).strip().splitlines() or ["no answer"])[0]
@@ -104,6 +107,13 @@ class Cluster:
         options = self._options | {"max_restarts": -1, "max_task_retries": 0, "max_concurrency": SLOTS + 1}
         kind = self._ray.remote(_Actor).options(**options, scheduling_strategy="SPREAD")
         return lambda: kind.remote(self._setup, make, *args)
+
+
+def _reach(address: str) -> None:
+    """Raises OSError where nobody listens, which Ray itself tries for minutes. A name such as "auto" is Ray's to find."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdecimal():
+        socket.create_connection((host.strip("[]"), int(port)), _SECONDS_TO_ANSWER).close()
 
 
 class _Actor:
