@@ -30,7 +30,9 @@ def check_images(denoiser: Denoiser, images: GivenImages, shape: tuple[int, int,
 def check_range(denoiser: Denoiser, images: Images) -> Images:
     """Clean images as they are; raises UserError where they are levels, not floats around [−1, 1]. Traced values pass."""
     if not isinstance(images, jax.core.Tracer):
-        largest, most = float(_largest(images)), _BEYOND * float(np.max(denoiser.data_range if denoiser.codec is None else 1.0))
+        with jax.ensure_compile_time_eval():  # they may be constants of a program that is being traced
+            largest = float(_largest(images))
+        most = _BEYOND * float(np.max(denoiser.data_range if denoiser.codec is None else 1.0))
         if largest > most:
             raise UserError(f"images reach {largest:g} in size; scale them to [-1, 1] with code_jax.from_uint8")
     return images

@@ -27,7 +27,8 @@ def check_images(images: GivenImages, *, channels: int | None = None, smallest: 
     if min(images.shape[1:3]) < smallest:
         raise UserError(f"images are {images.shape[1]}x{images.shape[2]}; this metric takes {smallest}x{smallest} at least")
     if not isinstance(images, jax.core.Tracer) and images.size:
-        largest = float(jnp.nanmax(jnp.abs(images)))
+        with jax.ensure_compile_time_eval():  # they may be constants of a program that is being traced
+            largest = float(jnp.nanmax(jnp.abs(images)))
         if largest > 1 + _SLACK:
             raise UserError(f"images reach {largest:g} in size; scale them to [-1, 1]")
     return images.astype(jnp.float32)

@@ -103,6 +103,19 @@ def test_vmap_over_settings_and_keys_equals_a_loop(prior):
         np.testing.assert_allclose(together[i], run(keys[i], *(axis[i] for axis in grid)), atol=2e-5)
 
 
+def test_images_may_be_constants_of_ones_own_program(prior):
+    x0, key = images_of(prior), jax.random.key(3)
+
+    def run(sigma):
+        return code_jax.edit(key, prior, x0, code_jax.EditConfig(sigma=sigma, relative_step=0.1, program=SMALL)).images
+
+    together = jax.jit(jax.vmap(run))(jnp.array([0.5, 2.0]))
+    np.testing.assert_allclose(together, jnp.stack([run(0.5), run(2.0)]), atol=2e-5)
+    x0 = jnp.full_like(x0, 50)
+    with pytest.raises(code_jax.UserError, match="images reach 50 in size"):
+        jax.jit(run)(0.5)
+
+
 def test_an_empty_batch_is_one_line(prior):
     none, key = images_of(prior)[:0], jax.random.key(0)
     for call, given in ((code_jax.edit, [key]), (code_jax.sdedit, [key]), (code_jax.encode, []), (code_jax.decode, [])):

@@ -90,6 +90,7 @@ def test_a_map_over_pairs_and_a_users_own_jit_give_what_a_loop_gives(metric):
     a, b = images(16, 16, count=6).reshape(3, 2, 16, 16, 3), images(16, 16, count=6, seed=1).reshape(3, 2, 16, 16, 3)
     expected = np.stack([metric(*pair) for pair in zip(a, b, strict=True)])
     np.testing.assert_allclose(jax.jit(jax.vmap(metric))(a, b), expected, rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(jax.jit(lambda one: metric(one, b[0]))(a[0]), expected[0], rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize("metric", [psnr, l2, ssim])

@@ -112,6 +112,7 @@ def test_every_message_is_what_the_program_prints(tmp_path, monkeypatch, capsys)
 
 
 @pytest.mark.notebooks
+@pytest.mark.usefixtures("optimized")
 @pytest.mark.parametrize("name", NAMES)
 def test_runs(name):
     notebook = execute(FOLDER / f"{name}.ipynb")
