@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-# XLA's default gives convolutions to YNNPACK: on processors of AVX2 alone a network takes 1.4 to 1.6 times as long.
+# XLA's default gives convolutions to YNNPACK: on processors of AVX2 alone a network takes 1.4 to 1.5 times as long.
 _BY_EIGEN = {"xla_cpu_experimental_ynn_fusion_type": ""}
 
 
