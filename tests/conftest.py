@@ -122,10 +122,12 @@ def optimized():
 
 @pytest.fixture
 def heard():
-    """A hang-up is heard, also where the tests run under nohup."""
-    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    """Signals are heard, also where the tests run in the background or under nohup, which ignore some."""
+    ways = {signal.SIGINT: signal.default_int_handler, signal.SIGHUP: signal.SIG_DFL}
+    before = {number: signal.signal(number, way) for number, way in ways.items()}
     yield
-    signal.signal(signal.SIGHUP, before)
+    for number, way in before.items():
+        signal.signal(number, way)
 
 
 @pytest.fixture
