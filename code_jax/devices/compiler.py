@@ -45,6 +45,8 @@ class _Program:
 
     def _here(self, operands: Any) -> Any:
         """The program with the compiler's options, but within another program, which is compiled with its own."""
+        if compiler_options() is None:
+            return self._plain
         traced = any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((operands, jnp.zeros(()))))
         return self._plain if traced else self._told
 

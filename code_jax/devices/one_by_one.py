@@ -17,8 +17,7 @@ _Denoiser = TypeVar("_Denoiser")
 def apart(denoiser: _Denoiser, images: jax.Array) -> _Denoiser:
     """A denoiser for images that lie on devices: on CPUs its networks answer for one image of each device's at a time.
 
-    What has a method ``apart(shards)`` is asked for it, with the number of devices; functions of one's own stay as they are, and
-    so does everything where images are being traced.
+    Functions of one's own stay as they are, and so does everything where images are being traced.
     """
     if isinstance(images, jax.core.Tracer) or not images.size:
         return denoiser
@@ -26,9 +25,13 @@ def apart(denoiser: _Denoiser, images: jax.Array) -> _Denoiser:
     device: Any = next(iter(sharding.device_set))
     if device.platform != "cpu":
         return denoiser
-    shards = len(images) // sharding.shard_shape(images.shape)[0]
+    return in_shards(denoiser, len(images) // sharding.shard_shape(images.shape)[0])
+
+
+def in_shards(tree: _Denoiser, shards: int) -> _Denoiser:
+    """A pytree in which whatever has a method ``apart(shards)`` is what that gives, however deep it lies."""
     has = lambda part: hasattr(part, "apart")  # noqa: E731
-    return jax.tree.map(lambda part: part.apart(shards) if has(part) else part, denoiser, is_leaf=has)
+    return jax.tree.map(lambda part: part.apart(shards) if has(part) else part, tree, is_leaf=has)
 
 
 def one_by_one(call: Callable[..., Any], shards: int, *batched: Any) -> Any:

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Key, ScalarLike
 
-from code_jax.devices.one_by_one import one_by_one
+from code_jax.devices.one_by_one import in_shards, one_by_one
 from code_jax.diffusion.codec import Codec
 from code_jax.diffusion.denoiser import Condition
 from code_jax.diffusion.scaling import Direct, Scaling, VariancePreserving
@@ -217,7 +217,7 @@ class Prior(flax.struct.PyTreeNode):
         function = (
             dataclasses.replace(self.function, shards=shards) if isinstance(self.function, NetworkOutput) else self.function
         )
-        return self.replace(function=function, codec=self.codec.apart(shards) if hasattr(self.codec, "apart") else self.codec)
+        return self.replace(function=function, codec=in_shards(self.codec, shards))
 
     def with_precision(self, precision: str) -> Prior:
         """The same prior computed in "float32" or "bfloat16" (inside the network alone); own functions stay as they are."""
