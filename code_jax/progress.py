@@ -17,6 +17,7 @@ FORMS = ("auto", "plain", "json", "none")
 """How progress is told: in place on a terminal and plain elsewhere, plain, a JSON object a line, not at all."""
 
 PREPARING = "preparing: the program is compiled, or read where it was compiled before"
+_A_RATE = 0.25  # seconds after the first advance before which there is no rate: of several workers some end at the same moment
 _PATIENCE = 3.0  # seconds that a first advance may take before it is explained
 _PAUSES = {"place": 0.1, "plain": 10.0, "json": 1.0}  # seconds between lines at least
 _form = "auto"
@@ -49,11 +50,13 @@ class Estimate:
     def left(self, done: int) -> float | None:
         """Seconds left when so many units are done; None as long as there is no rate."""
         now = self._clock()
+        if done >= self._total:
+            return 0.0
         if self._first is None:
             self._first = (now, done) if done else None
             return None
         since, before = self._first
-        return (self._total - done) * max(now - since, 1e-9) / (done - before) if done > before else None
+        return (self._total - done) * (now - since) / (done - before) if done > before and now - since >= _A_RATE else None
 
 
 class Progress:

@@ -81,7 +81,12 @@ def test_time_left_goes_by_the_rate_after_the_first_advance():
     for done in range(2, 12):
         now += 1.0
         assert estimate.left(done) == pytest.approx(21 - done)
-    errors = []
+    now += 1e-5
+    assert estimate.left(12) is not None  # what ends at the same moment changes a rate that there is, and makes none:
+    errors, moments = [], iter([60.0, 60.0 + 1e-5, 61.0])
+    several = Estimate(21, lambda: next(moments))
+    assert [several.left(done) for done in (1, 2, 3)] == [None, None, 9.0]
+    now -= 1e-5
     for done in range(12, 22):
         errors.append(abs(estimate.left(done - 1) / ((22 - done) / 2) - 1))
         now += 0.5

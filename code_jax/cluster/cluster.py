@@ -96,17 +96,16 @@ class Cluster:
             Dropped: after a second signal.
             Exception: what a worker raised.
         """
-        run = _Run(self._ray, self._actor(make, args), self.actors, items)
+        run = _Run(self._ray, self._start, (self._setup, make, *args), self.actors, items)
         try:
             yield from run.results(interruption)
         finally:
             run.end()
 
-    def _actor(self, make: Callable[..., Worker], args: tuple[Any, ...]) -> Callable[[], Any]:
+    def _start(self) -> Any:
         # Ray starts an actor again and again, and calls nothing twice.
         options = self._options | {"max_restarts": -1, "max_task_retries": 0, "max_concurrency": SLOTS + 1}
-        kind = self._ray.remote(_Actor).options(**options, scheduling_strategy="SPREAD")
-        return lambda: kind.remote(self._setup, make, *args)
+        return self._ray.remote(_Actor).options(**options, scheduling_strategy="SPREAD").remote()
 
 
 def _reach(address: str) -> None:
@@ -117,17 +116,14 @@ def _reach(address: str) -> None:
 
 
 class _Actor:
-    """Holds a worker, which is made when it is first asked for, so that what goes wrong is raised, not a death."""
-
-    def __init__(self, setup: Callable[[], None], make: Callable[..., Worker], *args: Any) -> None:
-        self._setup, self._make, self._args = setup, make, args
+    """Holds a worker, which is made when its size is asked for, so that what goes wrong is raised, not a death."""
 
     def answer(self) -> None:
         """Tells that the process is there."""
 
-    def size(self) -> int:
-        self._setup()
-        self._worker = self._make(*self._args)
+    def size(self, setup: Callable[[], None], make: Callable[..., Worker], *args: Any) -> int:
+        setup()
+        self._worker = make(*args)
         return self._worker.size
 
     def work(self, items: list[Any]) -> list[Any]:
@@ -137,8 +133,10 @@ class _Actor:
 class _Run:
     """One stream of items through the actors."""
 
-    def __init__(self, ray: Any, start: Callable[[], Any], actors: int, items: Iterable[Any]) -> None:
-        self._ray, self._plan = ray, Assignments(items)
+    def __init__(
+        self, ray: Any, start: Callable[[], Any], given: tuple[Any, ...], actors: int, items: Iterable[Any]
+    ) -> None:  # fmt: skip
+        self._ray, self._given, self._plan = ray, given, Assignments(items)
         self._actors = dict(enumerate(start() for _ in range(actors)))
         self._asked_at = dict.fromkeys(self._actors, 0.0)  # of those that are to be asked for an answer, since they may be down
         self._sizes: dict[int, int] = {}  # of those that are up
@@ -191,7 +189,8 @@ class _Run:
 
     def _wait(self, number: int, what: str, call: Call[Any] | None = None) -> None:
         method = getattr(self._actors[number], what)
-        self._waiting[method.remote(*(() if call is None else (call.items,)))] = number, what, call
+        args = (call.items,) if call is not None else self._given if what == "size" else ()
+        self._waiting[method.remote(*args)] = number, what, call
 
     def _taken(self, answer: Any) -> Iterator[tuple[Any, Any]]:
         number, what, call = self._waiting.pop(answer)

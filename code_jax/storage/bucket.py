@@ -19,7 +19,11 @@ CLIENT: dict[str, Any] = {
     "read_timeout": "120s",
     "connect_timeout": "10s",
 }  # of a request, of silence, of a first answer
-RETRY = {"max_retries": 10, "retry_timeout": datetime.timedelta(minutes=3)}
+RETRY = {  # within three minutes; the pauses are drawn between 0.1 s and three times the last, so that outages are outlived
+    "max_retries": 1000,
+    "retry_timeout": datetime.timedelta(minutes=3),
+    "backoff": {"init_backoff": datetime.timedelta(seconds=0.1), "max_backoff": datetime.timedelta(seconds=15), "base": 3},
+}
 _TRIES = 3  # to create, where no answer came: a request that is not the same when repeated is not repeated by obstore
 
 

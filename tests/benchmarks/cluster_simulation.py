@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import resource
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,10 +23,11 @@ class Sleeping:
     """Answers as a restorer does, after so many seconds an input."""
 
     def __init__(self, seconds: float, size: int) -> None:
-        self.size, self._seconds = size, seconds
+        self.size, self._seconds, self._device = size, seconds, threading.Lock()
 
     def work(self, items: list[Any]) -> list[Any]:
-        time.sleep(self._seconds * len(items))
+        with self._device:  # which takes one call after the other
+            time.sleep(self._seconds * len(items))
         return [{"name": item[0], "status": "done", "output_hash": "0" * 64} for item in items]
 
 

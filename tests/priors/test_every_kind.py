@@ -1,5 +1,9 @@
 """Every kind of prior through what an edit can be: with a mask, in company, in sweeps and windows, with gradients."""
 
+import os
+import subprocess
+import sys
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -100,6 +104,39 @@ def test_the_gradient_of_every_network_is_the_difference_quotient(prior):
     eps = jax.jit(lambda z: jnp.vdot(along, prior.eps_at(z, jnp.float32(1.5), labels(prior))))
     quotient = (eps(z + step * along) - eps(z - step * along)) / (2 * step)
     np.testing.assert_allclose(jnp.vdot(jax.jit(jax.grad(eps))(z), along), quotient, rtol=5e-2, atol=2e-2)
+
+
+TWO_DEVICES = """
+import jax, numpy as np, pathlib, sys, code_jax
+from code_jax.devices.mesh import sharding
+from tests.priors.test_every_kind import *
+from tests.priors.test_trajectories import KINDS
+root, work = map(pathlib.Path, sys.argv[1:])
+devices = jax.devices()
+assert len(devices) == 2
+for name, kind in KINDS.items():
+    (work / name).mkdir()
+    path, facts = kind(root, work / name)
+    prior = code_jax.load_prior(path, **facts)
+    images = pictures(prior, 1)
+    alone = edited(prior, images)
+    shared = edited(jax.device_put(prior, sharding(devices)), jax.device_put(images, sharding(devices, "batch")))
+    assert (len(alone.devices()), len(shared.devices())) == (1, 2)
+    np.testing.assert_array_equal(alone, shared, err_msg=name)
+    first, label = images[:1], None if labels(prior) is None else labels(prior)[:1]
+    by_itself = code_jax.edit(KEYS[:1], prior, first, CONFIG, mask_of(prior.image_shape), condition=label).images
+    np.testing.assert_array_equal(alone[:1], by_itself, err_msg=name)
+    print(name)
+"""
+
+
+@pytest.mark.slow
+def test_two_devices_give_the_bytes_of_one_and_so_does_an_image_by_itself(request, tmp_path):
+    environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=2", "JAX_PLATFORMS": "cpu"}
+    command = [sys.executable, "-c", TWO_DEVICES, str(request.config.rootpath), str(tmp_path)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == list(KINDS)
 
 
 def test_the_program_of_an_edit_holds_the_network_once(prior):

@@ -1,12 +1,14 @@
 """Every storage keeps the same rules: on a disk, by Google's interface and by Amazon's."""
 
 import threading
+from datetime import timedelta
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from code_jax.errors import UserError
+from code_jax.storage import bucket
 from code_jax.storage.address import place
 
 NAMES = [
@@ -141,6 +143,14 @@ def test_what_goes_wrong_for_a_moment_is_tried_again(fault, google, hurried):
     assert place("gs://pictures/claim").create(b"token 1")  # where the answer got lost, by what is there
     assert not place("gs://pictures/claim").create(b"token 2")
     assert google.objects == {"pictures/a": b"data", "pictures/claim": b"token 1"}
+
+
+def test_an_outage_is_outlived_however_many_answers_it_gives(google, monkeypatch):
+    quick = {"init_backoff": timedelta(milliseconds=1), "max_backoff": timedelta(milliseconds=2), "base": 2}
+    monkeypatch.setattr(bucket, "RETRY", bucket.RETRY | {"backoff": quick})
+    google.fault = Once("PUT", *["503"] * 60)
+    place("gs://pictures/a").put(b"data")
+    assert google.objects == {"pictures/a": b"data"}
 
 
 def test_of_two_claims_whose_answers_get_lost_one_holds(google, hurried):
