@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from checkpoints_convert.score_sde import joined_attention
+from code_jax.documents import is_whole
 from code_jax.errors import UserError, brief
 
 _KINDS = {"SkipDownBlock2D": False, "AttnSkipDownBlock2D": True, "SkipUpBlock2D": False, "AttnSkipUpBlock2D": True}
@@ -84,7 +85,7 @@ def song_unet_config(config: Mapping[str, Any]) -> dict[str, Any]:
         raise UserError(
             "attention is at other levels on the way down than on the way up, which is not supported with Skip blocks"
         )
-    whole = all(isinstance(number, int) and not isinstance(number, bool) and number > 0 for number in [*channels, size])
+    whole = all(is_whole(number, 1) for number in [*channels, size])
     if not whole or any(number % channels[0] for number in channels):
         raise UserError(
             f"block_out_channels {brief(channels)} are no multiples of the first, or sample_size {brief(size)} is no number"

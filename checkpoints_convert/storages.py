@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from code_jax.documents import is_whole
+
 _MAX_RANK = 16
 
 
@@ -49,4 +51,4 @@ class Tensor:
 
 def is_count(value: Any) -> bool:
     """Whether it is a whole number that a count or an offset may be."""
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 62
+    return is_whole(value, most=(1 << 62) - 1)

@@ -49,14 +49,8 @@ def read_document(path: Path) -> Any:
         UserError: names the file and what is wrong with it.
     """
     try:
-        with open_regular(path) as file:
-            size = os.fstat(file.fileno()).st_size
-            if size > _MAX_BYTES:
-                raise UserError(f"{path} is larger than {_MAX_BYTES} bytes: this is no config")
-            content = parse(file.read(size).decode("utf-8"))  # what the system makes up while it is read has no size
-    except UserError:
-        raise
-    except (OSError, RecursionError, ValueError) as error:  # ValueError: not UTF-8, or not JSON
+        content = parse(read_text(path))
+    except (RecursionError, ValueError) as error:
         raise UserError(f"{path} cannot be read: {error}") from error
     level: list[Any] = [[content]]
     for _ in range(_MAX_NESTING + 1):
@@ -67,6 +61,22 @@ def read_document(path: Path) -> Any:
     return content
 
 
+def read_text(path: Path) -> str:
+    """What a regular file of at most 4 MiB holds as UTF-8.
+
+    Raises:
+        UserError: names the file and what is wrong with it.
+    """
+    try:
+        with open_regular(path) as file:
+            size = os.fstat(file.fileno()).st_size
+            if size > _MAX_BYTES:
+                raise UserError(f"{path} is larger than {_MAX_BYTES} bytes: this is no config, and no table")
+            return file.read(size).decode("utf-8")  # what the system makes up while it is read has no size
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} cannot be read: {error}") from error
+
+
 def parse(text: str | bytes) -> Any:
     """What a text says as JSON, whose whole numbers a float can hold.
 
@@ -75,6 +85,16 @@ def parse(text: str | bytes) -> Any:
         RecursionError: for what is nested too deep.
     """
     return json.loads(text, parse_int=_whole)
+
+
+def is_whole(value: Any, least: int = 0, most: float = 2**64 - 1) -> bool:
+    """Whether a value is a whole number from least to most; true and false are none.
+
+    Example:
+        >>> is_whole(3), is_whole(True), is_whole(3.0), is_whole(3, most=2)
+        (True, False, False, False)
+    """
+    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
 
 
 def _whole(digits: str) -> int:

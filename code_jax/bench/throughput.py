@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import functools
+import os
 import platform
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ import numpy as np
 
 from code_jax.bench.measure import in_turn, spread
 from code_jax.devices.memory import out_of_memory
+from code_jax.documents import read_text
 from code_jax.durable import write_durably
 from code_jax.editing.edit import edit, number_of_moves
 from code_jax.editing.keys import image_keys
@@ -89,22 +91,30 @@ def difference(prior: Prior, sigma: float = 0.72) -> float:
     return float(np.abs(found - exact).max())
 
 
+def kept(path: Path) -> list[str]:
+    """The lines of a file that rows are put into; none where there is no file yet.
+
+    Raises:
+        UserError: if it cannot be read.
+    """
+    return read_text(path).splitlines() if os.path.lexists(path) else []
+
+
 def keep(path: Path, row: tuple[str, ...]) -> None:
     """Puts a row into a Markdown file's table of this head, in place of one of the same; adds the table where there is none.
 
     Raises:
         UserError: if the file cannot be read or written.
     """
-    head = [_line(HEAD), "|---" * len(HEAD) + "|"]
+    head, lines = [_line(HEAD), "|---" * len(HEAD) + "|"], kept(path)
     try:
-        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
         if head[0] not in lines:
             lines += ["", *head] if lines else head
         first = lines.index(head[0]) + 2
         last = next((i for i in range(first, len(lines)) if not lines[i].startswith("|")), len(lines))
         table = {_key(line): line for line in [*lines[first:last], _line(row)]}
         write_durably(path, "\n".join([*lines[:first], *table.values(), *lines[last:]]) + "\n")
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
         raise UserError(f"--table {str(path)!r} cannot be written: {error}") from error
 
 

@@ -111,7 +111,7 @@ def add_engine(group: Any) -> None:
     """Adds the options of what a command runs on."""
     group.add_argument("--engine", choices=("local", "ray"), default="local", help="this process, or workers of a cluster of Ray")
     group.add_argument("--address", help="of a running cluster: auto, HOST:PORT (default: one on this machine)")
-    group.add_argument("--actors", type=count, metavar="N", help="workers (default: one a GPU, TPU host, or CPU)")
+    group.add_argument("--actors", type=count, metavar="N", help="workers (default: one a GPU, TPU host, or node of CPUs)")
 
 
 def check_engine(args: Any) -> None:

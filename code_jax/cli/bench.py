@@ -51,12 +51,14 @@ def run(args: argparse.Namespace) -> int:
     from code_jax.bench import against_pytorch
     from code_jax.bench.measure import default_grids, measure, with_fewer_steps
     from code_jax.bench.start_up import start_up
-    from code_jax.bench.throughput import keep, throughput
+    from code_jax.bench.throughput import keep, kept, throughput
     from code_jax.editing import methods
     from code_jax.editing.edit import number_of_moves
     from code_jax.editing.presets import preset
     from code_jax.priors.load import load_prior
 
+    if args.table:
+        kept(Path(args.table))  # before anything is measured in vain
     prior = load_prior(args.prior, precision=args.precision)
     steps = {"ode_steps": args.ode_steps, "langevin_steps": args.langevin_steps}
     named = [name for name in methods.names() if "preset" in methods.find(name).options]

@@ -106,14 +106,16 @@ def engine_of(args: argparse.Namespace) -> Iterator[Cluster | None]:
         yield cluster
 
 
-def prepare_worker() -> None:
-    """What a worker of a cluster does first: what a command does, but for the cores, which it shares with other workers."""
+def prepare_worker(cores: int | None) -> None:
+    """What a worker of a cluster does first: what a command does, but that it has so many cores; None is an accelerator."""
     set_flags()
     keep_compiled()
+    if cores is not None:
+        use_cores(cores)
 
 
-def use_cores() -> None:
-    """Makes every core of the CPU a device, unless JAX was told how many there are, or has begun.
+def use_cores(cores: int | None = None) -> None:
+    """Makes each of so many cores of the CPU a device, or each there is, unless JAX was told how many there are, or has begun.
 
     Images on devices of their own keep all cores at work; the operations of one program, shared among cores, leave them idle in
     between (on two cores: an evaluation of the bundled prior in 4.8 ms an image instead of 7.1).
@@ -123,6 +125,6 @@ def use_cores() -> None:
     told = "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
     if told or getattr(jax.config, "jax_num_cpu_devices", -1) != -1:
         return
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    here = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     with contextlib.suppress(RuntimeError):  # JAX has begun: a caller in the same process computed before
-        jax.config.update("jax_num_cpu_devices", cores)
+        jax.config.update("jax_num_cpu_devices", cores or here)

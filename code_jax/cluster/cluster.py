@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import socket
 import sys
@@ -44,14 +45,14 @@ class Cluster:
 
     Args:
         address: of a running cluster, as Ray has it; None starts one on this machine, which goes with this process.
-        actors: how many; None is as many as the cluster has GPUs, TPU hosts, or else CPUs.
-        setup: what each actor's process does before anything else.
+        actors: how many; None is as many as the cluster has GPUs, or hosts. Where there are only CPUs, they share them all.
+        setup: what each actor's process does before anything else, given its CPUs, or None where it has an accelerator.
 
     Raises:
         UserError: if Ray is not installed, or there is no such cluster.
     """
 
-    def __init__(self, address: str | None, actors: int | None, setup: Callable[[], None]) -> None:
+    def __init__(self, address: str | None, actors: int | None, setup: Callable[[int | None], None]) -> None:
         self._ray, self._setup = _library(local=address is None), setup
         quiet = {"log_to_driver": False, "logging_level": "ERROR"}
         try:
@@ -63,7 +64,7 @@ class Cluster:
         except Exception as error:  # Ray raises its bare class, too, where its processes are slow to start
             reason = (str(error).strip().splitlines() or ["no answer"])[0]
             raise UserError(f"there is no cluster of Ray at {address or 'this machine'!r}: {reason}") from error
-        self._options, units = _unit([node["Resources"] for node in self._ray.nodes() if node["Alive"]])
+        self._options, units = _unit([node["Resources"] for node in self._ray.nodes() if node["Alive"]], actors)
         self.actors = actors or units
 
     def __enter__(self) -> Cluster:
@@ -96,7 +97,8 @@ class Cluster:
             Dropped: after a second signal.
             Exception: what a worker raised.
         """
-        run = _Run(self._ray, self._start, (self._setup, make, *args), self.actors, items)
+        given = functools.partial(self._setup, self._options.get("num_cpus")), make, *args
+        run = _Run(self._ray, self._start, given, self.actors, items)
         try:
             yield from run.results(interruption)
         finally:
@@ -161,7 +163,10 @@ class _Run:
                 silent_since = time.monotonic()
             elif time.monotonic() - silent_since > _PATIENCE:
                 silent_since = float("inf")
-                print(f"code-jax: no worker is up yet; {len(self._actors)} wait for a place in the cluster", file=sys.stderr)
+                print(
+                    f"code-jax: no worker is up yet; {len(self._actors)} wait for a place in the cluster (--actors)",
+                    file=sys.stderr,
+                )
 
     def _ready(self) -> list[Any]:
         """What has come of what is waited for; nothing, if nothing comes in a moment."""
@@ -224,12 +229,16 @@ class _Run:
         return self._plan.lost(number)
 
 
-def _unit(nodes: list[dict[str, float]]) -> tuple[dict[str, Any], int]:
+def _unit(nodes: list[dict[str, float]], actors: int | None) -> tuple[dict[str, Any], int]:
     """An actor's options, and how many of them nodes of these resources hold.
 
+    Where there are only CPUs, an actor has as many as let so many actors find a place, or all of the smallest node.
+
     Example:
-        >>> _unit([{"CPU": 8, "GPU": 2}, {"CPU": 4}]), _unit([{"CPU": 96, "TPU": 4}] * 2), _unit([{"CPU": 2}])
-        (({'num_gpus': 1}, 2), ({'resources': {'TPU': 4}}, 2), ({'num_cpus': 1}, 2))
+        >>> _unit([{"CPU": 8, "GPU": 2}, {"CPU": 4}], None), _unit([{"CPU": 96, "TPU": 4}] * 2, None)
+        (({'num_gpus': 1}, 2), ({'resources': {'TPU': 4}}, 2))
+        >>> _unit([{"CPU": 2}], None), _unit([{"CPU": 4}, {"CPU": 64}], None), _unit([{"CPU": 4}, {"CPU": 64}], 4)
+        (({'num_cpus': 2}, 1), ({'num_cpus': 4}, 17), ({'num_cpus': 16}, 4))
     """
     chips = [int(node["TPU"]) for node in nodes if node.get("TPU")]
     if chips:
@@ -237,7 +246,10 @@ def _unit(nodes: list[dict[str, float]]) -> tuple[dict[str, Any], int]:
     graphics = sum(int(node.get("GPU", 0)) for node in nodes)
     if graphics:
         return {"num_gpus": 1}, graphics
-    return {"num_cpus": 1}, max(sum(int(node.get("CPU", 0)) for node in nodes), 1)
+    cores = [int(node["CPU"]) for node in nodes if node.get("CPU", 0) >= 1] or [1]
+    of_each = range(max(cores), 1, -1) if actors else [min(cores)]
+    cpus = next((each for each in of_each if sum(own // each for own in cores) >= (actors or 1)), 1)
+    return {"num_cpus": cpus}, sum(own // cpus for own in cores)
 
 
 def _library(*, local: bool) -> Any:

@@ -13,6 +13,7 @@ import numpy as np
 
 import code_jax
 from code_jax.demo.order import Offer, Order, noted
+from code_jax.documents import is_whole
 from code_jax.editing import methods
 from code_jax.editing.conditions import labelled
 from code_jax.editing.options import OPTIONS, count, read_options
@@ -114,7 +115,7 @@ def _read(url: Any, what: str, read: Any) -> Any:
 
 def _size(size: Any) -> tuple[int, int]:
     height, width = size if isinstance(size, list) and len(size) == 2 else (0, 0)
-    if not all(isinstance(side, int) and side > 0 for side in (height, width)) or height * width > _MOST_PIXELS:
+    if not all(is_whole(side, 1) for side in (height, width)) or height * width > _MOST_PIXELS:
         raise UserError(f"size is {brief(size)}; it must be [height, width] of at most {_MOST_PIXELS / 1e6:.0f} million pixels")
     return height, width
 

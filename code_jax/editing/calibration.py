@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
+from code_jax.documents import is_whole
 from code_jax.editing.statistics import PictureStatistics
 from code_jax.errors import UserError, brief
 from code_jax.priors.hash import prior_hash
@@ -147,7 +148,7 @@ class Calibration:
             if not isinstance(plain.get(name), kind):
                 raise UserError(f"{name} is {brief(plain.get(name))}, which no calibration has")
         sigmas, steps = plain["settings"].get("sigmas"), plain["settings"].get("num_steps")
-        if not isinstance(sigmas, list) or not isinstance(steps, int):
+        if not isinstance(sigmas, list) or not is_whole(steps):
             raise UserError(f"settings are {brief(plain['settings'])}, which no calibration has")
         count = len(QUANTILES)
         shapes = {"noise": (), "residual": (len(sigmas),), "residual_bands": (len(sigmas), 4), "encoding": (steps,)}

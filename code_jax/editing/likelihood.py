@@ -31,6 +31,7 @@ from code_jax.devices.one_by_one import apart
 from code_jax.diffusion.denoiser import Condition, Denoiser
 from code_jax.diffusion.levels import noise_levels
 from code_jax.diffusion.solvers import Field, find_solver
+from code_jax.documents import is_whole
 from code_jax.editing.conditions import check_condition
 from code_jax.editing.images import check_images
 from code_jax.editing.keys import image_keys
@@ -105,7 +106,7 @@ def log_likelihood(
     condition = check_condition(prior, condition, len(images))
     if probes is None and size > _MOST_EXACT:
         raise UserError(f"images have {size} dimensions; the exact trace is of at most {_MOST_EXACT}: give probes")
-    if probes is not None and (not isinstance(probes, int) or not 2 <= probes <= _MOST_PROBES):
+    if probes is not None and not is_whole(probes, 2, _MOST_PROBES):
         raise UserError(f"probes is {brief(probes)}; it must be a whole number from 2 to {_MOST_PROBES}, or None")
     keys, prior = image_keys(key, images), apart(prior, images)
     return _log_likelihood(keys, prior, images, condition, input_noise, num_steps, solver, grid, probes)

@@ -13,6 +13,7 @@ import numpy as np
 
 from code_jax import renamed
 from code_jax.diffusion.denoiser import Denoiser
+from code_jax.documents import is_whole
 from code_jax.editing.options import OPTIONS
 from code_jax.editing.settings import Settings
 from code_jax.errors import UserError, choose
@@ -64,7 +65,7 @@ class SweepGrid:
 
     def __init__(self, *, seeds: int = 1, **axes: Sequence[float | None]) -> None:
         self.seeds, self.axes = seeds, {}
-        if isinstance(seeds, bool) or not isinstance(seeds, int) or seeds < 1:
+        if not is_whole(seeds, 1):
             raise UserError(f"seeds is {seeds!r}; it must be a whole number of at least 1")
         for name in (*_SLOWEST, *sorted(axes.keys() - {*_SLOWEST, *_FASTEST}), *_FASTEST):
             if len(axes.get(name, ())):

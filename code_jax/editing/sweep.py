@@ -23,6 +23,7 @@ from code_jax.devices.memory import out_of_memory
 from code_jax.devices.mesh import devices_for, sharding
 from code_jax.devices.one_by_one import apart
 from code_jax.diffusion.denoiser import Condition, Denoiser
+from code_jax.documents import is_whole
 from code_jax.editing.conditions import check_condition
 from code_jax.editing.edit import advance, begin, field_of, route_of
 from code_jax.editing.images import check_images, check_range
@@ -255,6 +256,6 @@ def _padded(count: int, chunk: int) -> int:
 
 
 def _checked(micro_batch: int) -> int:
-    if isinstance(micro_batch, bool) or not isinstance(micro_batch, int) or not 1 <= micro_batch <= MAX_RESULTS:
+    if not is_whole(micro_batch, 1, MAX_RESULTS):
         raise UserError(f"micro_batch is {micro_batch!r}; it must be a whole number from 1 to {MAX_RESULTS}")
     return micro_batch

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Collection, Mapping
 from typing import Any, TypeVar
 
+from code_jax.documents import is_whole
 from code_jax.errors import UserError, brief
 
 MAX_CHANNELS, MAX_LEVELS, MAX_LAYERS, MAX_SIZE, MAX_CLASSES = 8192, 12, 64, 8192, 1 << 20
@@ -54,7 +55,7 @@ def one_of(name: str, value: Any, kinds: Collection[Any]) -> None:
 
 def whole(name: str, value: Any, most: int, least: int = 1) -> None:
     """Refuses what is no whole number from least to most."""
-    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+    if not is_whole(value, least, most):
         raise UserError(f"{name} is {brief(value)}; it must be a whole number from {least} to {most}")
 
 

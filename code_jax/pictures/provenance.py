@@ -15,7 +15,7 @@ from typing import Any
 
 from PIL import ExifTags, Image, PngImagePlugin
 
-from code_jax.documents import parse
+from code_jax.documents import is_whole, parse
 from code_jax.errors import UserError, brief
 from code_jax.pictures.loading import MOST_PIXELS, PictureError, bytes_and_name, in_words, load
 from code_jax.storage.address import Address
@@ -125,16 +125,12 @@ def _exif_text(picture: Image.Image) -> str | None:
     return text.removeprefix(f"{KEYWORD} ") if text.startswith(KEYWORD) else None
 
 
-def _is_whole(value: Any, least: int, most: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
-
-
 def _is_plain(value: Any) -> bool:
     return value is None or isinstance(value, (str, int, float))
 
 
 def _is_size(value: Any) -> bool:
-    sides = isinstance(value, list) and len(value) == 2 and all(_is_whole(side, 1, 2**16) for side in value)
+    sides = isinstance(value, list) and len(value) == 2 and all(is_whole(side, 1, 2**16) for side in value)
     return sides and value[0] * value[1] <= MOST_PIXELS
 
 
@@ -150,11 +146,11 @@ _FIELDS = {  # what those that are known must be
     "prior_hash": lambda value: isinstance(value, str),
     "input_hash": lambda value: isinstance(value, str),
     "mask_hash": lambda value: isinstance(value, str),
-    "seed": lambda value: _is_whole(value, 0, 2**32 - 1),
-    "sample": lambda value: _is_whole(value, 0, 2**32 - 1),
-    "micro_batch": lambda value: _is_whole(value, 1, 2**32 - 1),
+    "seed": lambda value: is_whole(value, 0, 2**32 - 1),
+    "sample": lambda value: is_whole(value, 0, 2**32 - 1),
+    "micro_batch": lambda value: is_whole(value, 1, 2**32 - 1),
     "bits": lambda value: value is None or (isinstance(value, list) and len(value) == 2 and all(map(_is_plain, value))),
     "size": _is_size,
     "corruption": lambda value: isinstance(value, str),
-    "severity": lambda value: _is_whole(value, 1, 5),
+    "severity": lambda value: is_whole(value, 1, 5),
 }

@@ -9,6 +9,7 @@ import numpy as np
 
 from code_jax.diffusion.parameterization import check_prediction_type
 from code_jax.diffusion.schedule import NoiseSchedule, cosine_schedule, linear_schedule, scaled_linear_schedule
+from code_jax.documents import is_whole
 from code_jax.errors import UserError, brief
 
 _MAX_TIMESTEPS = 100_000
@@ -70,7 +71,7 @@ def schedule_from_diffusers(config: Mapping[str, Any]) -> NoiseSchedule:
         return NoiseSchedule.from_betas(config["trained_betas"])
     kind = config.get("beta_schedule", "linear")
     steps = config.get("num_train_timesteps", config.get("timesteps", 1000))  # the name of diffusers 0.1
-    if isinstance(steps, bool) or not isinstance(steps, int) or not 2 <= steps <= _MAX_TIMESTEPS:
+    if not is_whole(steps, 2, _MAX_TIMESTEPS):
         raise UserError(f"num_train_timesteps is {brief(steps)}; it must be a whole number from 2 to {_MAX_TIMESTEPS}")
     if kind == "squaredcos_cap_v2":
         return cosine_schedule(steps)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
-from code_jax.documents import parse
+from code_jax.documents import is_whole, parse
 from code_jax.durable import check_regular
 from code_jax.errors import UserError
 from code_jax.storage.address import Address, Place
@@ -82,10 +82,6 @@ def _is_text(value: Any) -> bool:
     return isinstance(value, str)
 
 
-def _is_whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**64
-
-
 def _is_number(value: Any) -> bool:
     if not isinstance(value, int | float) or isinstance(value, bool):
         return False
@@ -104,7 +100,7 @@ _FIELDS: dict[str, Callable[[Any], bool]] = {
     "input": _is_text,
     "name": is_inside,
     "status": ("done", "failed").__contains__,
-    "sample": lambda value: value is None or _is_whole(value),
+    "sample": lambda value: value is None or is_whole(value),
     "file_hash": lambda value: value is None or _is_text(value),
     "settings": lambda value: isinstance(value, dict),
 }
@@ -113,8 +109,8 @@ _OPTIONAL: dict[str, Callable[[Any], bool]] = {
     "psnr": _is_pair,
     "bits": lambda value: value is None or _is_pair(value),
     "bits_error": lambda value: value is None or _is_pair(value),
-    "micro_batch": lambda value: _is_whole(value) and value > 0,
-    "nfe": _is_whole,
+    "micro_batch": lambda value: is_whole(value) and value > 0,
+    "nfe": is_whole,
     "input_version": _is_text,
     "output_version": _is_text,
 } | dict.fromkeys(("psnr_input", "psnr_codec", "diversity", "squared_score", "clipped", "seconds"), _is_number_or_null)

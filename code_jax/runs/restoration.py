@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 
+from code_jax.documents import is_whole
 from code_jax.editing.presets import preset
 from code_jax.editing.settings import Settings, to_plain
 from code_jax.errors import UserError, choose
@@ -126,9 +127,9 @@ def restore(
     config = wanted.method.canonical(wanted, chosen)
     choose("fit", fit, FITS)
     check_fit(fit, config.method)
-    if max_side is not None and (isinstance(max_side, bool) or not isinstance(max_side, int) or max_side < 1):
+    if max_side is not None and not is_whole(max_side, 1):
         raise UserError(f"max_side is {max_side!r}; it must be a whole number of at least 1, or None")
-    if isinstance(samples, bool) or not isinstance(samples, int) or samples < 1:
+    if not is_whole(samples, 1):
         raise UserError(f"samples is {samples!r}; it must be a whole number of at least 1")
     if not 0 <= seed < 2**32:
         raise UserError(f"seed is {seed}; it must be from 0 to {2**32 - 1}")

@@ -25,6 +25,7 @@ from PIL import Image
 from code_jax import UserError, load_prior, save_prior
 from code_jax.cli.main import parser_of_all
 from code_jax.priors import DEFAULT
+from code_jax.priors.load import PRECISIONS
 from tests.benchmarks.watch import LIMIT, Watch, cache_in
 from tests.conftest import tiny_prior
 from tests.runs.conftest import FAST, exact_prior, make_pictures
@@ -90,7 +91,8 @@ def main() -> None:
     exact = exact_prior()
 
     def loaded(name: str, **options: Any) -> Any:
-        return exact if name in (DEFAULT, "exact") else load_prior(name, **options)
+        known = name in (DEFAULT, "exact") and options.get("precision", "float32") in PRECISIONS
+        return exact if known else load_prior(name, **options)
 
     with tempfile.TemporaryDirectory(dir=args.folder) as folder, contextlib.ExitStack() as stack:
         work = Path(folder)

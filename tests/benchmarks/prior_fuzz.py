@@ -9,6 +9,7 @@ checkpoints is written anew, as a forger would. One in four is given to `convert
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import logging
 import shutil
@@ -58,7 +59,7 @@ def mutated_json(content: Any, rng: np.random.Generator) -> str:
             if not isinstance(place[key], dict | list) or not place[key] or rng.integers(3) == 0:
                 break
             place = place[key]
-        place[key] = HOSTILE[rng.integers(len(HOSTILE))]
+        place[key] = copy.deepcopy(HOSTILE[rng.integers(len(HOSTILE))])  # it may itself be mutated next
     text = json.dumps(content)
     return text if rng.integers(10) else text.replace("{", '{"a":' * int(rng.integers(1, 10**5)) + "{", 1)
 

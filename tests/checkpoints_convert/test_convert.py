@@ -48,6 +48,17 @@ def test_diffusers_and_our_checkpoint_keep_every_bit(tiny, folder, tmp_path):
     assert_same(code_jax.load_prior(tmp_path / "back"), tiny)
 
 
+def test_a_forgers_checkpoint_is_a_line_and_no_traceback_of_what_was_still_being_read(tiny, tmp_path, capfd):
+    code_jax.save_prior(tiny, tmp_path / "ours", format="orbax")
+    for path in (tmp_path / "ours" / "params").rglob("*"):
+        if path.is_file() and path.parent.name == "d":
+            path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    seal(tmp_path / "ours")
+    assert main(["convert", str(tmp_path / "ours"), str(tmp_path / "converted")]) == 2
+    said = capfd.readouterr().err
+    assert said.startswith("code-jax: error: the parameters in") and said.count("\n") == 1
+
+
 def test_the_flat_layout_loads(tiny, folder, tmp_path):
     flat = tmp_path / "flat"
     flat.mkdir()

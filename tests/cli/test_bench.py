@@ -49,6 +49,12 @@ def test_the_table_names_the_machine_and_counts_the_evaluations(tmp_path, capsys
     assert "cores, 1 of them devices; Python" in shown.out and "jax" in shown.out
 
 
+@pytest.mark.parametrize("file", ["/dev/zero", "."])
+def test_a_table_that_no_file_holds_is_refused_before_anything_is_measured(file, capsys):
+    assert main(["bench", "--prior", "no such prior", "--table", file]) == 2
+    assert capsys.readouterr().err == f"code-jax: error: {file} is not a regular file\n"
+
+
 @pytest.mark.slow
 def test_a_table_of_devices_keeps_a_row_for_each(tmp_path, tiny, tiny_folder, capsys, monkeypatch):
     file, others = tmp_path / "tables.md", f"{tiny_folder} | 8 × TPU v9 | float32 | 2"

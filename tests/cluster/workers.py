@@ -32,5 +32,5 @@ class Sleeper:
         return results
 
 
-def nothing() -> None:
+def nothing(cores: int | None) -> None:
     """What is set up for a worker that needs nothing."""

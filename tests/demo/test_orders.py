@@ -189,6 +189,7 @@ def test_a_prior_with_classes_takes_a_label_and_its_commands_tell_it(form, reque
         ({"fit": "tile", "method": "smooth"}, "method 'smooth'"),
         ({"fit": "squash"}, "fit 'squash'"),
         ({"picture": None, "size": [0, 8]}, r"size is \[0, 8\]"),
+        ({"picture": None, "size": [True, True]}, r"size is \[True, True\]"),
         ({"picture": None, "size": [10_000, 10_000]}, "50 million"),
         ({"method": "official", "ode-steps": "", "langevin-steps": "", "mask": "data:,"}, "official takes no mask"),
         ({"relative-step": "-1"}, r"relative_step is \[-1.0\]"),
