@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 import math
-import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +18,7 @@ from checkpoints_convert.state_dict import to_params, to_state_dict
 from code_jax.documents import open_regular, read_json
 from code_jax.durable import check_utf8
 from code_jax.errors import UserError, brief
+from code_jax.late_answers import expect_late_answers
 
 FORMAT = 2
 _CHUNK = 1 << 20
@@ -85,7 +83,7 @@ def _is_range(measured: Any) -> bool:
 def _read_params(folder: Path) -> dict[str, Any]:
     """The parameters, nested, within bounds that are checked before anything is allocated."""
     read_json(folder / "_METADATA")  # orbax would read it whatever its size and depth
-    _expect_late_answers()
+    expect_late_answers()
     try:
         with orbax.checkpoint.StandardCheckpointer() as checkpointer:
             stored = checkpointer.metadata(folder).item_metadata.tree
@@ -98,23 +96,6 @@ def _read_params(folder: Path) -> dict[str, Any]:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"the parameters in {folder} cannot be read: {reason[:300]}") from error
     return params
-
-
-def _expect_late_answers() -> None:
-    """From now on prints no traceback of a tensor that was still being read when orbax had given up on another."""
-    if not isinstance(sys.unraisablehook, _UnlessLate):
-        sys.unraisablehook = _UnlessLate(sys.unraisablehook)
-
-
-@dataclasses.dataclass(frozen=True)
-class _UnlessLate:
-    """A hook for exceptions that nobody can catch: all but those of an event loop that is gone."""
-
-    before: Callable[[Any], object]
-
-    def __call__(self, raised: Any) -> None:
-        if not isinstance(raised.exc_value, RuntimeError) or str(raised.exc_value) != "Event loop is closed":
-            self.before(raised)
 
 
 def _check_size(folder: Path, leaves: list[Any]) -> None:

@@ -50,9 +50,8 @@ _READ = (
 def is_ncsnpp(config: Mapping[str, Any]) -> bool:
     """Whether a diffusers ``config.json`` is of a network of this kind."""
     kinds = config.get("down_block_types")
-    return (
-        config.get("_class_name") == "UNet2DModel" and isinstance(kinds, (list, tuple)) and any(kind in _KINDS for kind in kinds)
-    )
+    named = isinstance(kinds, (list, tuple)) and any(kind in kinds for kind in _KINDS)
+    return named and config.get("_class_name") == "UNet2DModel"
 
 
 def song_unet_config(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 Value = TypeVar("Value")
 
-_LONGEST = 120
+_LONGEST, _LONGEST_MESSAGE = 120, 1000
 _brief = reprlib.Repr()
 _brief.maxlevel, _brief.maxstring, _brief.maxother = 2, _LONGEST, _LONGEST
 
@@ -17,7 +17,8 @@ _brief.maxlevel, _brief.maxstring, _brief.maxother = 2, _LONGEST, _LONGEST
 class UserError(ValueError):
     """A value, file or option that cannot be used: its message is one line that names the value and the remedy.
 
-    The command line prints the message alone and exits with status 2; everything else that is raised is a defect.
+    The command line prints the message alone and exits with status 2; everything else that is raised is a defect. Of what a
+    library says of a file that somebody made huge, so much is left that the message has 1 000 characters.
 
     Example:
         >>> import code_jax
@@ -25,6 +26,10 @@ class UserError(ValueError):
         Traceback (most recent call last):
         code_jax.errors.UserError: no prior 'none': give a bundled name (eurosat-64, pictures-64), folder, file or hub id org/name
     """
+
+    def __init__(self, message: object) -> None:
+        text = str(message)
+        super().__init__(text if len(text) <= _LONGEST_MESSAGE else f"{text[: _LONGEST_MESSAGE - 3]}...")
 
 
 def brief(value: Any) -> str:

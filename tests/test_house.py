@@ -11,7 +11,7 @@ ROOT = Path(code_jax.__file__).parent.parent
 PACKAGES = ("code_jax", "checkpoints_convert")
 FILES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 ROOMS = (  # each imports from those before it, and from no other
-    *("errors", "version", "shapes", "documents", "durable", "cache", "progress", "interruption", "renamed"),
+    *("errors", "version", "shapes", "documents", "durable", "cache", "progress", "interruption", "renamed", "late_answers"),
     *("storage", "cluster"),
     *("diffusion", "models", "checkpoints_convert", "corruptions", "metrics", "pictures", "devices", "priors"),
     *("editing", "training", "runs", "evaluation", "bench", "code_jax", "demo", "cli", "__main__"),

@@ -69,8 +69,7 @@ def run(args: argparse.Namespace) -> int:
     from code_jax.training.write import write_prior
 
     keep_compiled()
-    for logger in ("absl", "asyncio"):  # where orbax writes what it raises as well
-        logging.getLogger(logger).setLevel(logging.CRITICAL)
+    logging.getLogger("absl").setLevel(logging.CRITICAL)  # where orbax writes what it raises as well
     for name, least in (("seconds", 0), ("every", 1), ("keep", 1), ("held_out", 1)):
         value = getattr(args, name)
         if value is not None and not value >= least:

@@ -18,6 +18,7 @@ from orbax.checkpoint import checkpoint_managers
 from code_jax.documents import read_json
 from code_jax.durable import write_durably
 from code_jax.errors import UserError, brief
+from code_jax.late_answers import expect_late_answers
 from code_jax.priors.hash import add_leaves
 from code_jax.training.step import TrainState
 
@@ -122,6 +123,7 @@ def _read(path: Path, like: TrainState) -> TrainState:
     """The state in the folder of a step; raises _Damaged if it is not as it was written."""
     if not path.is_dir() or any(not each.is_file() and not each.is_dir() for each in path.rglob("*")):
         raise _Damaged("it holds what is no regular file")
+    expect_late_answers()
     try:
         expected = read_json(path / "metrics" / "metrics")["sha256"]
         with ocp.StandardCheckpointer() as checkpointer:

@@ -31,6 +31,12 @@ def edit_json(path, **changes):
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
 
 
+def header(tensors):
+    """A file of safetensors that holds no more than what it says of its tensors."""
+    text = json.dumps(tensors).encode()
+    return len(text).to_bytes(8, "little") + text
+
+
 def seal(folder):
     """Gives a changed checkpoint the hash of what it holds now, as a forger would."""
     content = json.loads((folder / "prior.json").read_text())
@@ -113,6 +119,8 @@ def test_the_schedulers_prediction_type_is_honoured(kind, folder, tiny):
         (lambda f: (f / "scheduler" / "scheduler_config.json").unlink(), "scheduler_config.json"),
         (lambda f: (f / "unet" / "config.json").write_text("[" * 100_000), "cannot be read"),
         (lambda f: edit_json(f / "unet" / "config.json", block_out_channels=[10**9]), "1000000000"),
+        (lambda f: edit_json(f / "unet" / "config.json", down_block_types=[["DownBlock2D"]]), "down_block_types"),
+        (lambda f: (f / "unet" / DIFFUSERS[0]).write_bytes(header({"a": {"dtype": "x" * 100_000}})), "not a whole safetensors"),
         (lambda f: edit_json(f / "scheduler" / "scheduler_config.json", prediction_type="flow"), "flow"),
     ],
 )
@@ -120,7 +128,7 @@ def test_a_broken_folder_is_one_clear_line(break_it, named, folder):
     break_it(folder)
     with pytest.raises(code_jax.UserError, match=named) as error:
         code_jax.load_prior(folder)
-    assert "\n" not in str(error.value)
+    assert "\n" not in str(error.value) and len(str(error.value)) <= 1000
 
 
 def test_a_checkpoint_that_does_not_fit_its_description_is_refused(tiny, tmp_path):
