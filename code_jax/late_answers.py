@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-_CLOSED, _UNASKED, _OF_TENSORS = "Event loop is closed", "Future exception was never retrieved", "tensorstore_spec"
+_CLOSED, _UNASKED, _OF_TENSORS = "Event loop is closed", "exception was never retrieved", "tensorstore_spec"
 
 
 def expect_late_answers() -> None:
@@ -33,5 +33,5 @@ class _UnlessLate:
 
 
 def _is_asked_for(record: logging.LogRecord) -> bool:
-    message = record.getMessage()
-    return not (message.startswith(_UNASKED) and _OF_TENSORS in message)
+    raised = record.exc_info[1] if record.exc_info else None
+    return not (_UNASKED in record.getMessage() and _OF_TENSORS in str(raised))

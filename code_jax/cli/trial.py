@@ -10,7 +10,6 @@ from code_jax.cli import restore
 from code_jax.cli.arguments import folder
 from code_jax.cli.parser import Parser
 
-_PRIOR = "pictures-64"  # which knows what the samples are of
 _EPILOG = """examples:
   code-jax try
   code-jax try --out elsewhere
@@ -19,7 +18,7 @@ _LOOK = """
 Look at {out}/report.html in a browser: a slider for each picture; {out}/contact_sheet.png shows all at once.
 Noise and speckle fade, and PSNR rises. Where blur, fog, scratches or a missing block took something away, likely
 detail takes its place: another than the clean picture's, so that PSNR may fall. A mask (--mask) would keep the rest.
-Next: code-jax restore YOUR_PICTURE --out DIR --prior {prior} --fit tile --report
+Next: code-jax restore YOUR_PICTURE --out DIR --report
 """
 
 
@@ -38,8 +37,8 @@ def run(args: argparse.Namespace) -> int:
     parser = Parser(prog="code-jax")
     restore.add_to(parser.add_subparsers(parser_class=Parser))
     samples = str(bundled_samples()[0].parent)
-    words = ["restore", samples, "--out", str(args.out), "--prior", _PRIOR, "--fit", "resize", "--report"]
+    words = ["restore", samples, "--out", str(args.out), "--report"]
     status = restore.run(parser.parse_args(words))
     if status == 0:
-        print(_LOOK.format(out=args.out, prior=_PRIOR), end="")
+        print(_LOOK.format(out=args.out), end="")
     return status

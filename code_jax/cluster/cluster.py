@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import socket
 import sys
@@ -97,8 +96,7 @@ class Cluster:
             Dropped: after a second signal.
             Exception: what a worker raised.
         """
-        given = functools.partial(self._setup, self._options.get("num_cpus")), make, *args
-        run = _Run(self._ray, self._start, given, self.actors, items)
+        run = _Run(self._ray, self._start, (make, *args), self.actors, items)
         try:
             yield from run.results(interruption)
         finally:
@@ -107,7 +105,11 @@ class Cluster:
     def _start(self) -> Any:
         # Ray starts an actor again and again, and calls nothing twice.
         options = self._options | {"max_restarts": -1, "max_task_retries": 0, "max_concurrency": SLOTS + 1}
-        return self._ray.remote(_Actor).options(**options, scheduling_strategy="SPREAD").remote()
+        return (
+            self._ray.remote(_Actor)
+            .options(**options, scheduling_strategy="SPREAD")
+            .remote(self._setup, self._options.get("num_cpus"))
+        )
 
 
 def _reach(address: str) -> None:
@@ -118,13 +120,18 @@ def _reach(address: str) -> None:
 
 
 class _Actor:
-    """Holds a worker, which is made when its size is asked for, so that what goes wrong is raised, not a death."""
+    """Holds a worker, which is made when its size is asked for, so that what goes wrong is raised, not a death.
+
+    What it is made of may be JAX's, which begins as that arrives: the setup comes before.
+    """
+
+    def __init__(self, setup: Callable[[int | None], None], cpus: int | None) -> None:
+        setup(cpus)
 
     def answer(self) -> None:
         """Tells that the process is there."""
 
-    def size(self, setup: Callable[[], None], make: Callable[..., Worker], *args: Any) -> int:
-        setup()
+    def size(self, make: Callable[..., Worker], *args: Any) -> int:
         self._worker = make(*args)
         return self._worker.size
 

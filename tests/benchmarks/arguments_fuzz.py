@@ -98,7 +98,7 @@ def main() -> None:
         work = Path(folder)
         given, seen = commands(work), set[str]()
         save_prior(tiny_prior(), work / "prior")
-        watch = Watch(work)
+        watch = Watch(work, os.path.realpath("/proc/self"))
         stack.enter_context(cache_in(work))
         stack.enter_context(contextlib.chdir(work))
         stack.enter_context(mock.patch("code_jax.priors.load.load_prior", loaded))

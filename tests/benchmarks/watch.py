@@ -31,10 +31,15 @@ class _Hang(BaseException):
 
 
 class Watch:
-    """Counts what inputs end in, and what the process starts and writes outside of a folder, from Python's audit events."""
+    """Counts what inputs end in, and what the process starts and writes outside of a folder, from Python's audit events.
 
-    def __init__(self, folder: Path) -> None:
-        self.ends, self._folder, self._found = Counter[str](), os.path.realpath(folder), Counter[str]()
+    Args:
+        folder: to work in.
+        told: other folders that an input names for what it writes.
+    """
+
+    def __init__(self, folder: Path, *told: str) -> None:
+        self.ends, self._folders, self._found = Counter[str](), (os.path.realpath(folder), "/dev", *told), Counter[str]()
         self._inputs, self._faults = 0, Counter[str](tracebacks=0, hangs=0)
         self._computed = self._waited = self._begun = 0.0
         self._waits = Counter[str]()  # where the process was when an input had taken the limit by the clock
@@ -102,7 +107,7 @@ class Watch:
         inside = event in ("os.remove", "os.rmdir") and values[1] != -1  # of an open folder, as shutil.rmtree does
         if (writes or event in _WRITES) and not inside and values and isinstance(values[0], (str, bytes)):
             path = os.path.realpath(os.fsdecode(values[0]))
-            if not path.startswith((self._folder, "/dev/")) and "__pycache__" not in path:
+            if not path.startswith(self._folders) and "__pycache__" not in path:
                 self._found[f"{event} {path}"] += 1
 
 
