@@ -18,13 +18,14 @@ import numpy as np
 import code_jax
 from code_jax.cli.runtime import keep_compiled, use_cores
 from code_jax.corruptions.registry import NAMES
-from code_jax.evaluation.entry import Entry, entry_of, read_values, said
+from code_jax.evaluation.entry import Entry, entry_of, read_values
 from code_jax.evaluation.measures import FEATURES, Yardstick
 from code_jax.evaluation.pool import read_pool
 from code_jax.evaluation.records import Records
 from code_jax.evaluation.statistics import moments_of, pooled_frechet
 from code_jax.evaluation.workshop import Workshop
 from code_jax.interruption import Interruption
+from code_jax.priors import DEFAULT
 from code_jax.runs.micro_batch import default_micro_batch
 
 HELD_OUT = 1000
@@ -35,8 +36,8 @@ def lines(word: str, prior: code_jax.Prior) -> Iterator[tuple[str, Entry]]:
     """Each point of a row by itself, and what it is."""
     name, *settings = word.split(":")
     entry = entry_of(name, read_values(settings), prior)
-    for point in entry.points:
-        yield f"{word} {said(entry, point, prior)}".strip(), entry.at(point)
+    for number, choice in enumerate(entry.choices):
+        yield f"{name} {entry.said(number, prior)}".strip(), entry.at(choice)
 
 
 def main() -> None:
@@ -44,7 +45,7 @@ def main() -> None:
     parser.add_argument("words", nargs="+", metavar="ROW[:OPTION=V,V]")
     parser.add_argument("--data", required=True, type=Path, help="folder or zip of the pictures that the prior was trained on")
     parser.add_argument("--cache", required=True, type=Path)
-    parser.add_argument("--prior", default="eurosat-64")
+    parser.add_argument("--prior", default=DEFAULT)
     parser.add_argument("--features", choices=FEATURES, default="photo")
     parser.add_argument("--images", type=int, default=4, help="pictures for each corruption")
     parser.add_argument("--severity", type=int, default=5)
