@@ -56,7 +56,7 @@ def add_to(commands: Any) -> None:
 
     add_settings(parser)
     files = parser.details("details of the files")
-    add_fit(parser, files)
+    add_fit(parser)
     add = files.add_argument
     add("--label", type=label, metavar="N|none", help="class of the pictures, of a prior with classes")
     add("--reference", type=at, help="folder of clean sources with the inputs' names")
@@ -145,7 +145,8 @@ def _restore(args: argparse.Namespace, sources: Any, cluster: Any) -> Any:
     if args.dry_run:
         results = f"{len(sources) * args.samples} results" if isinstance(sources, list) else f"what {sources.address} lists"
         evaluations = number_of_moves(prior, config)[1]
-        print(f"{results}: {evaluations} evaluations an image or window, {size} at a time on a device; nothing was made")
+        cost = f"{evaluations} evaluations an image or window, {size} at a time on a device"
+        print(f"{results}: {cost}; nothing was opened or made")
         return None
 
     def restore(job: Job) -> Any:
@@ -155,9 +156,13 @@ def _restore(args: argparse.Namespace, sources: Any, cluster: Any) -> Any:
 
 
 def _print_summary(summary: Any, out: Place) -> None:
+    from code_jax.runs.account import plural
+
     kept = f", done before {summary.kept}" if summary.kept else ""
     print(f"restored {summary.done}{kept}, failed {summary.failed}; results are in {str(out)!r}")
-    print(f"{summary.nfe} evaluations an image, {summary.seconds:.1f} s, {summary.waited:.1%} of it waiting for files")
+    fewest, most = summary.nfe
+    evaluations = plural(most, "evaluation") if fewest == most else f"{fewest} to {most} evaluations"
+    print(f"{evaluations} a result, {summary.seconds:.1f} s, {summary.waited:.1%} of it waiting for files")
     if summary.before:
         before, after = _mean(summary.before), _mean(summary.after)
         print(f"PSNR to the clean source, mean of {len(summary.before)}: {before:.2f} dB before, {after:.2f} dB after")

@@ -16,8 +16,8 @@ _EPILOG = """examples:
 """
 _LOOK = """
 Look at {out}/report.html in a browser: a slider for each picture; {out}/contact_sheet.png shows all at once.
-Noise and speckle fade, and PSNR rises. Where blur, fog, scratches or a missing block took something away, likely
-detail takes its place: another than the clean picture's, so that PSNR may fall. A mask (--mask) would keep the rest.
+Noise and speckle fade, and PSNR rises. Of blur, fog and low contrast little is mended, and scratches and missing
+blocks stay: mark them in a mask (--mask MASK, or code-jax demo), and what is under it is made anew.
 Next: code-jax restore YOUR_PICTURE --out DIR --report
 """
 

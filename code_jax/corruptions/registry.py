@@ -82,6 +82,8 @@ def corrupt(image: Picture, name: str, severity: int = 5, seed: int = 0) -> Pict
     _check(image, severity, seed)
     rng = np.random.default_rng([int(seed), *name.encode()])
     damaged = _REGISTRY[name](np.broadcast_to(image, (*image.shape[:2], 3)) / 255.0, int(severity), rng)
+    if damaged.shape != (*image.shape[:2], 3):
+        raise UserError(f"the corruption {name} makes shape {damaged.shape} of {(*image.shape[:2], 3)}; it must keep it")
     return np.round(damaged[..., : image.shape[2]].clip(0, 1) * 255).astype(np.uint8)
 
 

@@ -133,7 +133,7 @@ LINEAR = ("linear_blur", "linear_downsample", "linear_mask")
 KINDS = ("variance_preserving", "unadjusted", "averaged")
 
 _TABLE = (
-    Option("preset", str, None, "", "local: blur, speckle; global: fog, contrast", PRESETS, shown="NAME"),
+    Option("preset", str, None, "", "local: blur, speckle; global: fog; fill: what a mask covers", PRESETS, shown="NAME"),
     Option("sigma", numbers, *_POSITIVE, "noise level, for images in [-1, 1]; or several, deepest first", shown="X,X"),
     Option("depth", numbers, *_SHARE, "the same as a fraction of the training timesteps", shown="X,X", detail=True),
     Option("relative_step", numbers, *_POSITIVE, "Langevin step h/(1 - alpha_bar), one or one a level", shown="X,X"),

@@ -24,15 +24,20 @@ class Preset(NamedTuple):
 
 
 # The published advice: shallow latents for local damage, deep ones for global damage. The numbers are those of
-# `tests/benchmarks/presets.py`, on pictures held out of a prior's training.
-PRESETS = {"default": Preset(0.72, 0.2, 3, 1.0), "local": Preset(0.52, 0.2, 3, 1.0), "global": Preset(1.24, 0.2, 4, 1.5)}
+# `tests/benchmarks/presets.py`, and of `tests/benchmarks/filling.py` for what a mask covers, on pictures of a prior's training.
+PRESETS = {
+    "default": Preset(0.72, 0.02, 3, 1.0),
+    "local": Preset(0.52, 0.02, 3, 1.0),
+    "global": Preset(1.24, 0.02, 4, 1.5),
+    "fill": Preset(3.4, 0.2, 4, 1.5),
+}
 
 
 def preset(name: str = "default", method: str = "code") -> EditConfig:
     """The settings of a name in `PRESETS`; stated in σ, they fit any prior of images in [−1, 1].
 
     Args:
-        name: "default", "local" (blur, speckle, scratches) or "global" (fog, contrast, colour casts).
+        name: "default", "local" (blur, speckle), "global" (fog, contrast, colour casts) or "fill" (what a mask covers).
         method: whose settings are an `EditConfig`: "code", "ddim" or "sdedit", or one's own.
 
     Returns:

@@ -207,6 +207,7 @@ def _plan(
     first, encoding = _shared([(labels[p], i) for p, i in zip(which.tolist(), image.tolist(), strict=True)])
     route = jax.eval_shape(lambda: route_of(prior, jax.tree.map(lambda value: value[:1], numbers)))
     cost = route.cost(field_of(prior, numbers))
+    _check_way_up(prior, numbers, labels)
     up, rows = method.up(numbers), jax.tree.map(lambda value: value[which], numbers)
     costs = int(cost[:up].sum()), int(cost[up:].sum())
     condition = jax.tree.map(lambda leaf: np.asarray(leaf)[image], condition)
@@ -218,6 +219,18 @@ def _way_up(settings: Any, seed: int) -> Hashable:
     upward = settings.method.upward
     noisy = "input_noise" not in upward or float(settings.input_noise) > 0
     return tuple(np.asarray(getattr(settings, name), float).tobytes() for name in upward), seed if noisy else None
+
+
+def _check_way_up(prior: Denoiser, numbers: Any, labels: Sequence[Hashable]) -> None:
+    """Raises UserError where points that share their way up would not go it alike: the method says something wrong of it."""
+    method, up, route = numbers.method, numbers.method.up(numbers), jax.device_get(route_of(prior, numbers))
+    if not 0 <= up <= len(route.kinds):
+        raise UserError(f"the method {method.name} has a way up of {up} moves, and a route of {len(route.kinds)}")
+    ways = (route.sigma, route.sigma_next, route.eps_coefficient, route.noise_coefficient, route.margin)
+    first, own = _shared(labels)
+    if any(not np.array_equal(way[:, :up], way[first[own], :up], equal_nan=True) for way in ways):
+        said = ", ".join(method.upward) or "nothing"
+        raise UserError(f"the way up of the method {method.name} depends on more than on what it says, {said}")
 
 
 def _shared(labels: Sequence[Hashable]) -> tuple[np.ndarray, np.ndarray]:

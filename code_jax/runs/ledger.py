@@ -27,11 +27,10 @@ class Ledger:
         image_shape: of the prior.
         job: what is done.
         manifest: where failures are noted; who writes a result notes it.
-        nfe: network evaluations an image.
     """
 
-    def __init__(self, out: Place, image_shape: tuple[int, int, int], job: Job, manifest: Manifest, nfe: int) -> None:
-        self.summary = Summary(nfe=nfe)
+    def __init__(self, out: Place, image_shape: tuple[int, int, int], job: Job, manifest: Manifest) -> None:
+        self.summary = Summary()
         self._out, self._shape, self._job, self._manifest = out, image_shape, job, manifest
         self._done: dict[str, dict[int, Line]] = {}  # of what is to be compared
         self._compared: list[Source] = []

@@ -98,7 +98,7 @@ def restore(
         pictures: a path of a picture or a folder of them, a PIL picture, an array [H, W], [H, W, C] or [B, H, W, C] (uint8, or
             floating in [−1, 1]), or a list of these.
         prior: a `Prior`, or what `load_prior` takes.
-        settings: an `EditConfig` or another method's, or the name of a `preset`; None is the default one.
+        settings: an `EditConfig` or another method's, or the name of a `preset`; None is "default", with a mask "fill".
         mask: a path, PIL picture or array [H, W], bright (or True) where the pictures may change; None is everywhere.
         fit: "auto" restores pictures larger than those of a prior of patches (`Prior.patches`) at their own size, coarse to fine,
             and resizes others; "resize", "crop", "tile" and "pyramid" are as on the command line.
@@ -123,7 +123,8 @@ def restore(
         (8, 8)
     """
     chosen = prior if isinstance(prior, Prior) else load_prior(prior)
-    wanted: Any = preset(settings or "default") if settings is None or isinstance(settings, str) else settings
+    named = ("default" if mask is None else "fill") if settings is None else settings
+    wanted: Any = preset(named) if isinstance(named, str) else named
     config = wanted.method.canonical(wanted, chosen)
     choose("fit", fit, FITS)
     check_fit(fit, config.method)

@@ -16,7 +16,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from code_jax.cluster.cluster import Cluster
-from code_jax.editing.edit import number_of_moves
 from code_jax.editing.settings import Settings
 from code_jax.errors import UserError
 from code_jax.interruption import Dropped, Interruption
@@ -76,7 +75,7 @@ def restore_files(
             warnings.filterwarnings("ignore", module="PIL")  # what matters of them is in a picture's own
             if shard.is_whole:
                 clean(out)
-            ledger = Ledger(out, prior.image_shape, job, manifest, number_of_moves(prior, config)[1])
+            ledger = Ledger(out, prior.image_shape, job, manifest)
             if cluster is None:
                 _Run(inputs, prior, config, job, weights, manifest, ledger, interruption, pool).run()
             else:

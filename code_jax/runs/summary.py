@@ -24,7 +24,7 @@ class Summary:
         failed: inputs, or samples of them, that failed, now or in an earlier run.
         seconds: of the whole run.
         waited: share of the time since the first batch began in which the device had nothing to do.
-        nfe: network evaluations an image.
+        nfe: network evaluations of a result: the fewest and the most.
         before, after: PSNR to the clean source, of each result that has one.
         fidelity: PSNR to its input, of each result that differs from it.
         codec: PSNR of what a latent prior's codec alone gives back of the input, of each result.
@@ -38,7 +38,7 @@ class Summary:
     failed: int = 0
     seconds: float = 0.0
     waited: float = 0.0
-    nfe: int = 0
+    nfe: tuple[int, int] = (0, 0)
     before: list[float] = dataclasses.field(default_factory=list)
     after: list[float] = dataclasses.field(default_factory=list)
     fidelity: list[float] = dataclasses.field(default_factory=list)
@@ -50,6 +50,9 @@ class Summary:
     def count(self, line: Line) -> None:
         """Adds what a line of the manifest says, but not to `done` or `kept`."""
         self.failed += line["status"] == "failed"
+        if "nfe" in line:
+            fewest, most = self.nfe
+            self.nfe = min(fewest or line["nfe"], line["nfe"]), max(most, line["nfe"])
         if "psnr" in line:
             self.before.append(line["psnr"][0])
             self.after.append(line["psnr"][1])

@@ -124,12 +124,17 @@ def work_of(picture: Picture, source: Source, image_shape: tuple[int, int, int],
     kind, ending = output_format(job.format, picture.format, source.path.name)
     metadata = picture.metadata if size == picture.pixels.shape[:2] else picture.metadata._replace(dpi=None)
     digest = hashlib.sha256(eight_bits(seen, image_shape[2]).tobytes()).hexdigest()
-    loss = _loss(picture.pixels.shape[:2], fit, image_shape, job)
+    loss = _loss(picture.pixels.shape[:2], pixels.shape[:2], fit, image_shape, job)
     return Work(source, 0, "", digest, seen, fit, shown, size, alpha, kind, ending, metadata, loss)
 
 
-def _loss(size: tuple[int, ...], fit: str, image_shape: tuple[int, int, int], job: Job) -> str | None:
-    """What to say of a picture (H, W) of which more than half of the pixels are thrown away."""
+def _loss(
+    size: tuple[int, ...], within: tuple[int, ...], fit: str, image_shape: tuple[int, int, int], job: Job
+) -> str | None:  # fmt: skip
+    """What to say of a picture (H, W), and within --max-side, of which more than half of the pixels are thrown away."""
+    reduced = within[0] * within[1] / (size[0] * size[1])
+    if reduced < 0.5:
+        return f"of its {size[1]}x{size[0]} pixels {reduced:.1%} are left within --max-side {job.max_side}; give more for more"
     left = image_shape[0] * image_shape[1] / (size[0] * size[1])
     if fit in OWN_SIZE or left >= 0.5:
         return None

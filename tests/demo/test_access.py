@@ -69,7 +69,7 @@ def test_the_page_is_worked_by_keys(ready):
     ready.keys(SPACE)
     ready.set("brush", 3)
     ready.one("#stage").send_keys(LEFT, SPACE)
-    assert "Only what is red will change" in ready.text("mask-state")
+    assert "Only what is masked will change" in ready.text("mask-state")
     ready.keys(ESCAPE)
     assert ready.run("return document.querySelector('[name=tool]:checked').value") == "look"
     ready.run("arguments[0].focus()", ready.one("#restore"))

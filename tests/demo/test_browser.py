@@ -47,7 +47,7 @@ def test_a_photograph_is_restored_at_its_own_size_and_looked_at_in_its_own_pixel
     page.upload(path)
     page.ready()
     told = page.text("cost")
-    assert told.startswith(f"{tiny_folder}, code default, changed: 161×90 pixels, 10 evaluations of ")
+    assert told.startswith(f"{tiny_folder}, code default with other numbers: 161×90 pixels, 10 evaluations of ")
     assert "windows each, about" in told
     np.testing.assert_array_equal(page.picture("#picture"), np.asarray(Image.open(path)))
     page.press()

@@ -100,6 +100,29 @@ def test_it_takes_masks_and_thresholds_as_any_method_does():
     assert np.all(edited[:, mask] != np.asarray(images)[:, mask])
 
 
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"up": lambda config: 99}, "has a way up of 99 moves, and a route of 10"),
+        ({"up": lambda config: 1, "upward": ("input_noise",)}, "depends on more than on what it says, input_noise"),
+    ],
+)
+def test_a_way_up_that_is_said_wrongly_is_no_sweep(wrong, said):
+    methods.register(RESAMPLING._replace(name="wrong", **wrong))
+    prior = gaussian(jnp.zeros((4, 4, 1)), jnp.ones((4, 4, 1)))
+    config = code_jax.preset("default", "resampling").with_program(method="wrong")
+    with pytest.raises(code_jax.UserError, match=said):
+        code_jax.sweep(jax.random.key(0), prior, jnp.zeros((1, 4, 4, 1)), code_jax.SweepGrid(sigma=(0.5, 1.0)), config)
+
+
+def test_a_level_more_than_a_method_has_is_refused():
+    prior = gaussian(jnp.zeros((4, 4, 1)), jnp.ones((4, 4, 1)))
+    for name in ("resampling", "ddim", "sdedit"):
+        config = code_jax.preset("default", name).replace(sigma=(2.0, 0.5))
+        with pytest.raises(code_jax.UserError, match=f"2 noise levels for the method {name}, which has 1"):
+            code_jax.edit(jax.random.key(0), prior, jnp.zeros((1, 4, 4, 1)), config)
+
+
 def test_it_restores_files_and_the_manifest_makes_them_again(picture, folder, tmp_path):
     out = tmp_path / "out"
     argv = ["restore", str(picture), "--out", str(out), "--prior", folder, "--method", "resampling", "--sigma", "0.5"]

@@ -47,7 +47,7 @@ export class Brush {
     context("picture").drawImage(this.#base, 0, 0);
     context("mask").clearRect(0, 0, $("mask").width, $("mask").height);
     strokes.forEach(paint);
-    $("mask-state").textContent = this.masked ? "Only what is red will change." : "";
+    $("mask-state").textContent = this.masked ? "Only what is masked will change." : "";
   }
 
   get painted() {

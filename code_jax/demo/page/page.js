@@ -32,6 +32,7 @@ async function load(item) {
       await brush.show(await imageOf(url));
       URL.revokeObjectURL(url);
       history.begin(snapshot());
+      $("nothing").textContent = "Press Restore. Whatever you see can be zoomed, painted on and compared.";
       $("nothing").hidden = false;
     }
     say("");
@@ -87,6 +88,11 @@ function viewed() {
 function changed() {
   work.forget();
   if (pictures.current && size) history.note(snapshot());
+}
+
+function painted() {
+  settings.fit(brush.masked);
+  settingsChanged();
 }
 
 function settingsChanged() {
@@ -193,7 +199,7 @@ async function begin() {
   work = new Work();
   const stage = new Stage();
   settings = new Settings(told, settingsChanged);
-  brush = new Brush(stage, changed);
+  brush = new Brush(stage, painted);
   results = new Results(stage, (values) => {
     settings.values = values;
     settingsChanged();

@@ -44,9 +44,21 @@ export class Settings {
   // What is chosen, in words.
   get chosen() {
     const [prior, method, preset] = ["prior", "method", "preset"].map((name) => $(name).value);
-    const values = Object.entries(this.method.presets[preset]);
-    const changed = values.some(([name, value]) => String(value) !== ($(name).value || (this.options.controls[name].off ?? "")));
-    return `${prior}, ${[method, preset].filter(Boolean).join(" ")}${changed ? ", changed" : ""}`;
+    return `${prior}, ${[method, preset].filter(Boolean).join(" ")}${this.#changed ? " with other numbers" : ""}`;
+  }
+
+  // The preset that goes with a mask, unless a person has chosen another.
+  fit(masked) {
+    const { presets } = this.method;
+    const [from, to] = masked ? ["default", "fill"] : ["fill", "default"];
+    if (!(to in presets) || $("preset").value !== from || this.#changed) return;
+    $("preset").value = to;
+    this.#takePreset();
+  }
+
+  get #changed() {
+    const values = Object.entries(this.method.presets[$("preset").value]);
+    return values.some(([name, value]) => String(value ?? "") !== ($(name).value || (this.options.controls[name].off ?? "")));
   }
 
   save() {

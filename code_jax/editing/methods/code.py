@@ -18,6 +18,7 @@ from code_jax.editing.moves import anneal, langevin_moves, last_move, ode_moves,
 from code_jax.editing.presets import configured
 from code_jax.editing.route import Route
 from code_jax.editing.settings import EditConfig, canonical, describe, excess, finer
+from code_jax.errors import UserError
 from code_jax.shapes import Images, Level
 
 OPTIONS = (
@@ -71,10 +72,19 @@ def without_range(config: EditConfig, denoiser: Denoiser) -> tuple[str, ...]:
     return (f"eta clips nothing: the range of this prior's latents is not measured ({measure} makes a prior that has it)",)
 
 
-def config_method(name: str, about: str, options: tuple[str, ...], defaults: dict[str, Any], **rest: Any) -> Method:
-    """A method whose settings are an `EditConfig`; `defaults` are values by option."""
+def config_method(
+    name: str, about: str, options: tuple[str, ...], defaults: dict[str, Any], *, levels: float = 1, **rest: Any
+) -> Method:  # fmt: skip
+    """A method whose settings are an `EditConfig`; `defaults` are values by option, and it takes at most so many levels."""
     configure = lambda values: configured(name, values, **defaults)  # noqa: E731
-    return Method(name, about, options, configure, describe, canonical, finer=finer, **rest)
+
+    def checked(config: EditConfig, denoiser: Denoiser) -> EditConfig:
+        found = canonical(config, denoiser)
+        if np.shape(found.sigma)[-1] > levels:
+            raise UserError(f"{np.shape(found.sigma)[-1]} noise levels for the method {name}, which has {levels}; give one")
+        return found
+
+    return Method(name, about, options, configure, describe, checked, finer=finer, **rest)
 
 
 METHOD = config_method(
@@ -82,6 +92,7 @@ METHOD = config_method(
     "encode and clip, climb in likelihood, decode (van Delft et al. 2024)",
     OPTIONS,
     {},
+    levels=math.inf,
     start=noisy_start,
     route=_route,
     up=moves_up,
