@@ -66,10 +66,10 @@ def path(text: str) -> Path:
     return Path(text)
 
 
-def add_fit(parser: Any) -> None:
-    """Adds how a picture meets the prior: ``--fit`` and ``--max-side``."""
+def add_fit(parser: Any, bounds: Any) -> None:
+    """Adds how a picture meets the prior: ``--fit``, and ``--max-side`` to another group."""
     parser.add_argument("--fit", choices=tuple(FITS), default="auto", help="its own size, or the prior's (default: auto)")
-    parser.add_argument("--max-side", type=side, metavar="N", help="reduce larger pictures to N pixels first, which costs less")
+    bounds.add_argument("--max-side", type=side, metavar="N", help="reduce larger pictures to N pixels first")
 
 
 def side(text: str) -> int:

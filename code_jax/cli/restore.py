@@ -31,7 +31,6 @@ from code_jax.storage.address import Place
 _DESCRIPTION = "Makes likely pictures near the inputs, which are damaged, strokes or composites."
 _EPILOG = """examples:
   code-jax restore photo.png --out restored --preset local
-  code-jax restore folder --out restored --sigma 2,0.5 --report
   code-jax restore strokes.png --out edited --mask mask.png --samples 4
   code-jax restore folder --out restored --prior google/ddpm-ema-celebahq-256
 """
@@ -46,7 +45,7 @@ def add_to(commands: Any) -> None:
     add = parser.add_argument
     add("inputs", nargs="+", metavar="INPUT", help="pictures, folders of pictures, or their addresses")
     add("--out", type=folder_or_address, required=True, help="folder, or address, for results and manifest")
-    add("--prior", default=DEFAULT, help=f"name, hub id, file, address (default: {DEFAULT})")
+    add("--prior", default=DEFAULT, help=f"name, hub id, address (default: {DEFAULT})")
     add("--mask", type=at, help="picture, bright where the inputs may change")
     add("--samples", type=count, default=1, help="results a picture; their diversity is reported")
     add("--seed", type=count, default=0, help="default: 0")
@@ -56,7 +55,7 @@ def add_to(commands: Any) -> None:
 
     add_settings(parser)
     files = parser.details("details of the files")
-    add_fit(parser)
+    add_fit(parser, parser)
     add = files.add_argument
     add("--label", type=label, metavar="N|none", help="class of the pictures, of a prior with classes")
     add("--reference", type=at, help="folder of clean sources with the inputs' names")

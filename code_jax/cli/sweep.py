@@ -43,7 +43,7 @@ def add_to(commands: Any) -> None:
     add_settings(parser, "settings of all points", leave_out=tuple(_AXES))
 
     run_of = parser.details("details of the run")
-    add_fit(parser)
+    add_fit(parser, run_of)
     add = run_of.add_argument
     add("--batch-size", type=count, help="pictures on a device at a time (default: 1 to 8)")
     add("--precision", default="float32", metavar="float32|bfloat16", help="inside the network")

@@ -127,13 +127,13 @@ _LARGEST = 1e30  # float32 must hold its square
 _POSITIVE, _NOT_NEGATIVE, _LARGE = _between(0, _LARGEST), _between(0, _LARGEST, "[)"), _between(1, _LARGEST, "[)")
 _SHARE = _between(0, 1, "(]")
 
-PRESETS = ("default", "local", "global")
+PRESETS = ("default", "local", "global", "fill")
 GRIDS = ("time", "geometric", "rho")
 LINEAR = ("linear_blur", "linear_downsample", "linear_mask")
 KINDS = ("variance_preserving", "unadjusted", "averaged")
 
 _TABLE = (
-    Option("preset", str, None, "", "local: blur, speckle; global: fog; fill: what a mask covers", PRESETS, shown="NAME"),
+    Option("preset", str, None, "", "local: blur; global: fog; fill: under a mask", PRESETS, shown="NAME"),
     Option("sigma", numbers, *_POSITIVE, "noise level, for images in [-1, 1]; or several, deepest first", shown="X,X"),
     Option("depth", numbers, *_SHARE, "the same as a fraction of the training timesteps", shown="X,X", detail=True),
     Option("relative_step", numbers, *_POSITIVE, "Langevin step h/(1 - alpha_bar), one or one a level", shown="X,X"),

@@ -22,7 +22,7 @@ from code_jax.editing.words import said
 from code_jax.errors import UserError, brief
 
 SCHEMA = 2  # of what is written of settings
-DEFAULT_SIGMA, DEFAULT_STEP = 0.72, 0.2
+DEFAULT_SIGMA, DEFAULT_STEP = 0.72, 0.02
 Number = Any  # a float, or an array where it is swept
 _INSTEAD = {"sigma": "depth", "depth": "sigma", "relative_step": "step_size", "step_size": "relative_step"}
 

@@ -198,6 +198,7 @@ STEPS, POSITIVE = st.integers(1, 60), st.floats(0.05, 3.0)
 )  # fmt: skip
 def test_what_is_read_back_of_settings_is_the_same(name, sigmas, step, eta, ode, langevin, rate, noise, threshold, solver):
     prior = mixture(jnp.full((4, 4, 1), 0.4), 0.3)
+    sigmas = sigmas if name == "code" else sigmas[:1]  # as many levels as it has
     program = code_jax.EditProgram(name, num_steps=ode, langevin_steps=langevin, solver=solver)
     config = code_jax.EditConfig(None, None, eta, rate, noise, threshold, program, sorted(sigmas, reverse=True), step)
     plain = json.loads(json.dumps(to_plain(config, prior)))

@@ -8,6 +8,7 @@ import pytest
 
 import code_jax
 from code_jax.editing.options import OPTIONS, read_options
+from code_jax.editing.presets import PRESETS
 
 NUMBERS = [option for option in OPTIONS.values() if option.holds is not None and option.name != "dynamic_threshold"]
 
@@ -51,3 +52,7 @@ def test_text_that_is_no_value_is_named_with_its_option():
     }
     with pytest.raises(code_jax.UserError, match=r"^sigma: 'x' is not a number$"):
         read_options({"sigma": "1,x"}, ("sigma",))
+
+
+def test_every_preset_can_be_asked_for():
+    assert OPTIONS["preset"].kinds == tuple(PRESETS)

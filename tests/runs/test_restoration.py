@@ -75,9 +75,11 @@ def test_a_side_is_bounded_and_results_have_their_inputs_sizes_unless_they_need_
     prior, given = prior.replace(patches=(1, 2)), pixels(17, 34)
     small = np.asarray(Image.fromarray(given).resize((20, 10), Image.Resampling.LANCZOS))
     expected = np.asarray(code_jax.restore(small, prior, CONFIG, fit="pyramid").pictures[0])
-    made = code_jax.restore(given, prior, CONFIG, max_side=20, keep_size=False).pictures[0]
+    with pytest.warns(UserWarning, match="of its 34x17 pixels 34.6% are left within --max-side 20"):
+        made = code_jax.restore(given, prior, CONFIG, max_side=20, keep_size=False).pictures[0]
     np.testing.assert_array_equal(np.asarray(made), expected)
-    kept = code_jax.restore(given, prior, CONFIG, max_side=20).pictures[0]
+    with pytest.warns(UserWarning, match="within --max-side 20"):
+        kept = code_jax.restore(given, prior, CONFIG, max_side=20).pictures[0]
     np.testing.assert_array_equal(np.asarray(kept), Image.fromarray(expected).resize((34, 17), Image.Resampling.LANCZOS))
     windows = 1 * 3 + 2 * 4  # of 8x16 and 10x20
     assert f"1 result, {7 * windows} evaluations of the network, about" in capsys.readouterr().err
