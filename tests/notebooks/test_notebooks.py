@@ -11,8 +11,8 @@ from tests.notebooks.address import ROOT, absolute, address, addressed
 from tests.notebooks.execute import FOLDER, clean, execute
 
 NAMES = [
-    "batch_on_tpu", "bring_your_own_prior", "how_code_works", "hyperparameter_sweep", "quickstart", "settings_by_gradient",
-    "when_something_goes_wrong", "which_setting",
+    "batch_on_tpu", "bring_your_own_prior", "how_code_works", "hyperparameter_sweep", "quickstart", "when_something_goes_wrong",
+    "which_setting",
 ]  # fmt: skip
 HUB = {"bring_your_own_prior", "quickstart"}
 WRONG = "when_something_goes_wrong"
