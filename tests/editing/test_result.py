@@ -48,4 +48,4 @@ def test_settings_print_what_is_not_as_by_default_and_read_back(prior):
     assert repr(config) == "EditConfig(eta=None, program=EditProgram(solver='heun', langevin='unadjusted'), sigma=(2.0, 0.5))"
     assert eval(repr(config), {name: getattr(code_jax, name) for name in ("EditConfig", "EditProgram")}) == config
     canonical = config.method.canonical(code_jax.EditConfig(sigma=0.3), prior)
-    assert repr(canonical) == "EditConfig(sigma=[0.3], relative_step=[0.2])"
+    assert repr(canonical) == "EditConfig(sigma=[0.3], relative_step=[0.02])"
