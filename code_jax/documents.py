@@ -48,8 +48,9 @@ def read_document(path: Path) -> Any:
     Raises:
         UserError: names the file and what is wrong with it.
     """
+    text = read_text(path)
     try:
-        content = parse(read_text(path))
+        content = parse(text)
     except (RecursionError, ValueError) as error:
         raise UserError(f"{path} cannot be read: {error}") from error
     level: list[Any] = [[content]]

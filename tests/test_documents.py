@@ -34,3 +34,4 @@ def test_a_document_is_read_or_named(text, named, tmp_path):
     with pytest.raises(UserError, match=named) as caught:
         read_document(tmp_path / "document.json")
     assert str(caught.value).startswith(str(tmp_path / "document.json")) and "\n" not in str(caught.value)
+    assert str(caught.value).count("document.json") == 1

@@ -155,13 +155,11 @@ def _restore(args: argparse.Namespace, sources: Any, cluster: Any) -> Any:
 
 
 def _print_summary(summary: Any, out: Place) -> None:
-    from code_jax.runs.account import plural
+    from code_jax.runs.account import evaluations
 
     kept = f", done before {summary.kept}" if summary.kept else ""
     print(f"restored {summary.done}{kept}, failed {summary.failed}; results are in {str(out)!r}")
-    fewest, most = summary.nfe
-    evaluations = plural(most, "evaluation") if fewest == most else f"{fewest} to {most} evaluations"
-    print(f"{evaluations} a result, {summary.seconds:.1f} s, {summary.waited:.1%} of it waiting for files")
+    print(f"{evaluations(*summary.nfe)} a result, {summary.seconds:.1f} s, {summary.waited:.1%} of it waiting for files")
     if summary.before:
         before, after = _mean(summary.before), _mean(summary.after)
         print(f"PSNR to the clean source, mean of {len(summary.before)}: {before:.2f} dB before, {after:.2f} dB after")

@@ -39,8 +39,13 @@ def settings_of(args: argparse.Namespace, denoiser: Any, ignored: Sequence[str] 
     values = {name: getattr(args, name, None) for name in OPTIONS if name not in ignored}
     values = {name: OPTIONS[name].check(value) for name, value in values.items() if value is not None}
     if getattr(args, "mask", None) is not None and not values and "preset" in method.options:
-        values = {"preset": "fill"}
-        print("preset fill: what the mask covers is made anew (--preset default keeps near to what is there)", file=sys.stderr)
+        from code_jax.editing.presets import usual
+
+        values = {"preset": usual(masked=True)}
+        print(
+            f"preset {values['preset']}: what the mask covers is made anew (--preset default keeps near to what is there)",
+            file=sys.stderr,
+        )
     for name in values:
         if name not in method.options:
             flag = OPTIONS[name].flag

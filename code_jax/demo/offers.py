@@ -15,6 +15,7 @@ from code_jax.demo.order import Offer, Pace
 from code_jax.demo.request import MOST_SAMPLES
 from code_jax.editing import methods
 from code_jax.editing.options import OPTIONS, Option
+from code_jax.editing.presets import usual
 from code_jax.editing.settings import to_plain
 from code_jax.priors.hash import prior_hash
 from code_jax.priors.load import bundled_samples, load_prior
@@ -48,6 +49,7 @@ def options_of(offers: Mapping[str, Offer]) -> dict[str, Any]:
         "controls": {name: _control(option) for name, option in OPTIONS.items() if name not in _LEFT_OUT},
         "samples": [path.name for path in bundled_samples()],
         "most_samples": MOST_SAMPLES,
+        "usual_presets": [usual(masked=masked) for masked in (False, True)],
         "corruptions": list(NAMES),
     }
 

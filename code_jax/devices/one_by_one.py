@@ -55,6 +55,7 @@ def one_by_one(call: Callable[..., Any], shards: int, *batched: Any) -> Any:
 
 def _by_itself(call: Callable[..., Any], args: Any) -> Any:
     """A call that is a computation of its own, in a loop and outside of one: fused with others it would round otherwise."""
+    call = jax.jit(call)  # whose trace is kept: once for the shapes and for the branch
     nothing = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(call, *args))
     always = jax.lax.optimization_barrier(jnp.bool_(True))  # the compiler takes a branch that it knows for no branch
     return jax.lax.cond(always, call, lambda *_: nothing, *args)

@@ -144,9 +144,11 @@ class Calibration:
         """
         if plain.get("schema") != SCHEMA:
             raise UserError(f"schema is {brief(plain.get('schema'))}; this version reads {SCHEMA}: calibrate again")
-        for name, kind in (("prior_hash", str), ("settings", dict), ("pictures", int), ("quantiles", dict)):
+        for name, kind in (("prior_hash", str), ("settings", dict), ("quantiles", dict)):
             if not isinstance(plain.get(name), kind):
                 raise UserError(f"{name} is {brief(plain.get(name))}, which no calibration has")
+        if not is_whole(plain.get("pictures")):
+            raise UserError(f"pictures is {brief(plain.get('pictures'))}, which no calibration has")
         sigmas, steps = plain["settings"].get("sigmas"), plain["settings"].get("num_steps")
         if not isinstance(sigmas, list) or not is_whole(steps):
             raise UserError(f"settings are {brief(plain['settings'])}, which no calibration has")

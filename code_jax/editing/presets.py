@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from code_jax.editing import methods
-from code_jax.editing.settings import EditConfig, EditProgram
+from code_jax.editing.settings import DEFAULT_SIGMA, DEFAULT_STEP, EditConfig, EditProgram
 from code_jax.errors import UserError, choose
 
 _SAME = (("sigma", "depth"), ("relative_step", "step_size"))  # what states the same
@@ -26,11 +26,16 @@ class Preset(NamedTuple):
 # The published advice: shallow latents for local damage, deep ones for global damage. The numbers are those of
 # `tests/benchmarks/presets.py`, and of `tests/benchmarks/filling.py` for what a mask covers, on pictures of a prior's training.
 PRESETS = {
-    "default": Preset(0.72, 0.02, 3, 1.0),
+    "default": Preset(DEFAULT_SIGMA, DEFAULT_STEP, 3, 1.0),
     "local": Preset(0.52, 0.02, 3, 1.0),
     "global": Preset(1.24, 0.02, 4, 1.5),
     "fill": Preset(3.4, 0.2, 4, 1.5),
 }
+
+
+def usual(*, masked: bool) -> str:
+    """The preset of those who say nothing, with a mask and without."""
+    return "fill" if masked else "default"
 
 
 def preset(name: str = "default", method: str = "code") -> EditConfig:

@@ -28,9 +28,11 @@ from code_jax.editing.conditions import check_condition
 from code_jax.editing.edit import advance, begin, field_of, route_of
 from code_jax.editing.images import check_images, check_range
 from code_jax.editing.keys import image_keys
+from code_jax.editing.methods import Method
 from code_jax.editing.points import MAX_RESULTS, SweepGrid, SweepPoint, at_points
 from code_jax.editing.presets import preset
 from code_jax.editing.result import EditInfo, finish
+from code_jax.editing.route import Route
 from code_jax.editing.settings import Settings
 from code_jax.editing.words import in_words
 from code_jax.errors import UserError
@@ -205,10 +207,9 @@ def _plan(
     numbers, method = jax.device_get(numbers), numbers.method
     labels = [_way_up(jax.tree.map(operator.itemgetter(p), numbers), point.seed) for p, point in enumerate(points)]
     first, encoding = _shared([(labels[p], i) for p, i in zip(which.tolist(), image.tolist(), strict=True)])
-    route = jax.eval_shape(lambda: route_of(prior, jax.tree.map(lambda value: value[:1], numbers)))
-    cost = route.cost(field_of(prior, numbers))
-    _check_way_up(prior, numbers, labels)
-    up, rows = method.up(numbers), jax.tree.map(lambda value: value[which], numbers)
+    route, up = jax.device_get(route_of(prior, numbers)), method.up(numbers)
+    _check_way_up(method, route, up, labels)
+    cost, rows = route.cost(field_of(prior, numbers)), jax.tree.map(lambda value: value[which], numbers)
     costs = int(cost[:up].sum()), int(cost[up:].sum())
     condition = jax.tree.map(lambda leaf: np.asarray(leaf)[image], condition)
     return _Plan(keys[seeds, image], np.asarray(images)[image], rows, condition, first, encoding, (up, len(cost)), *costs)
@@ -221,9 +222,8 @@ def _way_up(settings: Any, seed: int) -> Hashable:
     return tuple(np.asarray(getattr(settings, name), float).tobytes() for name in upward), seed if noisy else None
 
 
-def _check_way_up(prior: Denoiser, numbers: Any, labels: Sequence[Hashable]) -> None:
+def _check_way_up(method: Method, route: Route, up: int, labels: Sequence[Hashable]) -> None:
     """Raises UserError where points that share their way up would not go it alike: the method says something wrong of it."""
-    method, up, route = numbers.method, numbers.method.up(numbers), jax.device_get(route_of(prior, numbers))
     if not 0 <= up <= len(route.kinds):
         raise UserError(f"the method {method.name} has a way up of {up} moves, and a route of {len(route.kinds)}")
     ways = (route.sigma, route.sigma_next, route.eps_coefficient, route.noise_coefficient, route.margin)

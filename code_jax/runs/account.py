@@ -67,6 +67,16 @@ def plural(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
+def evaluations(fewest: int, most: int) -> str:
+    """What a result costs, where some cost more than others.
+
+    Example:
+        >>> evaluations(24, 24), evaluations(24, 48)
+        ('24 evaluations', '24 to 48 evaluations')
+    """
+    return plural(most, "evaluation") if fewest == most else f"{fewest} to {most} evaluations"
+
+
 def _counts(lines: list[Line]) -> Iterator[tuple[str, str]]:
     done = [line for line in lines if line.get("status") == "done"]
     failed = [line for line in lines if line.get("status") == "failed"]
@@ -99,7 +109,7 @@ def _restored(lines: list[Line]) -> Iterator[tuple[str, str]]:
     costs = {line["nfe"] for line in lines if "nfe" in line}
     if costs:
         seconds = sum(float(line.get("seconds") or 0) for line in lines)
-        yield "cost", f"{plural(max(costs), 'evaluation')} of the network a result, {seconds:.1f} s in all"
+        yield "cost", f"{evaluations(min(costs), max(costs))} of the network a result, {seconds:.1f} s in all"
 
 
 def _mean(values: list[Any]) -> float:

@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from code_jax.documents import is_whole
-from code_jax.editing.presets import preset
+from code_jax.editing.presets import preset, usual
 from code_jax.editing.settings import Settings, to_plain
 from code_jax.errors import UserError, choose
 from code_jax.pictures.arrays import picture_of, quantized
@@ -123,7 +123,7 @@ def restore(
         (8, 8)
     """
     chosen = prior if isinstance(prior, Prior) else load_prior(prior)
-    named = ("default" if mask is None else "fill") if settings is None else settings
+    named = usual(masked=mask is not None) if settings is None else settings
     wanted: Any = preset(named) if isinstance(named, str) else named
     config = wanted.method.canonical(wanted, chosen)
     choose("fit", fit, FITS)

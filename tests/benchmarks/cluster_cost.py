@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 from scipy import stats
 
+from code_jax.priors import DEFAULT
 from tests.runs.corpus import encoded, scene
 
 _ENGINES = {"local": (), "ray": ("--engine", "ray")}
@@ -27,7 +28,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pictures", type=int, default=120)
     parser.add_argument("--turns", type=int, default=5)
-    parser.add_argument("--prior", default="pictures-64")
+    parser.add_argument("--prior", default=DEFAULT)
     args = parser.parse_args()
     rates: dict[str, list[float]] = {name: [] for name in _ENGINES}
     with tempfile.TemporaryDirectory() as work:

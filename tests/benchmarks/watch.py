@@ -39,7 +39,8 @@ class Watch:
     """
 
     def __init__(self, folder: Path, *told: str) -> None:
-        self.ends, self._folders, self._found = Counter[str](), (os.path.realpath(folder), "/dev", *told), Counter[str]()
+        self.ends, self._found = Counter[str](), Counter[str]()
+        self._folders = tuple(f"{each}/" for each in (os.path.realpath(folder), "/dev", *told))
         self._inputs, self._faults = 0, Counter[str](tracebacks=0, hangs=0)
         self._computed = self._waited = self._begun = 0.0
         self._waits = Counter[str]()  # where the process was when an input had taken the limit by the clock
@@ -107,7 +108,7 @@ class Watch:
         inside = event in ("os.remove", "os.rmdir") and values[1] != -1  # of an open folder, as shutil.rmtree does
         if (writes or event in _WRITES) and not inside and values and isinstance(values[0], (str, bytes)):
             path = os.path.realpath(os.fsdecode(values[0]))
-            if not path.startswith(self._folders) and "__pycache__" not in path:
+            if not f"{path}/".startswith(self._folders) and "__pycache__" not in path:
                 self._found[f"{event} {path}"] += 1
 
 

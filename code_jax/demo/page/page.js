@@ -91,7 +91,7 @@ function changed() {
 }
 
 function painted() {
-  settings.fit(brush.masked);
+  settings.suit(brush.masked);
   settingsChanged();
 }
 

@@ -48,10 +48,9 @@ export class Settings {
   }
 
   // The preset that goes with a mask, unless a person has chosen another.
-  fit(masked) {
-    const { presets } = this.method;
-    const [from, to] = masked ? ["default", "fill"] : ["fill", "default"];
-    if (!(to in presets) || $("preset").value !== from || this.#changed) return;
+  suit(masked) {
+    const [to, from] = [masked, !masked].map((each) => this.options.usual_presets[Number(each)]);
+    if (!(to in this.method.presets) || $("preset").value !== from || this.#changed) return;
     $("preset").value = to;
     this.#takePreset();
   }
