@@ -12,7 +12,6 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding
 
-from code_jax.devices.compiler import jit
 from code_jax.devices.mesh import local_devices, sharding
 from code_jax.devices.one_by_one import apart
 from code_jax.diffusion.denoiser import Denoiser
@@ -74,7 +73,7 @@ def network_task(denoiser: Denoiser, image_shape: tuple[int, int, int], batch: i
     """`calls` evaluations of a denoiser, one after the other in one program as an edit makes them."""
     denoiser, shared = spread(denoiser, batch)
 
-    @jit
+    @jax.jit
     def evaluate(denoiser: Denoiser, x: jax.Array) -> jax.Array:
         return jax.lax.fori_loop(0, calls, lambda _, z: 0.5 * (z + denoiser.eps_at(z, jnp.ones((), z.dtype))), x)
 

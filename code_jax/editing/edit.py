@@ -12,7 +12,6 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import ScalarLike
 
-from code_jax.devices.compiler import jit
 from code_jax.devices.flags import own_flags
 from code_jax.devices.one_by_one import apart
 from code_jax.diffusion.codec import decoded, encoded
@@ -173,7 +172,7 @@ def route_of(denoiser: Denoiser, settings: Settings) -> Route:
     return route
 
 
-@jit
+@jax.jit
 def begin(keys: KeyPerImage, denoiser: Denoiser, images: Images, settings: Settings, region: Composite | None = None) -> State:
     """The images, or their latents, with their first noise, before any move. The settings are `per_image`."""
     clean, dtype = encoded(denoiser, images), images.dtype
@@ -190,7 +189,7 @@ def begin(keys: KeyPerImage, denoiser: Denoiser, images: Images, settings: Setti
     return state.replace(codec_error=jnp.mean((decoded(denoiser, clean) - images) ** 2, axis=(1, 2, 3)))
 
 
-@functools.partial(jit, donate_argnames="state")
+@functools.partial(jax.jit, donate_argnames="state")
 def advance(
     keys: KeyPerImage, denoiser: Denoiser, state: State, settings: Settings, region: Composite | None,
     first: ScalarLike, last: ScalarLike, condition: Condition = None,
@@ -247,7 +246,7 @@ def _one_route(settings: Settings, denoiser: Denoiser) -> Route:
     return settings.method.route(settings.method.canonical(settings, denoiser), denoiser)
 
 
-@jit
+@jax.jit
 def _edit(
     keys: KeyPerImage, denoiser: Denoiser, images: Images, settings: Settings, region: Composite | None, condition: Condition
 ) -> State:

@@ -10,7 +10,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from code_jax.devices.compiler import jit
 from code_jax.devices.flags import own_flags
 from code_jax.devices.one_by_one import apart
 from code_jax.diffusion.codec import decoded, encoded, latent_shape
@@ -150,14 +149,14 @@ def _settings(
     return canonical(EditConfig(eta=eta, dynamic_threshold=threshold, program=program, **levels), prior)
 
 
-@jit
+@jax.jit
 def _encode(prior: Denoiser, x0: Images, config: EditConfig, condition: Condition) -> Latents:
     z = encoded(prior, x0)
     (state,) = _followed(prior, config, condition, way_up(config, prior), z, prior.sigma_range[0])
     return state.z * jax.lax.rsqrt(1 + state.sigma**2)
 
 
-@functools.partial(jit, static_argnums=4)
+@functools.partial(jax.jit, static_argnums=4)
 def _decode(prior: Denoiser, x_t: Latents, config: EditConfig, condition: Condition, final: bool) -> Images:
     sigma, solver = config.sigma[0], config.program.solver
     route = start_move(sigma, solver) + _way_down(config, prior)
@@ -166,7 +165,7 @@ def _decode(prior: Denoiser, x_t: Latents, config: EditConfig, condition: Condit
     return decoded(prior, state.z)
 
 
-@jit
+@jax.jit
 def _round_trip(prior: Denoiser, x0: Images, config: EditConfig, condition: Condition) -> tuple[Latents, Images]:
     up, z = way_up(config, prior), encoded(prior, x0)
     there, back = _followed(prior, config, condition, up + _way_down(config, prior), z, prior.sigma_range[0], len(up.kinds))

@@ -25,7 +25,6 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from code_jax.devices.compiler import jit
 from code_jax.devices.flags import own_flags
 from code_jax.devices.one_by_one import apart
 from code_jax.diffusion.denoiser import Condition, Denoiser
@@ -112,7 +111,7 @@ def log_likelihood(
     return _log_likelihood(keys, prior, images, condition, input_noise, num_steps, solver, grid, probes)
 
 
-@functools.partial(jit, static_argnames=("num_steps", "solver", "grid", "probes"))
+@functools.partial(jax.jit, static_argnames=("num_steps", "solver", "grid", "probes"))
 def _log_likelihood(
     keys: KeyPerImage, denoiser: Denoiser, images: Images, condition: Condition, input_noise: Number,
     num_steps: int, solver: str, grid: str, probes: int | None,

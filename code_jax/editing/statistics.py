@@ -20,7 +20,6 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from code_jax.devices.compiler import jit
 from code_jax.devices.flags import own_flags
 from code_jax.devices.one_by_one import apart
 from code_jax.diffusion.denoiser import Condition, Denoiser
@@ -117,7 +116,7 @@ def picture_statistics(
     return _statistics(keys, apart(prior, images), images, condition, sigmas, num_steps, maps)
 
 
-@functools.partial(jit, static_argnames=("num_steps", "maps"))
+@functools.partial(jax.jit, static_argnames=("num_steps", "maps"))
 def _statistics(
     keys: KeyPerImage,
     denoiser: Denoiser,

@@ -17,7 +17,6 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from code_jax.devices.compiler import jit
 from code_jax.diffusion.levels import timesteps_of
 from code_jax.durable import check_utf8
 from code_jax.errors import UserError
@@ -107,7 +106,7 @@ def train(folder: Path, data: Dataset, network: UNet2DConfig, recipe: Recipe, ru
     params = jax.jit(model.init)(init_key, jnp.zeros(shape), jnp.zeros(1))["params"] if init is None else init.params
     state = jax.device_put(init_state(recipe, params), everywhere)
     prior = Prior.from_network(model, params, schedule, recipe.prediction_type).with_precision(run.precision)
-    step_fn = jit(functools.partial(train_step, prior.function, recipe), donate_argnums=1)
+    step_fn = jax.jit(functools.partial(train_step, prior.function, recipe), donate_argnums=1)
     validate = Validation(prior, next(data.batches(run.seed, VALIDATED, held=True)), fixed_key)
     set_damaged_aside(folder, state)
 

@@ -9,7 +9,6 @@ import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 
-from code_jax.devices.compiler import jit
 from code_jax.editing.inversion import decode
 from code_jax.pictures.arrays import picture_of, to_uint8
 from code_jax.priors.prior import Prior
@@ -46,7 +45,7 @@ def _losses(prior: Prior, pictures: np.ndarray, noise: np.ndarray | jax.Array) -
     return np.stack([_loss(prior, x0, jnp.asarray(noise), jnp.float32(sigma)) for sigma in levels(prior)], axis=1)
 
 
-@jit
+@jax.jit
 def _loss(prior: Prior, x0: jax.Array, noise: jax.Array, sigma: jax.Array) -> jax.Array:
     error = prior.eps_at(x0 + sigma * noise, sigma) - noise
     return (1 + sigma**2) * jnp.mean(error**2, axis=(1, 2, 3))
