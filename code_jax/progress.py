@@ -122,7 +122,7 @@ class Progress:
             print(json.dumps(facts | {"seconds_left": round(left, 1)}), file=sys.stderr, flush=True)
             return
         share = f"{100 * min(self._done / self._total, 1):3.0f} %"
-        speed = [] if rate is None else [f"{rate:.3g} {self._noun}/s"]
+        speed = [f"{rate:.3g} {self._noun}/s"] if rate is not None and things else []  # "0/40" and a rate would contradict
         line = ", ".join([share, f"{things}/{self._things} {self._noun}", *speed, f"{clock(left)} left"])
         if self._form == "plain":
             print(line, file=sys.stderr, flush=True)

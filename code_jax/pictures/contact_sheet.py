@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -18,6 +19,7 @@ from code_jax.storage.address import Place
 _LEAST, _MOST, _CROP = 160, 320, 192  # pixels of a side: enlarged up to, shrunk down to, and cut out of what is shrunk
 _GAP, _CAPTION = 8, 18
 _ROWS, _PIXELS = 60, 2**24  # of a page at most
+_FAR = 1600  # pixels that a page is high before its rows go side by side, and wide when no more of them do
 _NAME = re.compile(r"contact_sheet(_[0-9]+)?", re.IGNORECASE)
 
 Cells = Sequence[np.ndarray | None]
@@ -41,7 +43,7 @@ def write_sheets(sheets: Iterable[Image.Image], out: Place) -> None:
 
 
 def contact_sheets(columns: Sequence[str], lines: Iterable[Line], foot: str = "") -> Iterator[Image.Image]:
-    """Pages of rows under the columns' names, at most 60 each; one page's pictures are held at a time.
+    """Pages of rows under the columns' names, at most 60 each, narrow ones in bands; one page's pictures are held at a time.
 
     Small pictures are enlarged by whole factors. Of large ones there is, below the shrunk picture, the place at its own size
     that changed most from the first column to any other; the first column shows where it is.
@@ -125,45 +127,70 @@ def most_changed(cells: Cells, side: int) -> tuple[int, int]:
 
 
 def _size(columns: Sequence[str], rows: Sequence[_Row]) -> tuple[int, int]:
-    """Width and height of a page without its foot."""
+    """Width and height of a band of rows, under the columns' names."""
     cell = max(width for row in rows for (width, _), _ in row.strips) + _GAP
     return cell * len(columns) + _GAP, 2 * _GAP + _CAPTION + sum(row.height for row in rows)
 
 
-def _drawn(columns: Sequence[str], rows: Sequence[_Row], foot: str) -> Image.Image:
-    font: Any = ImageFont.load_default(12)
-    full, height = _size(columns, rows)
-    cell = (full - _GAP) // len(columns)
-    said = _wrapped(foot, full - 2 * _GAP, font)
-    sheet = Image.new("RGB", (full, height + len(said) * _CAPTION), "white")
-    draw = ImageDraw.Draw(sheet)
-
-    def write(x: int, y: int, text: str, colour: str, room: int) -> None:
-        text = printable(text)
-        while text and font.getlength(text) > room:
-            text = text[:-2] + "…"
-        draw.text((x, y), text, colour, font)
-
-    for i, name in enumerate(columns):
-        write(_GAP + i * cell, _GAP, name, "black", cell - _GAP)
-    top = _GAP + _CAPTION
+def _bands(columns: Sequence[str], rows: Sequence[_Row]) -> list[list[_Row]]:
+    """The rows of a page in bands of about one height, side by side."""
+    width, height = _size(columns, rows)
+    count = min(math.ceil(height / _FAR), max(_FAR // width, 1))
+    bands: list[list[_Row]] = [[] for _ in range(count)]
+    before, whole = 0, sum(row.height for row in rows)
     for row in rows:
-        write(_GAP, top, row.label, "gray", full - 2 * _GAP)
-        below = top + _CAPTION
-        for k, ((_, height), pictures) in enumerate(row.strips):
-            for i, picture in enumerate(pictures):
-                if picture is not None:
-                    sheet.paste(picture, (_GAP + i * cell, below))
-                if k == 0:
-                    write(_GAP + i * cell, below + height + 1, row.captions[i], "black", cell - _GAP)
-            below += height + (_CAPTION if k == 0 else 0)
-        top += row.height
+        bands[before * count // whole].append(row)
+        before += row.height
+    return [band for band in bands if band]
+
+
+def _drawn(columns: Sequence[str], rows: Sequence[_Row], foot: str) -> Image.Image:
+    width, bands = _size(columns, rows)[0], _bands(columns, rows)
+    full, height = width * len(bands), max(_size(columns, band)[1] for band in bands)
+    said = _wrapped(foot, full - 2 * _GAP)
+    sheet = Image.new("RGB", (full, height + len(said) * _CAPTION), "white")
+    for number, band in enumerate(bands):
+        _draw(sheet, columns, band, number * width, width)
     for k, text in enumerate(said):
-        write(_GAP, top + k * _CAPTION, text, "gray", full - 2 * _GAP)
+        _write(sheet, _GAP, height - _GAP + k * _CAPTION, text, "gray", full - 2 * _GAP)
     return sheet
 
 
-def _wrapped(text: str, room: int, font: Any) -> list[str]:
+def _draw(sheet: Image.Image, columns: Sequence[str], rows: Sequence[_Row], left: int, width: int) -> None:
+    """Draws a band of rows from a place on."""
+    edges, room = [left + _GAP + i * ((width - _GAP) // len(columns)) for i in range(len(columns))], width - 2 * _GAP
+    captioned = (width - _GAP) // len(columns) - _GAP
+    for edge, name in zip(edges, columns, strict=True):
+        _write(sheet, edge, _GAP, name, "black", captioned)
+    top = _GAP + _CAPTION
+    for row in rows:
+        _write(sheet, left + _GAP, top, row.label, "gray", room)
+        below = top + _CAPTION
+        for k, ((_, height), pictures) in enumerate(row.strips):
+            for i, (edge, picture) in enumerate(zip(edges, pictures, strict=True)):
+                if picture is not None:
+                    sheet.paste(picture, (edge, below))
+                if k == 0:
+                    _write(sheet, edge, below + height + 1, row.captions[i], "black", captioned)
+            below += height + (_CAPTION if k == 0 else 0)
+        top += row.height
+
+
+@functools.cache
+def _font() -> Any:
+    return ImageFont.load_default(12)
+
+
+def _write(sheet: Image.Image, x: int, y: int, text: str, colour: str, room: int) -> None:
+    """A line of text, cut where there is no room for more."""
+    text, font = printable(text), _font()
+    while text and font.getlength(text) > room:
+        text = text[:-2] + "…"
+    ImageDraw.Draw(sheet).text((x, y), text, colour, font)
+
+
+def _wrapped(text: str, room: int) -> list[str]:
+    font = _font()
     lines: list[str] = []
     for word in text.split():
         if lines and font.getlength(f"{lines[-1]} {word}") <= room:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -44,11 +44,13 @@ class Compared(NamedTuple):
 
 
 def write_comparison(
-    sources: Iterable[Source], done: Mapping[str, Samples], out: Place, image_shape: tuple[int, int, int], job: Job
-) -> None:
+    sources: Iterable[Source], done: Mapping[str, Samples], failed: Sequence[tuple[str, str]], out: Place,
+    image_shape: tuple[int, int, int], job: Job,
+) -> None:  # fmt: skip
     """Writes the contact sheets, and the page where the job asks for a report.
 
     done: lines of the results that there are, by name (relative, without ending) and sample.
+    failed: names of the pictures that have no result, and why.
     """
     samples = min(job.samples, _SAMPLES)
     columns = ["input", *(["result"] if job.samples == 1 else result_names("sample", samples)), "clean source"]
@@ -70,7 +72,7 @@ def write_comparison(
             for k, (result, caption) in enumerate(each.results, 1)
             if result is not None
         )
-        write_page(slides, out / "report.html", said)
+        write_page(slides, out / "report.html", said, failed)
 
 
 def settings_of(job: Job) -> str:

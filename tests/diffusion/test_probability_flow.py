@@ -46,6 +46,21 @@ def test_solvers_converge_with_their_order_to_the_exact_flow(solver, order):
     np.testing.assert_allclose(measured[-1], order, atol=0.3)
 
 
+@pytest.mark.parametrize("solver", solvers.names())
+def test_solvers_evaluate_the_field_as_often_as_they_say(solver):
+    asked, (z, low, high) = [], (jnp.ones((1, 2, 2, 1)), jnp.float32(0.5), jnp.float32(0.7))
+
+    def field(z, sigma):
+        jax.debug.callback(asked.append, sigma)  # at every turn of a loop
+        return z * sigma
+
+    found = solvers.find_solver(solver)
+    z, memory = found.step(field, low, high, z, found.settle(found.init(z), z, z * low))
+    found.step(field, high, jnp.float32(0.9), z, memory)  # where a solver of several steps has a past
+    jax.effects_barrier()
+    assert len(asked) == 2 * found.evaluations
+
+
 def test_the_gaussian_flow_is_the_closed_form():
     mean, deviation = jnp.full((2, 2, 1), 0.2), jnp.linspace(0.3, 1.0, 4).reshape(2, 2, 1)
     prior = gaussian(mean, deviation)

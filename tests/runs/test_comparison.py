@@ -105,3 +105,12 @@ def test_names_are_escaped_on_the_page(tmp_path, restore):
     assert restore(tmp_path / "<script>&.png", "--out", tmp_path / "out", "--report") == 0
     text = (tmp_path / "out" / "report.html").read_text()
     assert "<script" not in text and "&lt;script&gt;&amp;.png" in text
+
+
+def test_what_failed_is_named_on_the_page_with_its_reason(folder, tmp_path, restore):
+    (folder / "d<.png").write_bytes(b"no picture")
+    for _ in range(2):  # also when it failed in an earlier run
+        assert restore(folder, "--out", tmp_path / "out", "--report") == 1
+        (named,) = re.findall("<li>(.*)</li>", (tmp_path / "out" / "report.html").read_text())
+        assert named.startswith("d&lt;.png: ") and "picture" in named
+        assert (tmp_path / "out" / "report.html").read_text().count("<figure") == 6
