@@ -17,7 +17,7 @@ import numpy as np
 
 from code_jax.demo.order import Offer, Order, command_line, python_of
 from code_jax.demo.request import read_order
-from code_jax.demo.way import Moment, cost_of, levels_of, moments, result_of
+from code_jax.demo.way import Moment, cost_of, levels_of, moments, programs_to_prepare, result_of
 from code_jax.errors import UserError
 from code_jax.metrics import diversity
 from code_jax.pictures.arrays import from_uint8, picture_of
@@ -39,7 +39,10 @@ def picture_events(order: Order) -> Iterator[Event | None]:
 
 
 def cost_events(order: Order) -> Iterator[Event | None]:
-    """``cost``: network evaluations, windows of each, levels, seconds (None before any are measured), and warnings."""
+    """``cost``: network evaluations, windows of each, levels, seconds (None before any are measured), and warnings.
+
+    Programs that are not compiled yet are in the seconds.
+    """
     each, windows = cost_of(order)
     evaluations, levels = each * order.job.samples, len(levels_of(order))
     facts = {"event": "cost", "evaluations": evaluations, "windows": windows, "levels": levels, "size": order.size}
@@ -48,8 +51,9 @@ def cost_events(order: Order) -> Iterator[Event | None]:
         yield facts | {"seconds": None}
         for _ in itertools.islice(moments(_blank(order)), 4):  # one to compile, and some to measure
             yield None
-    pace = order.offer.pace.seconds
-    yield facts | {"seconds": None if pace is None else evaluations * windows * pace}
+    pace = order.offer.pace
+    preparing = programs_to_prepare(order) * pace.preparing
+    yield facts | {"seconds": None if pace.seconds is None else evaluations * windows * pace.seconds + preparing}
 
 
 def restore_events(order: Order) -> Iterator[Event | None]:

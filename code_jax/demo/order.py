@@ -28,9 +28,15 @@ class Offer(NamedTuple):
 
 
 class Pace:
-    """Seconds that a network took for one input, as last measured; None before."""
+    """How long things took here, as last measured.
+
+    Attributes:
+        seconds: of the network for one input; None before any.
+        preparing: of a program, until its first results; 0 before any.
+    """
 
     seconds: float | None = None
+    preparing: float = 0.0
 
     def note(self, evaluations: float, seconds: float) -> None:
         """Takes a measurement."""

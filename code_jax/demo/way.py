@@ -22,7 +22,7 @@ from code_jax.editing.route import State
 from code_jax.editing.settings import Settings
 from code_jax.pictures.arrays import from_uint8, to_uint8
 from code_jax.pictures.fits import OWN_SIZE
-from code_jax.runs.canvas import Placed, place, pyramid_of, sizes_of, taken, windows_of
+from code_jax.runs.canvas import Placed, canvas_side, place, pyramid_of, sizes_of, taken, windows_of
 
 _FRAMES = 4  # latents shown of each stage
 _TURN = 0.3  # seconds that a segment is meant to take
@@ -73,7 +73,8 @@ def moments(order: Order, *, look: bool = False) -> Iterator[Moment]:
         denoiser, region = placed.denoiser, region_of(settings, placed.mask, placed.images)
         sigmas, stages, evaluations = itinerary(prior, settings)
         windows, looks = windows_of(size, prior.image_shape), set(frames(stages).tolist()) if look else set()
-        for made, state in _turns(order, keys, placed, settings, evaluations * windows, looks):
+        program = _program(order, level, size)
+        for made, state in _turns(order, keys, placed, settings, program, evaluations * windows, looks):
             stage = stages[max(made - 1, 0)] if made in looks else None
             spent = done + int(evaluations[made]) * windows
             yield Moment(state, denoiser, region, level, size, float(sigmas[made]), stage, spent, before)
@@ -108,6 +109,11 @@ def cost_of(order: Order) -> tuple[int, int]:
     return number_of_moves(order.offer.prior, order.config)[1], sum(windows_of(size, shape) for size in levels_of(order))
 
 
+def programs_to_prepare(order: Order) -> int:
+    """How many programs an order needs that are not there yet."""
+    return len({_program(order, level, size) for level, size in enumerate(levels_of(order))} - _programs)
+
+
 def itinerary(denoiser: Denoiser, config: Settings) -> tuple[np.ndarray, list[str], np.ndarray]:
     """Of a route of K moves: σ before each and after the last [K + 1], each move's stage, and evaluations so far [K + 1].
 
@@ -130,15 +136,14 @@ def frames(stages: Sequence[str]) -> np.ndarray:
 
 
 def _turns(
-    order: Order, keys: jax.Array, placed: Placed, settings: Settings, work: np.ndarray, looks: set[int]
+    order: Order, keys: jax.Array, placed: Placed, settings: Settings, program: Any, work: np.ndarray, looks: set[int]
 ) -> Iterator[tuple[int, State]]:
     """(moves made, state) of an edit at the start, at each of the `looks`, at the end, and at the end of every turn.
 
     work: evaluations of the network by the moves made, [K + 1].
     """
-    offer, label = order.offer, order.job.label
-    parts = jax.tree.structure((placed.denoiser, settings, label))
-    _bound_programs((offer.name, parts, placed.images.shape, placed.mask is None))
+    pace, label, new = order.offer.pace, order.job.label, program not in _programs
+    _bound_programs(program)
     stops = sorted({0, len(work) - 1, *looks})
     made, size = 0, 1
 
@@ -150,17 +155,28 @@ def _turns(
                 made = min(made + size, stop)
                 yield made
 
-    before, began = 0, time.monotonic()
+    before, began, preparing = 0, time.monotonic(), 0.0
     edit = segments(keys, placed.denoiser, placed.images, settings, bounds(), placed.mask, label)
     for state in edit:
         jax.block_until_ready(state)
         took = time.monotonic() - began
-        if before:  # the first segment is compiled
-            offer.pace.note(float(work[made] - work[before]), took)
+        if before:  # what is before is compiled
+            pace.note(float(work[made] - work[before]), took)
             size = max(size * 2 if took < _TURN / 2 else size // 2 if took > _TURN else size, 1)
+        elif new:
+            preparing += took
+            pace.preparing = preparing
         before = made
         yield made, state
         began = time.monotonic()
+
+
+def _program(order: Order, level: int, size: Size) -> Any:
+    """What is compiled for a level of an order, by what it depends on."""
+    prior, own = order.offer.prior, order.job.fit in OWN_SIZE
+    shape = (canvas_side(size, prior.image_shape),) if own else order.pixels.shape
+    settings = jax.tree.structure((settings_at(level, order.config, prior), order.job.label))
+    return order.offer.name, settings, own, shape, order.job.mask is None
 
 
 def _bound_programs(program: Any) -> None:

@@ -233,15 +233,20 @@ def test_a_grid_has_bounds_and_a_result_that_is_not_finite_is_named(offers, form
         list(sweep_events(read_order(form, offers), [0.5, 1e4], [0.1]))
 
 
-def test_what_a_person_is_told_before_starting(offers, form):
+def test_what_a_person_is_told_before_starting(offers, form, monkeypatch):
     """The cost is what the run will count, a window each; warnings are the command line's; the size is the picture's own."""
+    monkeypatch.setattr(code_jax.demo.way, "_programs", set())
     offers = {name: offer._replace(pace=Pace()) for name, offer in offers.items()}  # of which nothing is known yet
     form = {**form, "picture": None, "size": [20, 30], "fit": "tile", "samples": "2", "relative-step": "3"}
     before, *_, after = filter(None, KINDS["cost"](form, offers))
     assert before["evaluations"] == 2 * (2 + 2 + 2 + 1) and before["windows"] == 4 * 7 and before["size"] == (20, 30)
     assert len(before["warnings"]) == 1 and "beyond the limit" in before["warnings"][0]
-    assert after["seconds"] == pytest.approx(14 * 28 * offers[form["prior"]].pace.seconds)
+    pace = offers[form["prior"]].pace
+    assert after["seconds"] == pytest.approx(14 * 28 * pace.seconds + pace.preparing) and pace.preparing > 0
     assert [event["seconds"] for event in KINDS["cost"](form, offers) if event] == [after["seconds"]]
+    list(KINDS["restore"](form | {"picture": data_url(np.zeros((20, 30, 3), np.uint8))}, offers))  # whose program is there from now on
+    (told,) = filter(None, KINDS["cost"](form, offers))
+    assert told["seconds"] == pytest.approx(14 * 28 * pace.seconds)
 
 
 def test_compiled_programs_are_bounded(offers, form, monkeypatch):
