@@ -244,7 +244,8 @@ def test_what_a_person_is_told_before_starting(offers, form, monkeypatch):
     pace = offers[form["prior"]].pace
     assert after["seconds"] == pytest.approx(14 * 28 * pace.seconds + pace.preparing) and pace.preparing > 0
     assert [event["seconds"] for event in KINDS["cost"](form, offers) if event] == [after["seconds"]]
-    list(KINDS["restore"](form | {"picture": data_url(np.zeros((20, 30, 3), np.uint8))}, offers))  # whose program is there from now on
+    picture = {"picture": data_url(np.zeros((20, 30, 3), np.uint8))}
+    list(KINDS["restore"](form | picture, offers))  # whose program is there from now on
     (told,) = filter(None, KINDS["cost"](form, offers))
     assert told["seconds"] == pytest.approx(14 * 28 * pace.seconds)
 
