@@ -73,8 +73,7 @@ def moments(order: Order, *, look: bool = False) -> Iterator[Moment]:
         denoiser, region = placed.denoiser, region_of(settings, placed.mask, placed.images)
         sigmas, stages, evaluations = itinerary(prior, settings)
         windows, looks = windows_of(size, prior.image_shape), set(frames(stages).tolist()) if look else set()
-        program = _program(order, level, size)
-        for made, state in _turns(order, keys, placed, settings, program, evaluations * windows, looks):
+        for made, state in _turns(order, keys, placed, settings, evaluations * windows, looks):
             stage = stages[max(made - 1, 0)] if made in looks else None
             spent = done + int(evaluations[made]) * windows
             yield Moment(state, denoiser, region, level, size, float(sigmas[made]), stage, spent, before)
@@ -111,7 +110,12 @@ def cost_of(order: Order) -> tuple[int, int]:
 
 def programs_to_prepare(order: Order) -> int:
     """How many programs an order needs that are not there yet."""
-    return len({_program(order, level, size) for level, size in enumerate(levels_of(order))} - _programs)
+    prior, needed = order.offer.prior, set()
+    for level, size in enumerate(levels_of(order)):
+        side = canvas_side(size, prior.image_shape)
+        shape = (side, side) if order.job.fit in OWN_SIZE else order.pixels.shape[:2]
+        needed.add(_program(order, settings_at(level, order.config, prior), shape))
+    return len(needed - _programs)
 
 
 def itinerary(denoiser: Denoiser, config: Settings) -> tuple[np.ndarray, list[str], np.ndarray]:
@@ -136,13 +140,14 @@ def frames(stages: Sequence[str]) -> np.ndarray:
 
 
 def _turns(
-    order: Order, keys: jax.Array, placed: Placed, settings: Settings, program: Any, work: np.ndarray, looks: set[int]
+    order: Order, keys: jax.Array, placed: Placed, settings: Settings, work: np.ndarray, looks: set[int]
 ) -> Iterator[tuple[int, State]]:
     """(moves made, state) of an edit at the start, at each of the `looks`, at the end, and at the end of every turn.
 
     work: evaluations of the network by the moves made, [K + 1].
     """
-    pace, label, new = order.offer.pace, order.job.label, program not in _programs
+    pace, label, program = order.offer.pace, order.job.label, _program(order, settings, placed.images.shape[1:3])
+    new = program not in _programs
     _bound_programs(program)
     stops = sorted({0, len(work) - 1, *looks})
     made, size = 0, 1
@@ -171,12 +176,10 @@ def _turns(
         began = time.monotonic()
 
 
-def _program(order: Order, level: int, size: Size) -> Any:
-    """What is compiled for a level of an order, by what it depends on."""
-    prior, own = order.offer.prior, order.job.fit in OWN_SIZE
-    shape = (canvas_side(size, prior.image_shape),) if own else order.pixels.shape
-    settings = jax.tree.structure((settings_at(level, order.config, prior), order.job.label))
-    return order.offer.name, settings, own, shape, order.job.mask is None
+def _program(order: Order, settings: Settings, shape: tuple[int, ...]) -> Any:
+    """What is compiled for a level of an order, at (H, W) of what is edited, by what it depends on."""
+    parts = jax.tree.structure((settings, order.job.label))
+    return order.offer.name, parts, order.job.fit in OWN_SIZE, shape, order.job.mask is None
 
 
 def _bound_programs(program: Any) -> None:

@@ -158,20 +158,20 @@ def _drawn(columns: Sequence[str], rows: Sequence[_Row], foot: str) -> Image.Ima
 
 def _draw(sheet: Image.Image, columns: Sequence[str], rows: Sequence[_Row], left: int, width: int) -> None:
     """Draws a band of rows from a place on."""
-    edges, room = [left + _GAP + i * ((width - _GAP) // len(columns)) for i in range(len(columns))], width - 2 * _GAP
-    captioned = (width - _GAP) // len(columns) - _GAP
+    cell = (width - _GAP) // len(columns)
+    edges = [left + _GAP + i * cell for i in range(len(columns))]
     for edge, name in zip(edges, columns, strict=True):
-        _write(sheet, edge, _GAP, name, "black", captioned)
+        _write(sheet, edge, _GAP, name, "black", cell - _GAP)
     top = _GAP + _CAPTION
     for row in rows:
-        _write(sheet, left + _GAP, top, row.label, "gray", room)
+        _write(sheet, left + _GAP, top, row.label, "gray", width - 2 * _GAP)
         below = top + _CAPTION
         for k, ((_, height), pictures) in enumerate(row.strips):
             for i, (edge, picture) in enumerate(zip(edges, pictures, strict=True)):
                 if picture is not None:
                     sheet.paste(picture, (edge, below))
                 if k == 0:
-                    _write(sheet, edge, below + height + 1, row.captions[i], "black", captioned)
+                    _write(sheet, edge, below + height + 1, row.captions[i], "black", cell - _GAP)
             below += height + (_CAPTION if k == 0 else 0)
         top += row.height
 

@@ -34,7 +34,6 @@ class Ledger:
         self._out, self._shape, self._job, self._manifest = out, image_shape, job, manifest
         self._done: dict[str, dict[int, Line]] = {}  # of what is to be compared
         self._compared: list[Source] = []
-        self._failed: list[tuple[str, str]] = []  # name and reason, of what is to be compared
         self._inputs: list[tuple[str, str]] = []  # name and hash of those with several samples
         self._kinds: collections.Counter[str] = collections.Counter()  # of what is warned of once
 
@@ -51,7 +50,7 @@ class Ledger:
                 self.summary.kept += 1
                 self._note(line)
             else:
-                self._say_failed(source, " earlier", f"{line['error']} (--retry-failed tries again)")
+                self._say(f"failed {str(source.path)!r} earlier: {line['error']} (--retry-failed tries again)")
         if prepared.failure is not None and not prepared.earlier:
             self.fail(source, line_of_input(source, prepared.file_hash) | {"error": prepared.failure})
         if self._job.samples > 1 and prepared.file_hash is not None:
@@ -72,7 +71,7 @@ class Ledger:
 
     def fail(self, source: Source, line: Line) -> None:
         """Says and notes that an input, or a sample of it, failed."""
-        self._say_failed(source, "", line["error"])
+        self._say(f"failed {str(source.path)!r}: {line['error']}")
         line = line | {"output": None, "status": "failed"}
         self._manifest.add(line)
         self.summary.count(line)
@@ -87,7 +86,9 @@ class Ledger:
             return
         self.summary.diversity += [value for value in pool.map(self._diversity, self._inputs) if value is not None]
         if self._job.compare:
-            write_comparison(self._compared, self._done, self._failed, self._out, self._shape, self._job)
+            told = ((source.path.name, line) for source in self._compared for line in self._manifest.of(source.name).values())
+            failed = [(name, line["error"]) for name, line in told if line["status"] == "failed"]
+            write_comparison(self._compared, self._done, failed, self._out, self._shape, self._job)
 
     def _diversity(self, name_and_hash: tuple[str, str]) -> float | None:
         """Of an input's samples; noted in the last one's line of the manifest."""
@@ -107,11 +108,6 @@ class Ledger:
     def _note(self, line: Line) -> None:
         if self._job.compare:
             self._done.setdefault(line["name"], {})[line["sample"]] = line
-
-    def _say_failed(self, source: Source, when: str, why: str) -> None:
-        self._say(f"failed {str(source.path)!r}{when}: {why}")
-        if self._job.compare:
-            self._failed.append((source.path.name, why))
 
     def _once(self, source: Source, kind: str, text: str) -> None:
         """Warns of the first picture of a kind, and counts the others."""

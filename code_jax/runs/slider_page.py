@@ -20,7 +20,7 @@ _LOSSLESS = 2**18  # pixels, beyond which a picture is kept with little loss, so
 _MOST_BYTES = 2**28  # of a page that browsers still open at ease
 
 _STYLE = """
-.slide{margin:0;max-width:100%;color:#222}.slide figcaption{margin-bottom:.4em}
+.slide{margin:0 0 2em;max-width:100%;color:#222}.slide figcaption{margin-bottom:.4em}
 .slide div{position:relative;overflow:auto;max-width:100%}
 .slide img{display:block;max-width:none;position:absolute;top:0;left:0}.slide .pixels img{image-rendering:pixelated}
 .slide span{display:block;position:relative}.slide input{display:block;margin:.4em 0;max-width:100%}
@@ -30,7 +30,7 @@ _PAGE = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>code_jax: before and after</title>
 <style>body{{font:15px/1.5 system-ui,sans-serif;margin:2em auto;max-width:1300px;padding:0 1em;background:#fff;color:#222}}
-.slides{{display:flex;flex-wrap:wrap;gap:2em}}
+.slides{{display:flex;flex-wrap:wrap;gap:0 2em}}
 {style}</style>
 <main><h1>Before and after</h1>
 <p>Left of the slider is the input, right of it the result.</p>

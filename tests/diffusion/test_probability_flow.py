@@ -61,6 +61,12 @@ def test_solvers_evaluate_the_field_as_often_as_they_say(solver):
     assert len(asked) == 2 * found.evaluations
 
 
+def test_a_solver_that_its_module_does_not_have_is_named(monkeypatch):
+    monkeypatch.setitem(solvers._HOMES, "adams", "code_jax.diffusion.solvers.two_step")
+    with pytest.raises(code_jax.UserError, match=r"solver of code_jax\.diffusion\.solvers\.two_step 'adams' is unknown"):
+        solvers.find_solver("adams")
+
+
 def test_the_gaussian_flow_is_the_closed_form():
     mean, deviation = jnp.full((2, 2, 1), 0.2), jnp.linspace(0.3, 1.0, 4).reshape(2, 2, 1)
     prior = gaussian(mean, deviation)

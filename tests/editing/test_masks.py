@@ -1,5 +1,3 @@
-import dataclasses
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -72,7 +70,7 @@ def test_the_border_is_as_smooth_as_its_surroundings_where_naive_pasting_leaves_
     images = code_jax.from_pil([Image.open(path) for path in bundled_samples()[:1] + bundled_samples()[-2:]])
     region = np.zeros((64, 64), bool)
     region[16:48, 16:48] = True
-    config = dataclasses.replace(code_jax.preset("global"), relative_step=0.2)
+    config = code_jax.preset("global").replace(relative_step=0.2)
     everywhere = np.ones_like(region)
     ours, whole = (code_jax.edit(KEY, prior, images, config, mask).images for mask in (region, everywhere))
     pasted = jnp.where(region[..., None], whole, images)

@@ -10,7 +10,7 @@ import importlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from code_jax.errors import UserError, choose
+from code_jax.errors import choose
 
 if TYPE_CHECKING:
     from code_jax.shapes import Images, Level
@@ -64,7 +64,5 @@ def names() -> tuple[str, ...]:
 def find_solver(name: str) -> Solver:
     """The solver of a name in `names`, from the ``SOLVERS`` of its module; raises UserError where there is none."""
     home = choose("solver", name, _HOMES)
-    own: dict[str, Solver] = importlib.import_module(home).SOLVERS
-    if name not in own:
-        raise UserError(f"SOLVERS of {home} has no {name}; it has {', '.join(own)}")
-    return own[name]
+    solver: Solver = choose(f"solver of {home}", name, importlib.import_module(home).SOLVERS)
+    return solver
