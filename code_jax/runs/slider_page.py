@@ -30,7 +30,7 @@ _PAGE = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>code_jax: before and after</title>
 <style>body{{font:15px/1.5 system-ui,sans-serif;margin:2em auto;max-width:1300px;padding:0 1em;background:#fff;color:#222}}
-.slides{{display:flex;flex-wrap:wrap;gap:0 2em}}
+.slides{{display:flex;flex-wrap:wrap;align-items:flex-end;gap:0 2em}}.slides figcaption{{contain:inline-size}}
 {style}</style>
 <main><h1>Before and after</h1>
 <p>Left of the slider is the input, right of it the result.</p>
